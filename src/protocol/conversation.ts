@@ -1,0 +1,155 @@
+/**
+ * One end of one connection, without its socket: bytes in and events out, messages in and bytes out. It keeps the order
+ * of things (greeting, then what the state table allows) and the bounds of what may come.
+ */
+
+import { crc32 } from "./crc32.ts";
+import { type Frame, FrameDecoder, SLACK_BYTES } from "./decoder.ts";
+import { HawserError } from "./errors.ts";
+import { chooseVersion, encodeGreeting, OUR_VERSIONS, type VersionRange } from "./greeting.ts";
+import { encodeHeader, type FrameHeader, type MessageName } from "./header.ts";
+import { CONTROL_PAYLOAD_BYTES_MAX, HEADER_BYTES, OPENING_PAYLOAD_BYTES_MAX } from "./limits.ts";
+import { decodeMessage, encodeMessage, type Message } from "./messages.ts";
+import { ConnectionState, type Role, type Side } from "./states.ts";
+
+/** A message with its name, so that a switch over the name knows the body. */
+export type NamedMessage = { [N in MessageName]: { readonly name: N; readonly body: Message<N> } }[MessageName];
+
+export interface ArrivedChunk {
+  readonly file: number;
+  readonly offset: number;
+  readonly payload: Uint8Array;
+  readonly payloadCrc32: number;
+  /** Whether the payload is what was sent. */
+  readonly intact: boolean;
+  /** The buffer to give back when the payload is of no more use. */
+  readonly block: Uint8Array;
+}
+
+/** Buffers for chunks; `take` has none for now when it returns undefined. */
+export interface ChunkBuffers {
+  take(bytes: number): Uint8Array | undefined;
+}
+
+export interface ConversationEvents {
+  onGreeting?(version: number): void;
+  onMessage(message: NamedMessage): void;
+  onChunk(chunk: ArrivedChunk): void;
+}
+
+export interface ConversationOptions {
+  readonly side: Side;
+  readonly role?: Role;
+  readonly versions?: VersionRange;
+  readonly buffers: ChunkBuffers;
+  readonly events: ConversationEvents;
+}
+
+export class Conversation {
+  readonly #state: ConnectionState;
+  readonly #decoder: FrameDecoder;
+  readonly #versions: VersionRange;
+  readonly #buffers: ChunkBuffers;
+  readonly #events: ConversationEvents;
+  #greeted = false;
+
+  /** The largest chunk that may come; zero until the session is known, so that none may. */
+  chunkBytesMax = 0;
+
+  constructor(options: ConversationOptions) {
+    this.#state = new ConnectionState(options.side, options.role);
+    this.#versions = options.versions ?? OUR_VERSIONS;
+    this.#buffers = options.buffers;
+    this.#events = options.events;
+    this.#decoder = new FrameDecoder({
+      admit: (header) => this.#admit(header),
+      onGreeting: (versions) => this.#events.onGreeting?.(chooseVersion(versions, this.#versions)),
+      onFrame: (frame) => this.#onFrame(frame),
+    });
+  }
+
+  get state(): ConnectionState["current"] {
+    return this.#state.current;
+  }
+
+  set role(role: Role) {
+    this.#state.role = role;
+  }
+
+  /** Where the next bytes from the peer go; undefined when a buffer is waited for. See FrameDecoder. */
+  target(): Uint8Array | undefined {
+    return this.#decoder.target();
+  }
+  advance(count: number): void {
+    this.#decoder.advance(count);
+  }
+  push(bytes: Uint8Array): number {
+    return this.#decoder.push(bytes);
+  }
+  retry(): boolean {
+    return this.#decoder.retry();
+  }
+
+  /** The bytes to send for a message, with our greeting before the first. */
+  message<N extends MessageName>(name: N, body: Message<N>): Uint8Array {
+    this.#state.sending(name);
+    const payload = encodeMessage(name, body);
+    const header = encodeHeader({
+      name,
+      file: 0,
+      offset: 0,
+      payloadBytes: payload.length,
+      payloadCrc32: crc32(payload),
+    });
+    const greeting = this.greeting();
+    const frame = new Uint8Array(greeting.length + HEADER_BYTES + payload.length);
+    frame.set(greeting);
+    frame.set(header, greeting.length);
+    frame.set(payload, greeting.length + HEADER_BYTES);
+    return frame;
+  }
+
+  /** Our greeting, once; nothing after that. */
+  greeting(): Uint8Array {
+    if (this.#greeted) return new Uint8Array(0);
+    this.#greeted = true;
+    return encodeGreeting(this.#versions);
+  }
+
+  /** The header to send before a chunk's payload; the payload itself goes out as it is. */
+  chunkHeader(file: number, offset: number, payloadBytes: number, payloadCrc32: number): Uint8Array {
+    this.#state.sending("CHUNK");
+    return encodeHeader({ name: "CHUNK", file, offset, payloadBytes, payloadCrc32 });
+  }
+
+  #admit(header: FrameHeader): Uint8Array | undefined {
+    if (!this.#state.mayReceive(header.name)) throw this.#state.wrongState(header.name);
+    if (header.name === "CHUNK") {
+      this.#checkLength(header, 1, this.chunkBytesMax);
+      return this.#buffers.take(header.payloadBytes + SLACK_BYTES);
+    }
+    const opening = this.state === "start" || this.state === "welcoming" || this.state === "attaching";
+    this.#checkLength(header, 1, opening ? OPENING_PAYLOAD_BYTES_MAX : CONTROL_PAYLOAD_BYTES_MAX);
+    return new Uint8Array(header.payloadBytes);
+  }
+
+  #checkLength(header: FrameHeader, min: number, max: number): void {
+    if (header.payloadBytes >= min && header.payloadBytes <= max) return;
+    throw new HawserError(
+      "E_FRAME_TOO_LARGE",
+      `a ${header.name} frame declares ${header.payloadBytes} bytes, and ${min} to ${max} may come here`,
+    );
+  }
+
+  #onFrame({ header, payload, block, intact }: Frame): void {
+    this.#state.received(header.name);
+    if (header.name === "CHUNK") {
+      const { file, offset, payloadCrc32 } = header;
+      this.#events.onChunk({ file, offset, payload, payloadCrc32, intact, block });
+      return;
+    }
+    if (!intact) throw new HawserError("E_BAD_MESSAGE", `a ${header.name} message arrived damaged`);
+    const body = decodeMessage(header.name, payload);
+    this.#events.onMessage({ name: header.name, body } as NamedMessage);
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * CRC-32 (the polynomial of zlib, gzip and IEEE 802.3) of bytes, and of a whole from the CRCs of its parts.
+ * The native module is three times as fast as zlib's, and zlib's serves where there is no prebuilt binary of it.
+ */
+import { createRequire } from "node:module";
+import { crc32 as zlibCrc32 } from "node:zlib";
+
+type Crc32 = (bytes: Uint8Array, previous?: number) => number;
+
+function load(): Crc32 {
+  try {
+    return (createRequire(import.meta.url)("@node-rs/crc32") as { crc32: Crc32 }).crc32;
+  } catch {
+    return zlibCrc32;
+  }
+}
+
+/** The CRC-32 of `bytes`, going on from `previous` (0 at the start), as an unsigned 32-bit number. */
+export const crc32: Crc32 = load();
+
+/** x^0, x^1, ... in the reflected representation: bit 31 is x^0. */
+const POLYNOMIAL = 0xedb88320;
+const ONE = 0x80000000;
+
+/** The product of two polynomials over GF(2), modulo the CRC's. */
+function multiply(a: number, b: number): number {
+  let product = 0;
+  let shifted = b;
+  for (let bit = ONE; bit !== 0; bit >>>= 1) {
+    if (a & bit) product ^= shifted;
+    shifted = shifted & 1 ? (shifted >>> 1) ^ POLYNOMIAL : shifted >>> 1;
+  }
+  return product >>> 0;
+}
+
+/** x^(8 * 2^k) for k = 0, 1, ...: what appending 2^k bytes multiplies a CRC by. */
+const powers: number[] = [0x00800000];
+
+function power(k: number): number {
+  while (powers.length <= k) {
+    const last = powers[powers.length - 1] as number;
+    powers.push(multiply(last, last));
+  }
+  return powers[k] as number;
+}
+
+/** What a CRC is multiplied by when `bytes` zero bytes follow: x^(8 * bytes), by repeated squaring. */
+export function shiftOperator(bytes: number): number {
+  let operator = ONE;
+  for (let k = 0, rest = bytes; rest > 0; k++, rest = Math.floor(rest / 2)) {
+    if (rest % 2 === 1) operator = multiply(operator, power(k));
+  }
+  return operator;
+}
+
+/**
+ * The CRC-32 of A followed by B, from that of A, that of B and B's length in bytes; neither is read again.
+ * The CRC is linear: crc(AB) = crc(A) * x^(8 * |B|) + crc(B), a method first published in zlib's crc32_combine.
+ */
+export function combineCrc32(crcA: number, crcB: number, bytesB: number): number {
+  return (multiply(shiftOperator(bytesB), crcA) ^ crcB) >>> 0;
+}
+
+/** The same for many parts of one length, such as the chunks of a file: the operator is computed once. */
+export function combineEqualParts(crcs: Iterable<number>, partBytes: number): number {
+  const operator = shiftOperator(partBytes);
+  let whole = 0;
+  for (const crc of crcs) whole = (multiply(operator, whole) ^ crc) >>> 0;
+  return whole;
+}
+
+/** Eight lower-case hexadecimal digits, as `crc32`, `cksum -a crc32b` and gzip -lv print it. */
+export function formatCrc32(crc: number): string {
+  return crc.toString(16).padStart(8, "0");
+}

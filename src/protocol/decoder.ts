@@ -1,0 +1,149 @@
+/**
+ * Bytes in, frames out. The decoder says where the next bytes should land, so that a socket can read a chunk straight
+ * into the buffer from which it is written: a payload byte is not copied on its way through here.
+ *
+ * A chunk's buffer is asked for a little larger than the chunk, and the slack behind it takes the next header with the
+ * same read. Every length is admitted before a buffer is asked for.
+ */
+import { crc32 } from "./crc32.ts";
+import { decodeGreeting, foreignProgram, isGreetingSoFar, type VersionRange } from "./greeting.ts";
+import { decodeHeader, type FrameHeader } from "./header.ts";
+import { GREETING_BYTES, HEADER_BYTES } from "./limits.ts";
+
+/** Room behind a chunk for what follows it: one header. */
+export const SLACK_BYTES = HEADER_BYTES;
+
+/** Takes in headers, and whole frames when they are small; larger payloads have buffers of their own. */
+const SCRATCH_BYTES = 4096;
+
+export interface Frame {
+  readonly header: FrameHeader;
+  readonly payload: Uint8Array;
+  /** The buffer that `admit` gave for this frame and that the payload lies at the start of. */
+  readonly block: Uint8Array;
+  /** Whether the payload is what was sent. */
+  readonly intact: boolean;
+}
+
+export interface DecoderOwner {
+  /**
+   * A buffer for this frame's payload, of `payloadBytes` or more; `undefined` when there is none now (then `retry` is
+   * called later). Throws a HawserError for a frame that must not come: nothing has been kept for it.
+   */
+  admit(header: FrameHeader): Uint8Array | undefined;
+  onGreeting(versions: VersionRange): void;
+  onFrame(frame: Frame): void;
+}
+
+export class FrameDecoder {
+  readonly #owner: DecoderOwner;
+  readonly #scratch = new Uint8Array(SCRATCH_BYTES);
+  /** Bytes of scratch that are filled, and from where on they are not parsed yet. */
+  #filled = 0;
+  #parsed = 0;
+  #greeted = false;
+  /** The frame whose payload is being read; `#block` is missing while there was no buffer for it. */
+  #header: FrameHeader | undefined;
+  #block: Uint8Array | undefined;
+  #received = 0;
+  #crc = 0;
+
+  constructor(owner: DecoderOwner) {
+    this.#owner = owner;
+  }
+
+  /** Where the next bytes go; `undefined` when no buffer is free: read nothing until `retry` returns true. */
+  target(): Uint8Array | undefined {
+    if (this.#header === undefined) return this.#scratch.subarray(this.#filled);
+    if (this.#block === undefined) return undefined;
+    const end = Math.min(this.#block.length, this.#header.payloadBytes + SLACK_BYTES);
+    return this.#block.subarray(this.#received, end);
+  }
+
+  /** `count` bytes were put where `target` said. Calls the owner; throws what the owner throws, or a HawserError. */
+  advance(count: number): void {
+    const header = this.#header;
+    const block = this.#block;
+    if (header === undefined || block === undefined) {
+      this.#filled += count;
+      this.#parse();
+      return;
+    }
+    const before = this.#received;
+    this.#received += count;
+    const end = Math.min(this.#received, header.payloadBytes);
+    this.#crc = crc32(block.subarray(before, end), this.#crc);
+    if (this.#received < header.payloadBytes) return;
+    this.#scratch.set(block.subarray(header.payloadBytes, this.#received));
+    this.#filled = this.#received - header.payloadBytes;
+    this.#finish(header, block);
+    this.#parse();
+  }
+
+  /** The same for bytes that lie elsewhere (a TLS socket, a test): they are copied to where they belong. */
+  push(bytes: Uint8Array): number {
+    let at = 0;
+    while (at < bytes.length) {
+      const target = this.target();
+      if (target === undefined) break;
+      const count = Math.min(target.length, bytes.length - at);
+      target.set(bytes.subarray(at, at + count));
+      at += count;
+      this.advance(count);
+    }
+    return at;
+  }
+
+  /** Asks for the buffer again that was not free. Whether reading can go on. */
+  retry(): boolean {
+    if (this.#header !== undefined && this.#block === undefined) this.#parse();
+    return this.target() !== undefined;
+  }
+
+  #parse(): void {
+    if (!this.#greeted && !this.#parseGreeting()) return;
+    for (;;) {
+      if (this.#header === undefined) {
+        if (this.#filled - this.#parsed < HEADER_BYTES) break;
+        this.#header = decodeHeader(this.#scratch, this.#parsed);
+        this.#parsed += HEADER_BYTES;
+      }
+      const header = this.#header;
+      const block = this.#owner.admit(header);
+      if (block === undefined) return;
+      const count = Math.min(header.payloadBytes, this.#filled - this.#parsed);
+      const start = this.#scratch.subarray(this.#parsed, this.#parsed + count);
+      block.set(start);
+      this.#parsed += count;
+      this.#received = count;
+      this.#crc = crc32(start);
+      if (count < header.payloadBytes) {
+        this.#block = block;
+        this.#filled = 0;
+        this.#parsed = 0;
+        return;
+      }
+      this.#finish(header, block);
+    }
+    this.#scratch.copyWithin(0, this.#parsed, this.#filled);
+    this.#filled -= this.#parsed;
+    this.#parsed = 0;
+  }
+
+  #parseGreeting(): boolean {
+    const bytes = this.#scratch.subarray(0, this.#filled);
+    if (!isGreetingSoFar(bytes)) throw foreignProgram(bytes);
+    if (bytes.length < GREETING_BYTES) return false;
+    this.#greeted = true;
+    this.#parsed = GREETING_BYTES;
+    this.#owner.onGreeting(decodeGreeting(bytes));
+    return true;
+  }
+
+  #finish(header: FrameHeader, block: Uint8Array): void {
+    const intact = this.#crc === header.payloadCrc32;
+    this.#header = undefined;
+    this.#block = undefined;
+    this.#owner.onFrame({ header, block, payload: block.subarray(0, header.payloadBytes), intact });
+  }
+}

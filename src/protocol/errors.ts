@@ -1,0 +1,125 @@
+/**
+ * The one table of errors: what can go wrong, its number on the wire, whether trying again can help, the exit code that
+ * scripts see, and the next step for whoever reads it. README.md and PROTOCOL.md are checked against it.
+ *
+ * Wire numbers are never used twice: 1xx opening, 2xx protocol, 3xx destination, 4xx source, 5xx either end's machine,
+ * 6xx ends of a transfer; 0 stays on this machine.
+ */
+
+interface ErrorRow {
+  readonly wire: number;
+  readonly retryable: boolean;
+  readonly exit: number;
+  readonly hint: string;
+}
+
+const row = (wire: number, exit: number, retryable: boolean, hint: string): ErrorRow => ({
+  wire,
+  retryable,
+  exit,
+  hint,
+});
+
+export const ERRORS = {
+  E_USAGE: row(0, 2, false, "See `hawser COMMAND --help`."),
+  E_CONFIG: row(0, 78, false, "Correct the setting that the message names."),
+  E_ADDRESS_IN_USE: row(0, 78, false, "Choose another port with --port, or 0 to have a free one picked."),
+  E_DIRECTORY_IN_USE: row(0, 78, false, "Use the server that already serves it, or serve another directory."),
+  E_INTERNAL: row(0, 1, false, "This is a bug in hawser: please report it with the trace."),
+
+  E_UNREACHABLE: row(0, 69, true, "Check the address and port, that `hawser serve` runs there, and the firewall."),
+  E_NO_ANSWER: row(0, 69, true, "Something accepts connections there but says nothing: check the port."),
+  E_NOT_HAWSER: row(0, 76, false, "Another program answers there: check the port that `hawser serve` printed."),
+  E_VERSION: row(101, 76, false, "Update the older end."),
+  E_UNKNOWN_SESSION: row(102, 75, true, "Run the same command again."),
+  E_BUSY: row(103, 69, true, "The server has as many connections or sessions as it allows: try again later."),
+  E_SHUTTING_DOWN: row(104, 69, true, "The server is being stopped: try again when it is back."),
+  E_TIMEOUT: row(105, 75, true, "Check the path between the two machines, then run the same command again."),
+
+  E_BAD_HEADER: row(201, 76, true, "The path damaged data: run the same command again."),
+  E_BAD_MESSAGE: row(202, 76, true, "The path damaged data, or the other end is not hawser."),
+  E_FRAME_TOO_LARGE: row(203, 76, false, "The other end breaks the protocol: update it, or report it."),
+  E_WRONG_STATE: row(204, 76, false, "The other end breaks the protocol: update it, or report it."),
+  E_OUT_OF_RANGE: row(205, 76, false, "The other end breaks the protocol: update it, or report it."),
+  E_FOREIGN_CHUNK: row(206, 76, false, "The other end breaks the protocol: update it, or report it."),
+  E_ILLEGAL: row(207, 76, false, "The other end breaks the protocol: update it, or report it."),
+  E_DAMAGED_PATH: row(208, 76, true, "One chunk arrived damaged again and again: check the network, or use another."),
+
+  E_EXISTS: row(301, 73, false, "Choose another name with --name or --into, or remove the file that is there."),
+  E_NAME: row(302, 73, false, "Rename it, or give it another name with --name."),
+  E_TOO_LARGE: row(303, 73, false, "The server's --max-file-size forbids it."),
+  E_NO_SPACE: row(304, 74, true, "Free space on the destination, then run the same command again."),
+  E_DESTINATION: row(305, 74, true, "Look at the server's log: it could not write there."),
+  E_NOT_DIRECTORY: row(306, 73, false, "A part of the destination's path is a file or a link: choose another --into."),
+
+  E_SOURCE_MISSING: row(401, 66, false, "Check the path."),
+  E_SOURCE_UNREADABLE: row(402, 66, false, "Check that you may read it."),
+  E_SOURCE_DIRECTORY: row(403, 66, false, "Directories can't be sent yet: pack it (tar) and send the archive."),
+  E_SOURCE_SPECIAL: row(404, 66, false, "Only regular files can be sent."),
+  E_SOURCE_CHANGED: row(405, 65, true, "Send it again when nothing writes to it any more."),
+  E_SOURCE_IO: row(406, 74, true, "The disk that holds it reports an error: check the disk."),
+  E_CONTENT: row(407, 65, true, "What arrived is not what was read, and nothing was committed: send it again."),
+
+  E_IO: row(501, 74, true, "Check the disk and the permissions that the message names."),
+
+  E_LOST: row(601, 75, true, "Run the same command again."),
+  E_INTERRUPTED: row(602, 130, true, "Run the same command again."),
+  E_TERMINATED: row(603, 143, true, "Run the same command again."),
+  E_PARTIAL: row(604, 23, true, "The files that failed are listed; the others are committed."),
+} as const satisfies Record<string, ErrorRow>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+const byWire = new Map(
+  Object.entries(ERRORS)
+    .filter(([, { wire }]) => wire !== 0)
+    .map(([code, { wire }]) => [wire, code as ErrorCode]),
+);
+
+/** The code for a number from the wire; one that a newer peer knows and we don't is a protocol error of its class. */
+export function errorCodeOf(wire: number): ErrorCode {
+  return byWire.get(wire) ?? "E_ILLEGAL";
+}
+
+/** What a file or a transfer failed of, as data: for JSON, for events, for messages between threads. */
+export interface Failure {
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+/** An error with a place in the table: its reader can mend it, or the peer broke the protocol. Never a bug of ours. */
+export class HawserError extends Error {
+  override readonly name = "HawserError";
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+
+  get hint(): string {
+    return ERRORS[this.code].hint;
+  }
+  get exitCode(): number {
+    return ERRORS[this.code].exit;
+  }
+  get retryable(): boolean {
+    return ERRORS[this.code].retryable;
+  }
+
+  toFailure(): Failure {
+    return { code: this.code, message: this.message };
+  }
+}
+
+/** We called the protocol core in a way that it forbids: a bug on this end, which no peer can bring about. */
+export class LocalProtocolError extends Error {
+  override readonly name = "LocalProtocolError";
+}
+
+/** Anything thrown, as an error of the table; what is not in it is a bug and keeps its cause. */
+export function asHawserError(thrown: unknown): HawserError {
+  if (thrown instanceof HawserError) return thrown;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return new HawserError("E_INTERNAL", message, { cause: thrown });
+}

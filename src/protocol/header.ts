@@ -1,0 +1,97 @@
+/**
+ * The fixed header before every payload; all numbers unsigned and big-endian.
+ *
+ * offset  bytes  field
+ *      0      1  type (FRAME_TYPES)
+ *      1      1  flags; none is defined in version 1, so zero
+ *      2      2  reserved, zero
+ *      4      4  file: index of the file in the transfer; zero in control frames
+ *      8      8  offset of the payload in the file, in bytes; zero in control frames
+ *     16      4  bytes of payload on the wire
+ *     20      4  bytes of payload when decoded; the same in version 1
+ *     24      4  CRC-32 of the decoded payload
+ *     28      4  CRC-32 of bytes 0 to 27
+ */
+import { crc32 } from "./crc32.ts";
+import { HawserError } from "./errors.ts";
+import { HEADER_BYTES } from "./limits.ts";
+
+/** What a frame is. 0 is no type, so that a run of zeros is not a frame. */
+export const FRAME_TYPES = {
+  HELLO: 1,
+  WELCOME: 2,
+  OFFER: 3,
+  PLAN: 4,
+  DIGEST: 5,
+  SEAL: 6,
+  WITHDRAW: 7,
+  OUTCOME: 8,
+  FINISH: 9,
+  RECEIPT: 10,
+  PING: 11,
+  PONG: 12,
+  ERROR: 13,
+  ATTACH: 14,
+  ATTACHED: 15,
+  ACK: 16,
+  RESEND: 17,
+  CHUNK: 32,
+} as const;
+
+export type FrameName = keyof typeof FRAME_TYPES;
+export type MessageName = Exclude<FrameName, "CHUNK">;
+
+const names = new Map<number, FrameName>(Object.entries(FRAME_TYPES).map(([name, type]) => [type, name as FrameName]));
+
+export interface FrameHeader {
+  readonly name: FrameName;
+  /** Index of the file in the transfer. */
+  readonly file: number;
+  /** Of the payload in the file, in bytes. */
+  readonly offset: number;
+  readonly payloadBytes: number;
+  readonly payloadCrc32: number;
+}
+
+export function encodeHeader(header: FrameHeader): Uint8Array {
+  const bytes = new Uint8Array(HEADER_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setUint8(0, FRAME_TYPES[header.name]);
+  view.setUint32(4, header.file);
+  view.setUint32(8, Math.floor(header.offset / 2 ** 32));
+  view.setUint32(12, header.offset >>> 0);
+  view.setUint32(16, header.payloadBytes);
+  view.setUint32(20, header.payloadBytes);
+  view.setUint32(24, header.payloadCrc32);
+  view.setUint32(28, crc32(bytes.subarray(0, 28)));
+  return bytes;
+}
+
+/**
+ * Decodes the header at `at`. Throws E_BAD_HEADER where its CRC is wrong (the path damaged it: only this connection is
+ * lost), E_ILLEGAL where the CRC is right and a field is not (the peer breaks the protocol).
+ */
+export function decodeHeader(bytes: Uint8Array, at = 0): FrameHeader {
+  const view = new DataView(bytes.buffer, bytes.byteOffset + at, HEADER_BYTES);
+  if (view.getUint32(28) !== crc32(bytes.subarray(at, at + 28))) {
+    throw new HawserError("E_BAD_HEADER", "a frame's header arrived damaged");
+  }
+  const type = view.getUint8(0);
+  const name = names.get(type);
+  if (name === undefined) throw new HawserError("E_ILLEGAL", `a frame of the unknown type ${type}`);
+  if (view.getUint8(1) !== 0 || view.getUint16(2) !== 0) {
+    throw new HawserError("E_ILLEGAL", `a ${name} frame with flags that version 1 does not define`);
+  }
+  const payloadBytes = view.getUint32(16);
+  if (view.getUint32(20) !== payloadBytes) {
+    throw new HawserError("E_ILLEGAL", `a ${name} frame that declares two lengths`);
+  }
+  const high = view.getUint32(8);
+  if (high > 0x1fffff) throw new HawserError("E_OUT_OF_RANGE", `a ${name} frame's offset is above 2^53 - 1`);
+  const file = view.getUint32(4);
+  const offset = high * 2 ** 32 + view.getUint32(12);
+  if (name !== "CHUNK" && (file !== 0 || offset !== 0)) {
+    throw new HawserError("E_ILLEGAL", `a ${name} frame that names a file`);
+  }
+  return { name, file, offset, payloadBytes, payloadCrc32: view.getUint32(24) };
+}

@@ -1,0 +1,70 @@
+/**
+ * Every bound of the wire format, with its reason. A length is checked against these before a byte is kept for it.
+ * Pure constants: this file imports nothing.
+ */
+
+/** Versions of the protocol that this code speaks, both ends included. */
+export const VERSION_MIN = 1;
+export const VERSION_MAX = 1;
+
+/** The port that a server listens on and a client dials unless told otherwise. */
+export const DEFAULT_PORT = 23300;
+
+export const GREETING_BYTES = 20;
+export const HEADER_BYTES = 32;
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/**
+ * The largest payload of a control frame. 4 MiB of empty msgpack maps become 256 MiB of objects; at 64 KiB the same
+ * attack costs 4 MiB, which is what one connection may cost us.
+ */
+export const CONTROL_PAYLOAD_BYTES_MAX = 64 * KIB;
+
+/** The same before a session is open: HELLO and ATTACH are a few hundred bytes at most. */
+export const OPENING_PAYLOAD_BYTES_MAX = 4 * KIB;
+
+/** What a page of a long list is filled up to, so that the envelope around its entries always fits as well. */
+export const PAGE_BYTES = 48 * KIB;
+
+/** Entries in one page. An entry takes 8 bytes or more on the wire, so a full page never exceeds a control frame. */
+export const PAGE_ENTRIES_MAX = 1024;
+
+/** Chunks: small enough that one lost is cheap, large enough that a header, a CRC and an acknowledgement are nothing. */
+export const CHUNK_BYTES_DEFAULT = MIB;
+export const CHUNK_BYTES_MIN = 64 * KIB;
+export const CHUNK_BYTES_MAX = 16 * MIB;
+/** Chunk sizes are multiples of a page of memory and of a disk block. */
+export const CHUNK_BYTES_STEP = 4 * KIB;
+
+export const STREAMS_DEFAULT = 4;
+export const STREAMS_MAX = 64;
+
+/**
+ * Bytes that one stream may have unacknowledged. The kernel's default ceilings (tcp_wmem 4 MiB, tcp_rmem 6 MiB) hold
+ * less, so this bounds what a lost connection costs without ever being what limits the rate.
+ */
+export const WINDOW_BYTES = 16 * MIB;
+
+/** Files of one transfer that are offered and not settled yet, so that neither end remembers more than this. */
+export const OPEN_FILES_MAX = 1024;
+
+/** Linux: PATH_MAX is 4,096 with its NUL; every file system in use holds components of 255 bytes at most (NAME_MAX). */
+export const NAME_BYTES_MAX = 4095;
+export const COMPONENT_BYTES_MAX = 255;
+
+/** Sizes and offsets are 64 bits on the wire, and at most 2^53 - 1: a JavaScript number holds them exactly. */
+export const FILE_BYTES_MAX = Number.MAX_SAFE_INTEGER;
+
+/** A session's id: 128 bits from the system's random source can't be guessed. */
+export const SESSION_ID_BYTES = 16;
+
+/** BLAKE3's digest. */
+export const DIGEST_BYTES = 32;
+
+/** Text that a peer may make us show. */
+export const TEXT_CHARS_MAX = 1024;
+
+/** How often one chunk may arrive damaged before the path is called broken: 2^-32 each for a CRC to miss it. */
+export const CHUNK_RESENDS_MAX = 16;

@@ -1,0 +1,169 @@
+/**
+ * Control messages: msgpack maps in the payload of a control frame, each checked against a schema when it arrives.
+ * Fields that a schema doesn't know are ignored, so that a later minor version may add some. PROTOCOL.md has the prose.
+ */
+import { Packr, Unpackr } from "msgpackr";
+import * as v from "valibot";
+import { HawserError } from "./errors.ts";
+import type { MessageName } from "./header.ts";
+import {
+  CHUNK_BYTES_MAX,
+  CHUNK_BYTES_MIN,
+  CHUNK_BYTES_STEP,
+  DIGEST_BYTES,
+  FILE_BYTES_MAX,
+  NAME_BYTES_MAX,
+  PAGE_BYTES,
+  PAGE_ENTRIES_MAX,
+  SESSION_ID_BYTES,
+  STREAMS_MAX,
+  TEXT_CHARS_MAX,
+} from "./limits.ts";
+
+const integer = (min: number, max: number) => v.pipe(v.number(), v.safeInteger(), v.minValue(min), v.maxValue(max));
+const bytes = (min: number, max: number) => v.pipe(v.instance(Uint8Array), v.minLength(min), v.maxLength(max));
+const page = <T extends v.GenericSchema>(entry: T) => v.pipe(v.array(entry), v.maxLength(PAGE_ENTRIES_MAX));
+
+const uint32 = integer(0, 0xffffffff);
+const byteCount = integer(0, FILE_BYTES_MAX);
+const text = v.pipe(v.string(), v.maxLength(TEXT_CHARS_MAX));
+const chunkBytes = v.pipe(integer(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX), v.multipleOf(CHUNK_BYTES_STEP));
+const sessionId = bytes(SESSION_ID_BYTES, SESSION_ID_BYTES);
+/** [offset, length] in bytes. */
+const extent = v.tuple([byteCount, integer(1, FILE_BYTES_MAX)]);
+/** [file, offset, length]. */
+const fileExtent = v.tuple([uint32, byteCount, integer(1, FILE_BYTES_MAX)]);
+/** An error by its number in the error table, with a sentence. */
+const failure = v.object({ code: integer(0, 0xffff), message: text });
+
+const offeredFile = v.object({
+  file: uint32,
+  name: bytes(0, NAME_BYTES_MAX + 1),
+  /** null while the source doesn't know it: SEAL then says it. */
+  size: v.nullable(byteCount),
+  /** Seconds since 1970 (negative before) and nanoseconds. */
+  mtime: v.tuple([integer(-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER), integer(0, 999_999_999)]),
+  /** Permission bits. */
+  mode: integer(0, 0o7777),
+});
+
+const plannedFile = v.object({
+  file: uint32,
+  action: v.picklist(["send", "compare"]),
+  /** What the sink has already. */
+  have: v.optional(v.pipe(v.array(extent), v.maxLength(PAGE_ENTRIES_MAX))),
+});
+
+const settledFile = v.object({
+  file: uint32,
+  status: v.picklist(["committed", "unchanged", "failed"]),
+  size: v.optional(byteCount),
+  crc32: v.optional(uint32),
+  error: v.optional(failure),
+});
+
+export const SCHEMAS = {
+  HELLO: v.object({
+    agent: text,
+    role: v.picklist(["source", "sink"]),
+    purpose: v.picklist(["transfer", "discard"]),
+    streams: integer(1, STREAMS_MAX),
+    chunkBytes,
+    /** Joins a session whose control connection broke, instead of opening one. */
+    session: v.optional(sessionId),
+  }),
+  WELCOME: v.object({
+    agent: text,
+    session: sessionId,
+    /** Names the transfer in receipts, logs and history; it opens nothing. */
+    transfer: text,
+    chunkBytes,
+    /** Bytes that each stream may have unacknowledged. */
+    windowBytes: integer(CHUNK_BYTES_MIN, FILE_BYTES_MAX),
+    /** Ranges of different streams should meet at multiples of this. */
+    splitBytes: integer(1, FILE_BYTES_MAX),
+    streams: integer(1, STREAMS_MAX),
+    /** Files that may be offered and not settled. */
+    openFiles: integer(1, 0xffff),
+    durability: v.picklist(["none", "commit", "checkpoint", "strict"]),
+  }),
+  OFFER: v.object({
+    /** All files below this index are settled, and the source knows it: the sink may forget them. */
+    settledBelow: uint32,
+    files: page(offeredFile),
+  }),
+  PLAN: v.object({ files: page(plannedFile) }),
+  DIGEST: v.object({ files: page(v.object({ file: uint32, blake3: bytes(DIGEST_BYTES, DIGEST_BYTES) })) }),
+  SEAL: v.object({ files: page(v.object({ file: uint32, size: byteCount, crc32: uint32 })) }),
+  WITHDRAW: v.object({ files: page(v.object({ file: uint32, error: failure })) }),
+  OUTCOME: v.object({ files: page(settledFile) }),
+  FINISH: v.object({ files: uint32 }),
+  RECEIPT: v.object({
+    files: uint32,
+    failed: uint32,
+    bytes: byteCount,
+    durationMs: v.pipe(v.number(), v.finite(), v.minValue(0)),
+    /** CPU time of the sink's process while the session lived, in microseconds. */
+    cpuMicros: v.pipe(v.number(), v.finite(), v.minValue(0)),
+  }),
+  PING: v.object({ id: uint32 }),
+  PONG: v.object({ id: uint32 }),
+  ERROR: failure,
+  ATTACH: v.object({ session: sessionId, stream: integer(0, STREAMS_MAX - 1) }),
+  ATTACHED: v.object({ stream: integer(0, STREAMS_MAX - 1) }),
+  ACK: v.object({ chunks: page(fileExtent) }),
+  RESEND: v.object({ chunks: page(fileExtent) }),
+} as const satisfies Record<MessageName, v.GenericSchema>;
+
+export type Message<N extends MessageName = MessageName> = v.InferOutput<(typeof SCHEMAS)[N]>;
+export type OfferedFile = v.InferOutput<typeof offeredFile>;
+export type PlannedFile = v.InferOutput<typeof plannedFile>;
+export type SettledFile = v.InferOutput<typeof settledFile>;
+export type FileExtent = v.InferOutput<typeof fileExtent>;
+export type WireFailure = v.InferOutput<typeof failure>;
+
+/** Maps as plain objects, and no extension of msgpackr's own: no records, no classes, no references. */
+const packr = new Packr({ useRecords: false, structuredClone: false, variableMapSize: true });
+const unpackr = new Unpackr({
+  useRecords: false,
+  structuredClone: false,
+  int64AsType: "number",
+  copyBuffers: true,
+});
+
+export function encodeMessage<N extends MessageName>(_name: N, body: Message<N>): Uint8Array {
+  return packr.pack(body);
+}
+
+/** The message in a payload whose CRC was right. Throws E_BAD_MESSAGE for anything that is not one of this name. */
+export function decodeMessage<N extends MessageName>(name: N, payload: Uint8Array): Message<N> {
+  let value: unknown;
+  try {
+    value = unpackr.unpack(payload);
+  } catch (cause) {
+    throw new HawserError("E_BAD_MESSAGE", `a ${name} message that is not msgpack`, { cause });
+  }
+  const result = v.safeParse(SCHEMAS[name], value);
+  if (!result.success) {
+    const at = v.getDotPath(result.issues[0]);
+    throw new HawserError("E_BAD_MESSAGE", `a ${name} message with a bad ${at ? `field '${at}'` : "body"}`);
+  }
+  return result.output as Message<N>;
+}
+
+/** Cuts a list into pages that each fit a control frame; `bytesOf` is an upper bound of an entry's size on the wire. */
+export function* pages<T>(entries: Iterable<T>, bytesOf: (entry: T) => number): Generator<T[]> {
+  let current: T[] = [];
+  let total = 0;
+  for (const entry of entries) {
+    const size = bytesOf(entry);
+    if (current.length > 0 && (total + size > PAGE_BYTES || current.length === PAGE_ENTRIES_MAX)) {
+      yield current;
+      current = [];
+      total = 0;
+    }
+    current.push(entry);
+    total += size;
+  }
+  if (current.length > 0) yield current;
+}

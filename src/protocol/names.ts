@@ -1,0 +1,105 @@
+/**
+ * Names on the wire are bytes: components separated by '/', relative to the served directory. What is refused is said
+ * with the name shown escaped; nothing is ever rewritten. The rules of every platform are pure functions, so that all
+ * are tested everywhere.
+ */
+import { COMPONENT_BYTES_MAX, NAME_BYTES_MAX } from "./limits.ts";
+
+export type Platform = "posix" | "windows";
+
+/** The server's own directory in the served one. */
+export const STAGING_NAME = ".hawser";
+
+const SLASH = 0x2f;
+const DOT = 0x2e;
+
+/** CON, NUL and their kind are devices on Windows, with any extension (Microsoft: Naming Files, Paths, and Namespaces). */
+const WINDOWS_DEVICE =
+  /^(con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3]|conin\$|conout\$)(\.|$)/i;
+const WINDOWS_FORBIDDEN = /[<>:"|?*\\]/;
+
+const strictUtf8 = new TextDecoder("utf-8", { fatal: true });
+
+function utf8(bytes: Uint8Array): string | undefined {
+  try {
+    return strictUtf8.decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The components of a name, without copying. */
+export function componentsOf(name: Uint8Array): Uint8Array[] {
+  const parts: Uint8Array[] = [];
+  let start = 0;
+  for (let i = 0; i <= name.length; i++) {
+    if (i === name.length || name[i] === SLASH) {
+      parts.push(name.subarray(start, i));
+      start = i + 1;
+    }
+  }
+  return parts;
+}
+
+/** Why a server on `platform` can't take a file of this name; `undefined` when it can. */
+export function nameRefusal(name: Uint8Array, platform: Platform): string | undefined {
+  if (name.length === 0) return "it is empty";
+  if (name.length > NAME_BYTES_MAX) return `it is ${name.length} bytes long, and ${NAME_BYTES_MAX} is the most`;
+  if (name[0] === SLASH) return "it is absolute";
+  const components = componentsOf(name);
+  const first = components[0];
+  if (first !== undefined && isStaging(first, platform)) return `'${STAGING_NAME}' belongs to the server`;
+  for (const component of components) {
+    const refusal = componentRefusal(component) ?? (platform === "windows" ? windowsRefusal(component) : undefined);
+    if (refusal !== undefined) return refusal;
+  }
+  return undefined;
+}
+
+function componentRefusal(component: Uint8Array): string | undefined {
+  if (component.length === 0) return "a component of it is empty";
+  if (component.length === 1 && component[0] === DOT) return "'.' is not a name";
+  if (component.length === 2 && component[0] === DOT && component[1] === DOT) return "'..' leads out of the directory";
+  if (component.length > COMPONENT_BYTES_MAX) {
+    return `a component of it is ${component.length} bytes long, and ${COMPONENT_BYTES_MAX} is the most`;
+  }
+  if (component.includes(0)) return "it contains a NUL byte";
+  return undefined;
+}
+
+function windowsRefusal(component: Uint8Array): string | undefined {
+  const text = utf8(component);
+  if (text === undefined) return "the server runs on Windows, and it is not UTF-8";
+  if (WINDOWS_DEVICE.test(text)) return "it is a device on Windows, where the server runs";
+  if (WINDOWS_FORBIDDEN.test(text)) return 'the server runs on Windows, where none of <>:"|?*\\ is allowed';
+  if (/[. ]$/.test(text)) return "it ends in a dot or a space, which Windows drops";
+  if (component.some((byte) => byte < 0x20)) return "it contains a control character, which Windows forbids";
+  return undefined;
+}
+
+/** Also in other letter case: the served directory may be on a file system that folds it. */
+function isStaging(component: Uint8Array, platform: Platform): boolean {
+  const text = utf8(component)?.toLowerCase();
+  if (text === undefined) return false;
+  return (platform === "windows" ? text.replace(/[. ]+$/, "") : text) === STAGING_NAME;
+}
+
+/** C0, DEL, C1, and the marks that reorder or hide text. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this looks for
+const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/gu;
+
+/** Text from a peer as it may be shown: control characters and marks that reorder text stand as \u{...}. */
+export function escapeText(text: string): string {
+  return text.replace(UNPRINTABLE, (c) => `\\u{${(c.codePointAt(0) as number).toString(16)}}`);
+}
+
+/** A name as it may be shown: escaped, and bytes that are not UTF-8 stand as \xNN. */
+export function displayName(name: Uint8Array): string {
+  const text = utf8(name);
+  if (text !== undefined) return escapeText(text);
+  let shown = "";
+  for (const byte of name) {
+    shown += byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, "0")}`;
+  }
+  return shown;
+}
