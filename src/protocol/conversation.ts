@@ -26,9 +26,9 @@ export interface ArrivedChunk {
   readonly block: Uint8Array;
 }
 
-/** Buffers for chunks; `take` has none for now when it returns undefined. */
+/** Where buffers for chunks come from; whoever gets the chunk gives its buffer back there. */
 export interface ChunkBuffers {
-  take(bytes: number): Uint8Array | undefined;
+  take(bytes: number): Uint8Array;
 }
 
 export interface ConversationEvents {
@@ -76,18 +76,15 @@ export class Conversation {
     this.#state.role = role;
   }
 
-  /** Where the next bytes from the peer go; undefined when a buffer is waited for. See FrameDecoder. */
-  target(): Uint8Array | undefined {
+  /** Where the next bytes from the peer go, and that they are there. See FrameDecoder. */
+  target(): Uint8Array {
     return this.#decoder.target();
   }
   advance(count: number): void {
     this.#decoder.advance(count);
   }
-  push(bytes: Uint8Array): number {
-    return this.#decoder.push(bytes);
-  }
-  retry(): boolean {
-    return this.#decoder.retry();
+  push(bytes: Uint8Array): void {
+    this.#decoder.push(bytes);
   }
 
   /** The bytes to send for a message, with our greeting before the first. */
@@ -122,7 +119,7 @@ export class Conversation {
     return encodeHeader({ name: "CHUNK", file, offset, payloadBytes, payloadCrc32 });
   }
 
-  #admit(header: FrameHeader): Uint8Array | undefined {
+  #admit(header: FrameHeader): Uint8Array {
     if (!this.#state.mayReceive(header.name)) throw this.#state.wrongState(header.name);
     if (header.name === "CHUNK") {
       this.#checkLength(header, 1, this.chunkBytesMax);

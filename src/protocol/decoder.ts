@@ -27,10 +27,10 @@ export interface Frame {
 
 export interface DecoderOwner {
   /**
-   * A buffer for this frame's payload, of `payloadBytes` or more; `undefined` when there is none now (then `retry` is
-   * called later). Throws a HawserError for a frame that must not come: nothing has been kept for it.
+   * A buffer for this frame's payload, of `payloadBytes` or more. Throws a HawserError for a frame that must not come:
+   * nothing has been kept for it.
    */
-  admit(header: FrameHeader): Uint8Array | undefined;
+  admit(header: FrameHeader): Uint8Array;
   onGreeting(versions: VersionRange): void;
   onFrame(frame: Frame): void;
 }
@@ -42,7 +42,7 @@ export class FrameDecoder {
   #filled = 0;
   #parsed = 0;
   #greeted = false;
-  /** The frame whose payload is being read; `#block` is missing while there was no buffer for it. */
+  /** The frame whose payload is being read, and where to. */
   #header: FrameHeader | undefined;
   #block: Uint8Array | undefined;
   #received = 0;
@@ -52,10 +52,9 @@ export class FrameDecoder {
     this.#owner = owner;
   }
 
-  /** Where the next bytes go; `undefined` when no buffer is free: read nothing until `retry` returns true. */
-  target(): Uint8Array | undefined {
-    if (this.#header === undefined) return this.#scratch.subarray(this.#filled);
-    if (this.#block === undefined) return undefined;
+  /** Where the next bytes go: read into this, never more than fits, then call `advance`. Never empty. */
+  target(): Uint8Array {
+    if (this.#header === undefined || this.#block === undefined) return this.#scratch.subarray(this.#filled);
     const end = Math.min(this.#block.length, this.#header.payloadBytes + SLACK_BYTES);
     return this.#block.subarray(this.#received, end);
   }
@@ -81,36 +80,23 @@ export class FrameDecoder {
   }
 
   /** The same for bytes that lie elsewhere (a TLS socket, a test): they are copied to where they belong. */
-  push(bytes: Uint8Array): number {
-    let at = 0;
-    while (at < bytes.length) {
+  push(bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length; ) {
       const target = this.target();
-      if (target === undefined) break;
       const count = Math.min(target.length, bytes.length - at);
       target.set(bytes.subarray(at, at + count));
       at += count;
       this.advance(count);
     }
-    return at;
   }
 
-  /** Asks for the buffer again that was not free. Whether reading can go on. */
-  retry(): boolean {
-    if (this.#header !== undefined && this.#block === undefined) this.#parse();
-    return this.target() !== undefined;
-  }
-
+  /** Takes whole frames out of scratch, or the start of one that then goes on in a buffer of its own. */
   #parse(): void {
     if (!this.#greeted && !this.#parseGreeting()) return;
-    for (;;) {
-      if (this.#header === undefined) {
-        if (this.#filled - this.#parsed < HEADER_BYTES) break;
-        this.#header = decodeHeader(this.#scratch, this.#parsed);
-        this.#parsed += HEADER_BYTES;
-      }
-      const header = this.#header;
+    while (this.#filled - this.#parsed >= HEADER_BYTES) {
+      const header = decodeHeader(this.#scratch, this.#parsed);
+      this.#parsed += HEADER_BYTES;
       const block = this.#owner.admit(header);
-      if (block === undefined) return;
       const count = Math.min(header.payloadBytes, this.#filled - this.#parsed);
       const start = this.#scratch.subarray(this.#parsed, this.#parsed + count);
       block.set(start);
@@ -118,6 +104,7 @@ export class FrameDecoder {
       this.#received = count;
       this.#crc = crc32(start);
       if (count < header.payloadBytes) {
+        this.#header = header;
         this.#block = block;
         this.#filled = 0;
         this.#parsed = 0;

@@ -63,14 +63,30 @@ export function chooseVersion(theirs: VersionRange, ours: VersionRange = OUR_VER
   return version;
 }
 
-/** The error for bytes that are no greeting, which says what program they look like. */
-export function foreignProgram(bytes: Uint8Array): HawserError {
+/** What the first bytes of another program look like. */
+export type ForeignProgram = "HTTP" | "SSH" | "FTP or SMTP" | "an rsync daemon" | "TLS" | "an unknown program";
+
+/** E_NOT_HAWSER, with what the other program looks like, so that it can be answered in its own language. */
+export class ForeignProgramError extends HawserError {
+  readonly program: ForeignProgram;
+
+  constructor(program: ForeignProgram) {
+    super("E_NOT_HAWSER", `the other end does not speak hawser's protocol; it looks like ${program}`);
+    this.program = program;
+  }
+}
+
+/** The error for bytes that are no greeting. */
+export function foreignProgram(bytes: Uint8Array): ForeignProgramError {
+  return new ForeignProgramError(programOf(bytes));
+}
+
+function programOf(bytes: Uint8Array): ForeignProgram {
   const text = String.fromCharCode(...bytes.subarray(0, 8));
-  let looks = "an unknown program";
-  if (text.startsWith("HTTP/") || /^[A-Z]{3,7} /.test(text)) looks = "HTTP";
-  else if (text.startsWith("SSH-")) looks = "SSH";
-  else if (/^220[ -]/.test(text)) looks = "FTP or SMTP";
-  else if (text.startsWith("@RSYNCD")) looks = "an rsync daemon";
-  else if (bytes[0] === 0x16 || bytes[0] === 0x15) looks = "TLS";
-  return new HawserError("E_NOT_HAWSER", `the other end does not speak hawser's protocol; it looks like ${looks}`);
+  if (text.startsWith("HTTP/") || /^[A-Z]{3,7} /.test(text)) return "HTTP";
+  if (text.startsWith("SSH-")) return "SSH";
+  if (/^220[ -]/.test(text)) return "FTP or SMTP";
+  if (text.startsWith("@RSYNCD")) return "an rsync daemon";
+  if (bytes[0] === 0x16 || bytes[0] === 0x15) return "TLS";
+  return "an unknown program";
 }

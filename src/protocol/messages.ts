@@ -29,8 +29,6 @@ const byteCount = integer(0, FILE_BYTES_MAX);
 const text = v.pipe(v.string(), v.maxLength(TEXT_CHARS_MAX));
 const chunkBytes = v.pipe(integer(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX), v.multipleOf(CHUNK_BYTES_STEP));
 const sessionId = bytes(SESSION_ID_BYTES, SESSION_ID_BYTES);
-/** [offset, length] in bytes. */
-const extent = v.tuple([byteCount, integer(1, FILE_BYTES_MAX)]);
 /** [file, offset, length]. */
 const fileExtent = v.tuple([uint32, byteCount, integer(1, FILE_BYTES_MAX)]);
 /** An error by its number in the error table, with a sentence. */
@@ -50,8 +48,6 @@ const offeredFile = v.object({
 const plannedFile = v.object({
   file: uint32,
   action: v.picklist(["send", "compare"]),
-  /** What the sink has already. */
-  have: v.optional(v.pipe(v.array(extent), v.maxLength(PAGE_ENTRIES_MAX))),
 });
 
 const settledFile = v.object({

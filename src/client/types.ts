@@ -1,0 +1,97 @@
+/** What a caller of `send` gives and gets: plain data, the same for the terminal, for scripts and for other programs. */
+import type { ErrorCode } from "../protocol/errors.ts";
+import type { Endpoint } from "../net/dial.ts";
+
+export type FileStatus = "sent" | "resumed" | "unchanged" | "renamed" | "skipped" | "failed";
+export type Durability = "none" | "commit" | "checkpoint" | "strict";
+
+export interface FailureReport {
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** The next step. */
+  readonly hint: string;
+  readonly retryable: boolean;
+}
+
+/** What became of one file. */
+export interface FileResult {
+  /** As the server knows it, relative to its directory; safe to show. */
+  readonly name: string;
+  readonly bytes: number;
+  /** Eight hexadecimal digits; null where the file was not read. */
+  readonly crc32: string | null;
+  readonly status: FileStatus;
+  readonly error: FailureReport | null;
+}
+
+/** What became of a transfer. */
+export interface TransferResult {
+  readonly ok: boolean;
+  /** null when no session was opened. */
+  readonly transferId: string | null;
+  readonly filesCommitted: number;
+  readonly filesFailed: number;
+  /** Of the files that are now at the destination. */
+  readonly bytes: number;
+  readonly bytesResumed: number;
+  readonly durationMs: number;
+  readonly bytesPerSecond: number;
+  readonly streams: number;
+  /** Connections dialled again and chunks sent again. */
+  readonly retries: number;
+  readonly durability: Durability | null;
+  /** CPU time of this process during the transfer, and of the server's during the session, in seconds. */
+  readonly cpuSeconds: { readonly client: number; readonly server: number | null };
+  readonly exitCode: number;
+  readonly error: FailureReport | null;
+}
+
+export type TransferEvent =
+  | {
+      readonly type: "connected";
+      readonly host: string;
+      readonly port: number;
+      readonly transferId: string;
+      /** The server's name and version. */
+      readonly agent: string;
+      readonly streams: number;
+      readonly chunkBytes: number;
+      readonly durability: Durability;
+    }
+  | {
+      readonly type: "progress";
+      /** `committing`: every byte is there, and the server makes it durable. */
+      readonly phase: "connecting" | "comparing" | "sending" | "committing";
+      readonly bytesDone: number;
+      /** null while a size isn't known. */
+      readonly bytesTotal: number | null;
+      readonly filesDone: number;
+      readonly filesTotal: number;
+      /** Smoothed over the last seconds. */
+      readonly bytesPerSecond: number;
+      readonly etaMs: number | null;
+      readonly elapsedMs: number;
+      /** Bytes acknowledged on each stream, by its number. */
+      readonly streamBytes: readonly number[];
+    }
+  | { readonly type: "file"; readonly file: FileResult }
+  | { readonly type: "warning"; readonly message: string };
+
+export interface SendOptions {
+  /** Regular files. */
+  readonly paths: readonly string[];
+  readonly to: Endpoint;
+  /** Connections that carry data, 1 to 64 (4). */
+  readonly streams?: number;
+  /** 64 KiB to 16 MiB, a multiple of 4 KiB (1 MiB). */
+  readonly chunkBytes?: number;
+  /** A directory below the served one; it is made where it is missing. */
+  readonly into?: string;
+  /** Another name for the one file that is sent. */
+  readonly name?: string;
+  /** Without any progress for this long the transfer ends (60,000). */
+  readonly timeoutMs?: number;
+  /** Aborting hands out no more chunks, lets what is in flight be recorded, and ends the transfer. */
+  readonly signal?: AbortSignal;
+  readonly onEvent?: (event: TransferEvent) => void;
+}

@@ -1,0 +1,243 @@
+/**
+ * A socket joined to its conversation: the one place that pumps bytes between the two, with backpressure both ways. It
+ * knows no files and no sessions.
+ */
+import type { Socket } from "node:net";
+import { type ArrivedChunk, Conversation, type NamedMessage } from "../protocol/conversation.ts";
+import { asHawserError, ERRORS, HawserError } from "../protocol/errors.ts";
+import { type ForeignProgram, ForeignProgramError } from "../protocol/greeting.ts";
+import type { MessageName } from "../protocol/header.ts";
+import { TEXT_CHARS_MAX } from "../protocol/limits.ts";
+import type { Message } from "../protocol/messages.ts";
+import type { Role, Side, State } from "../protocol/states.ts";
+import type { BlockPool } from "./blocks.ts";
+import type { DirectReader } from "./direct-read.ts";
+
+/** Unsent answers at which we stop reading what asks for more of them. */
+const UNSENT_BYTES_MAX = 1024 * 1024;
+
+/** How long a closing connection may take to hand its last bytes to the peer. */
+const CLOSING_MS = 2000;
+
+export interface ConnectionEvents {
+  onGreeting?(version: number): void;
+  onMessage(message: NamedMessage): void;
+  onChunk?(chunk: ArrivedChunk): void;
+  /** Another program is at the other end; what is returned is sent to it before the connection closes. */
+  onForeign?(program: ForeignProgram): Uint8Array | undefined;
+  /** Called once. Without an error the peer closed between two frames. */
+  onClosed(error: HawserError | undefined): void;
+}
+
+export class Connection implements DirectReader {
+  readonly #conversation: Conversation;
+  readonly #blocks: BlockPool;
+  #events: ConnectionEvents;
+  #socket: Socket | undefined;
+  #error: HawserError | undefined;
+  #closing = false;
+  #closed = false;
+  #pausedByOwner = false;
+  #pausedByUnsent = false;
+
+  /** When the last byte came from the peer, by the monotonic clock. */
+  lastHeardMs = performance.now();
+  bytesReceived = 0;
+  bytesSent = 0;
+
+  constructor(side: Side, role: Role | undefined, blocks: BlockPool, events: ConnectionEvents) {
+    this.#blocks = blocks;
+    this.#events = events;
+    this.#conversation = new Conversation({
+      side,
+      ...(role === undefined ? {} : { role }),
+      buffers: blocks,
+      events: {
+        onGreeting: (version) => this.#events.onGreeting?.(version),
+        onMessage: (message) => this.#onMessage(message),
+        onChunk: (chunk) => this.#onChunk(chunk),
+      },
+    });
+  }
+
+  /** Takes the socket over. `direct` when it was made to read through this DirectReader. */
+  attach(socket: Socket, direct: boolean): void {
+    this.#socket = socket;
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, 30_000);
+    socket.on("error", (cause) => this.#fail(lost(cause)));
+    socket.on("drain", () => this.#onDrain());
+    socket.on("close", () => this.#onSocketClosed());
+    if (!direct) {
+      socket.on("data", (bytes: Uint8Array) => {
+        if (!this.#receive(bytes.length, () => this.#conversation.push(bytes))) socket.pause();
+      });
+      socket.resume();
+    }
+  }
+
+  /** Hands the connection to another owner: whoever serves the session that it turned out to belong to. */
+  set events(events: ConnectionEvents) {
+    this.#events = events;
+  }
+  set role(role: Role) {
+    this.#conversation.role = role;
+  }
+  set chunkBytesMax(bytes: number) {
+    this.#conversation.chunkBytesMax = bytes;
+  }
+
+  get state(): State {
+    return this.#conversation.state;
+  }
+  get isOpen(): boolean {
+    return !this.#closing && !this.#closed;
+  }
+  get remoteAddress(): string | undefined {
+    return this.#socket?.remoteAddress;
+  }
+  get error(): HawserError | undefined {
+    return this.#error;
+  }
+
+  target(): Uint8Array {
+    return this.#conversation.target();
+  }
+  advance(count: number): boolean {
+    return this.#receive(count, () => this.#conversation.advance(count));
+  }
+
+  /** Sends a control message; nothing when the connection is closing. */
+  send<N extends MessageName>(name: N, body: Message<N>): void {
+    const socket = this.#socket;
+    if (!this.isOpen || socket === undefined) return;
+    const bytes = this.#conversation.message(name, body);
+    this.bytesSent += bytes.length;
+    socket.write(bytes);
+    if (socket.writableLength > UNSENT_BYTES_MAX && !this.#pausedByUnsent) {
+      this.#pausedByUnsent = true;
+      socket.pause();
+    }
+  }
+
+  /**
+   * Sends a chunk: header and payload in one write, the payload as it is. `onAccepted` is called when the system has
+   * taken all of it, and the payload may be used again; also when the connection broke instead.
+   */
+  sendChunk(file: number, offset: number, payload: Uint8Array, crc: number, onAccepted: () => void): void {
+    const socket = this.#socket;
+    if (!this.isOpen || socket === undefined) {
+      onAccepted();
+      return;
+    }
+    const header = this.#conversation.chunkHeader(file, offset, payload.length, crc);
+    this.bytesSent += header.length + payload.length;
+    socket.cork();
+    socket.write(header);
+    socket.write(payload, onAccepted);
+    socket.uncork();
+  }
+
+  giveBack(block: Uint8Array): void {
+    this.#blocks.give(block);
+  }
+
+  /** Stops reading until `resume`: whoever handles what arrives has enough of it. */
+  pause(): void {
+    this.#pausedByOwner = true;
+    this.#socket?.pause();
+  }
+  resume(): void {
+    if (!this.#pausedByOwner) return;
+    this.#pausedByOwner = false;
+    this.#resumeIfMay();
+  }
+
+  /** Ends the connection; with an error that the peer may know, after telling it. */
+  close(error?: HawserError): void {
+    if (!this.isOpen) return;
+    this.#error ??= error;
+    if (error !== undefined) this.#tell(error);
+    this.#closing = true;
+    const socket = this.#socket;
+    if (socket === undefined) {
+      this.#onSocketClosed();
+      return;
+    }
+    socket.end();
+    socket.resume();
+    setTimeout(() => socket.destroy(), CLOSING_MS).unref();
+  }
+
+  /** Ends the connection at once. */
+  destroy(error?: HawserError): void {
+    this.#error ??= error;
+    this.#closing = true;
+    if (this.#socket === undefined) this.#onSocketClosed();
+    else this.#socket.destroy();
+  }
+
+  /** Bytes came; whether more may come. What goes wrong in here is the peer's doing, or a bug that is named as such. */
+  #receive(count: number, feed: () => void): boolean {
+    this.bytesReceived += count;
+    this.lastHeardMs = performance.now();
+    if (!this.isOpen) return true;
+    try {
+      feed();
+    } catch (thrown) {
+      if (thrown instanceof ForeignProgramError) {
+        const answer = this.#events.onForeign?.(thrown.program);
+        if (answer !== undefined) this.#socket?.write(answer);
+      }
+      this.close(asHawserError(thrown));
+    }
+    return !this.#pausedByOwner && !this.#pausedByUnsent;
+  }
+
+  #onMessage(message: NamedMessage): void {
+    if (!this.isOpen) return;
+    if (message.name === "PING") this.send("PONG", message.body);
+    else this.#events.onMessage(message);
+  }
+
+  #onChunk(chunk: ArrivedChunk): void {
+    if (!this.isOpen || this.#events.onChunk === undefined) this.giveBack(chunk.block);
+    else this.#events.onChunk(chunk);
+  }
+
+  #tell(error: HawserError): void {
+    const { wire } = ERRORS[error.code];
+    if (wire === 0 || this.state === "failed") return;
+    try {
+      this.send("ERROR", { code: wire, message: error.message.slice(0, TEXT_CHARS_MAX) });
+    } catch {
+      // The greeting was not even sent, or the state allows no error any more: closing says enough.
+    }
+  }
+
+  #onDrain(): void {
+    if (!this.#pausedByUnsent) return;
+    this.#pausedByUnsent = false;
+    this.#resumeIfMay();
+  }
+
+  #resumeIfMay(): void {
+    if (!this.#pausedByOwner && !this.#pausedByUnsent) this.#socket?.resume();
+  }
+
+  #fail(error: HawserError): void {
+    this.#error ??= error;
+  }
+
+  #onSocketClosed(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#events.onClosed(this.#error);
+  }
+}
+
+/** What a socket's error means to whoever waits for the transfer. */
+function lost(cause: Error & { code?: string }): HawserError {
+  const why = cause.code === "ECONNRESET" || cause.code === "EPIPE" ? "the other end dropped it" : cause.message;
+  return new HawserError("E_LOST", `a connection broke: ${why}`, { cause });
+}

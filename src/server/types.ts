@@ -1,0 +1,71 @@
+/** What a caller of `serve` gives and gets: plain data. */
+import type { Endpoint } from "../net/dial.ts";
+
+export interface ServeOptions {
+  /** An existing directory. */
+  readonly dir: string;
+  /** An address of this machine (127.0.0.1). */
+  readonly host?: string;
+  /** 0 picks a free one (23300). */
+  readonly port?: number;
+  /** Connections at once, all clients together (1,024). */
+  readonly maxConnections?: number;
+  /** Transfers under way at once from one address (64). */
+  readonly maxSessionsPerPeer?: number;
+  /** The largest file taken (no limit). */
+  readonly maxFileBytes?: number;
+  /** Bytes that stay free on the file system (0). */
+  readonly minFreeBytes?: number;
+  /** How long a session waits for a client that vanished, with its parts (60,000). */
+  readonly sessionTtlMs?: number;
+  readonly onEvent?: (event: ServerEvent) => void;
+}
+
+/** A transfer as history keeps it. */
+export interface TransferRecord {
+  readonly transferId: string;
+  /** The client's canonical IP address. */
+  readonly peer: string;
+  /** Milliseconds since 1970. */
+  readonly startedMs: number;
+  readonly durationMs: number;
+  readonly files: number;
+  readonly filesFailed: number;
+  readonly bytes: number;
+  readonly bytesPerSecond: number;
+  readonly bytesResumed: number;
+  readonly retries: number;
+  readonly streams: number;
+  readonly durability: string;
+  /** The first files by name, for showing; `fileRecords` of History has them all. */
+  readonly names: readonly string[];
+}
+
+export interface FileRecord {
+  readonly name: string;
+  readonly bytes: number;
+  readonly crc32: string | null;
+  readonly status: "committed" | "unchanged" | "failed";
+  readonly error: string | null;
+}
+
+export type ServerEvent =
+  | { readonly type: "listening"; readonly host: string; readonly port: number; readonly dir: string }
+  | { readonly type: "session"; readonly transferId: string; readonly peer: string; readonly agent: string }
+  | { readonly type: "file"; readonly transferId: string; readonly peer: string; readonly file: FileRecord }
+  | { readonly type: "transfer"; readonly record: TransferRecord }
+  | {
+      readonly type: "ended";
+      readonly transferId: string;
+      readonly peer: string;
+      readonly code: string;
+      readonly message: string;
+    }
+  | { readonly type: "refused"; readonly peer: string; readonly code: string; readonly message: string }
+  | { readonly type: "warning"; readonly message: string };
+
+export interface HawserServer {
+  readonly address: Endpoint;
+  /** Accepts no new transfers, lets those under way finish for `drainMs` at most, then ends them. */
+  close(options?: { readonly drainMs?: number }): Promise<void>;
+}
