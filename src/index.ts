@@ -1,4 +1,6 @@
 /** The public API. */
+export { type MeasureOptions, type MeasureResult, measure } from "./client/measure.ts";
+export { send } from "./client/send.ts";
 export type {
   Durability,
   FailureReport,
@@ -10,4 +12,7 @@ export type {
 } from "./client/types.ts";
 export { type Endpoint, formatEndpoint } from "./net/dial.ts";
 export { ERRORS, type ErrorCode, HawserError } from "./protocol/errors.ts";
+export { readHistory } from "./server/database-history.ts";
+export type { PastTransfer } from "./server/history.ts";
+export { serve } from "./server/serve.ts";
 export type { FileRecord, HawserServer, ServeOptions, ServerEvent, TransferRecord } from "./server/types.ts";

@@ -1,6 +1,7 @@
 /** What a caller of `send` gives and gets: plain data, the same for the terminal, for scripts and for other programs. */
-import type { ErrorCode } from "../protocol/errors.ts";
+
 import type { Endpoint } from "../net/dial.ts";
+import type { ErrorCode } from "../protocol/errors.ts";
 
 export type FileStatus = "sent" | "resumed" | "unchanged" | "renamed" | "skipped" | "failed";
 export type Durability = "none" | "commit" | "checkpoint" | "strict";

@@ -45,6 +45,9 @@ export class Connection implements DirectReader {
   bytesReceived = 0;
   bytesSent = 0;
 
+  /** Called when the socket is gone, whoever owns the events by then: for whoever counts connections. */
+  onSocketClosed: (() => void) | undefined;
+
   constructor(side: Side, role: Role | undefined, blocks: BlockPool, events: ConnectionEvents) {
     this.#blocks = blocks;
     this.#events = events;
@@ -232,6 +235,7 @@ export class Connection implements DirectReader {
   #onSocketClosed(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.onSocketClosed?.();
     this.#events.onClosed(this.#error);
   }
 }

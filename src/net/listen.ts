@@ -1,8 +1,8 @@
 /** Accepting connections: each becomes a socket that reads directly where Node allows it. */
 import { type AddressInfo, createServer, isIPv6, type Server, type Socket } from "node:net";
 import { HawserError } from "../protocol/errors.ts";
-import { adoptAccepted, type DirectReader } from "./direct-read.ts";
 import type { Endpoint } from "./dial.ts";
+import { adoptAccepted, type DirectReader } from "./direct-read.ts";
 
 /** What a connection needs to start: a reader that then gets its socket. */
 export interface Acceptor extends DirectReader {

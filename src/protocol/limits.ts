@@ -47,8 +47,11 @@ export const STREAMS_MAX = 64;
  */
 export const WINDOW_BYTES = 16 * MIB;
 
-/** Files of one transfer that are offered and not settled yet, so that neither end remembers more than this. */
-export const OPEN_FILES_MAX = 1024;
+/**
+ * Files of one transfer that are offered and not settled yet: what either end remembers, and, in the worst case, has
+ * open. Systems still start programs with 1,024 descriptors.
+ */
+export const OPEN_FILES_MAX = 256;
 
 /** Linux: PATH_MAX is 4,096 with its NUL; every file system in use holds components of 255 bytes at most (NAME_MAX). */
 export const NAME_BYTES_MAX = 4095;

@@ -21,7 +21,12 @@ import {
 } from "./limits.ts";
 
 const integer = (min: number, max: number) => v.pipe(v.number(), v.safeInteger(), v.minValue(min), v.maxValue(max));
-const bytes = (min: number, max: number) => v.pipe(v.instance(Uint8Array), v.minLength(min), v.maxLength(max));
+const bytes = (min: number, max: number) =>
+  v.pipe(
+    v.custom<Uint8Array>((value) => value instanceof Uint8Array),
+    v.minLength(min),
+    v.maxLength(max),
+  );
 const page = <T extends v.GenericSchema>(entry: T) => v.pipe(v.array(entry), v.maxLength(PAGE_ENTRIES_MAX));
 
 const uint32 = integer(0, 0xffffffff);

@@ -26,6 +26,8 @@ export interface TransferRecord {
   readonly transferId: string;
   /** The client's canonical IP address. */
   readonly peer: string;
+  /** `partial`: some files failed; `interrupted`: the client went away before all was settled. */
+  readonly status: "complete" | "partial" | "interrupted";
   /** Milliseconds since 1970. */
   readonly startedMs: number;
   readonly durationMs: number;
@@ -37,7 +39,7 @@ export interface TransferRecord {
   readonly retries: number;
   readonly streams: number;
   readonly durability: string;
-  /** The first files by name, for showing; `fileRecords` of History has them all. */
+  /** The first files by name, for showing; `fileRecords` of a past transfer has them all. */
   readonly names: readonly string[];
 }
 

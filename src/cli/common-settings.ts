@@ -1,0 +1,94 @@
+/** Settings that several commands share, so that they read and mean the same everywhere. Data only. */
+import {
+  CHUNK_BYTES_DEFAULT,
+  CHUNK_BYTES_MAX,
+  CHUNK_BYTES_MIN,
+  CHUNK_BYTES_STEP,
+  STREAMS_DEFAULT,
+  STREAMS_MAX,
+} from "../protocol/limits.ts";
+import type { ProgressMode } from "./progress.ts";
+import { optional, type Setting } from "./settings.ts";
+import { choice, duration, endpoint, onOff, size, wholeNumber } from "./values.ts";
+
+/** A table entry keeps the type of its value. */
+export function setting<T>(entry: Setting<T>): Setting<T> {
+  return entry;
+}
+
+/** On or off for one run; not in the environment, not in the file. */
+export function perRunSwitch(flag: string, about: string, char?: string): Setting<boolean> {
+  return { flag, about, kind: onOff, fallback: false, perRun: true, ...(char === undefined ? {} : { char }) };
+}
+
+export const to = setting({
+  flag: "to",
+  placeholder: "HOST[:PORT]",
+  about: "the server; an IPv6 address stands in brackets",
+  kind: optional(endpoint),
+  fallback: undefined,
+});
+
+export const streams = setting({
+  flag: "streams",
+  char: "P",
+  aliases: ["parallel"],
+  placeholder: "N",
+  about: `connections that carry data, 1 to ${STREAMS_MAX}`,
+  kind: wholeNumber(1, STREAMS_MAX),
+  fallback: STREAMS_DEFAULT,
+  fallbackText: String(STREAMS_DEFAULT),
+});
+
+export const chunkBytes = setting({
+  flag: "chunk-size",
+  placeholder: "SIZE",
+  about: "the unit that is checked and acknowledged, 64KiB to 16MiB",
+  kind: size({ minBytes: CHUNK_BYTES_MIN, maxBytes: CHUNK_BYTES_MAX, stepBytes: CHUNK_BYTES_STEP }),
+  fallback: CHUNK_BYTES_DEFAULT,
+  fallbackText: "1MiB",
+});
+
+export const timeoutMs = setting({
+  flag: "timeout",
+  placeholder: "DURATION",
+  about: "give up after this long without any progress",
+  kind: duration(100),
+  fallback: 60_000,
+  fallbackText: "60s",
+});
+
+export const insecure = setting({
+  flag: "insecure",
+  about: "agree to plain TCP: not encrypted, no token",
+  kind: onOff,
+  fallback: false,
+  negatable: true,
+});
+
+export const progress = setting<ProgressMode>({
+  flag: "progress",
+  placeholder: "auto|bar|plain|json|none",
+  about: "how progress is shown on standard error; auto: bars on a terminal, else a line every few seconds",
+  kind: choice("auto", "bar", "plain", "json", "none"),
+  fallback: "auto",
+  fallbackText: "auto",
+});
+
+export const quiet = setting({
+  flag: "quiet",
+  char: "q",
+  about: "print nothing but errors",
+  kind: onOff,
+  fallback: false,
+});
+
+export const verbose = setting({
+  flag: "verbose",
+  char: "v",
+  about: "say also what was understood and what is going on",
+  kind: onOff,
+  fallback: false,
+});
+
+export const json = perRunSwitch("json", "print one JSON document on standard output");

@@ -1,0 +1,70 @@
+/**
+ * Standard output and standard error as the commands use them: results go out, everything else goes to err. A reader that
+ * closed its pipe is not an error: what is written after that is dropped, and who cares can ask.
+ */
+import { HawserError } from "../protocol/errors.ts";
+
+export interface Output {
+  /** Results. */
+  out(text: string): void;
+  /** Everything else. */
+  err(text: string): void;
+  readonly outIsTerminal: boolean;
+  readonly errIsTerminal: boolean;
+  readonly outClosed: boolean;
+  /** Runs once, when the reader of results has gone. */
+  onOutClosed(listener: () => void): void;
+  /** Resolves when what was written has left this process. Throws E_IO when it can't: a full disk, say; not EPIPE. */
+  drained(): Promise<void>;
+}
+
+/** The process's own streams. One of these in a process: it watches their errors. */
+export function processOutput(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteStream): Output {
+  let outClosed = false;
+  let errClosed = false;
+  let failure: HawserError | undefined;
+  const listeners: (() => void)[] = [];
+  stdout.on("error", (cause: NodeJS.ErrnoException) => {
+    if (cause.code !== "EPIPE") {
+      failure ??= new HawserError("E_IO", `standard output can't be written: ${cause.message}`, { cause });
+    }
+    if (outClosed) return;
+    outClosed = true;
+    for (const listener of listeners.splice(0)) listener();
+  });
+  // With nobody to tell, there is nothing to say.
+  stderr.on("error", () => {
+    errClosed = true;
+  });
+  return {
+    out(text) {
+      if (!outClosed) stdout.write(text);
+    },
+    err(text) {
+      if (!errClosed) stderr.write(text);
+    },
+    outIsTerminal: stdout.isTTY === true,
+    errIsTerminal: stderr.isTTY === true,
+    get outClosed() {
+      return outClosed;
+    },
+    onOutClosed(listener) {
+      if (outClosed) listener();
+      else listeners.push(listener);
+    },
+    async drained() {
+      if (!outClosed) await new Promise<void>((resolve) => stdout.write("", () => resolve()));
+      // The stream reports its error after the callbacks of its writes.
+      await new Promise((resolve) => setImmediate(resolve));
+      if (failure !== undefined) throw failure;
+    },
+  };
+}
+
+let standard: Output | undefined;
+
+/** This process's output; made when it is first asked for. */
+export function standardOutput(): Output {
+  standard ??= processOutput(process.stdout, process.stderr);
+  return standard;
+}

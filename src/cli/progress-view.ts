@@ -1,0 +1,45 @@
+/** What every view of progress is, and the words they share. */
+import type { TransferEvent } from "../client/types.ts";
+import { escapeText } from "../protocol/names.ts";
+import { formatBytes, formatCount, formatEta, formatPercent, formatRate } from "./format.ts";
+
+export type Progress = Extract<TransferEvent, { type: "progress" }>;
+
+export interface ProgressView {
+  show(event: TransferEvent): void;
+  /** Runs `write` while nothing of this is on the screen. */
+  aside(write: () => void): void;
+  /** Leaves the terminal as it was. Safe to call again. */
+  stop(): void;
+}
+
+/** What the phases are called. */
+export const PHASES = {
+  connecting: "connecting",
+  comparing: "comparing with what is there",
+  sending: "sending",
+  committing: "making it durable",
+} as const satisfies Record<Extract<TransferEvent, { type: "progress" }>["phase"], string>;
+
+/** A warning, as every view but JSON words it. */
+export function warningLine(message: string): string {
+  return `hawser: warning: ${escapeText(message)}\n`;
+}
+
+/** For a server that is not certainly on this machine. */
+export function plainWarning(host: string): string {
+  return `${host} is reached over plain TCP, which is not encrypted (--insecure says that you know)`;
+}
+
+/** `1.20 GiB of 4.00 GiB (30%), 812 MiB/s, 4 s left`. */
+export function progressText(event: Progress): string {
+  const { phase, bytesDone, bytesTotal, filesDone, filesTotal, bytesPerSecond, etaMs } = event;
+  const files = filesTotal > 1 ? `, ${formatCount(filesDone)} of ${formatCount(filesTotal)} files` : "";
+  const bytes =
+    bytesTotal === null
+      ? formatBytes(bytesDone)
+      : `${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)} (${formatPercent(bytesDone, bytesTotal)})`;
+  if (phase !== "sending") return `${PHASES[phase]}: ${bytes}${files}`;
+  const eta = etaMs === null ? "" : `, ${formatEta(etaMs)} left`;
+  return `${bytes}${files}, ${formatRate(bytesPerSecond)}${eta}`;
+}

@@ -1,0 +1,97 @@
+/** What a transfer came to, for people (the receipt) and for programs (one JSON document). Written as files finish. */
+import type { FailureReport, FileResult, TransferResult } from "../client/types.ts";
+import { escapeText } from "../protocol/names.ts";
+import { formatFailure } from "./errors.ts";
+import { formatBytes, formatCount, formatDuration, formatRate, plural } from "./format.ts";
+import { ListDocument, milliseconds } from "./json.ts";
+
+export interface ResultsView {
+  file(file: FileResult): void;
+  /** Nothing more comes. */
+  finish(result: TransferResult): void;
+}
+
+export const NO_RESULTS: ResultsView = { file: () => {}, finish: () => {} };
+
+/** `write` puts text where results go. */
+export function receipt(write: (text: string) => void): ResultsView {
+  return {
+    file: (file) => {
+      if (file.status !== "failed") write(fileLine(file));
+    },
+    finish: (result) => {
+      if (result.filesCommitted > 0) write(receiptText(result));
+    },
+  };
+}
+
+/** `sent         256 MiB  1c291ca3  big.bin`. The name stands last: it may contain anything. */
+export function fileLine({ status, bytes, crc32, name }: FileResult): string {
+  const shownCrc = crc32 ?? "-".repeat(8);
+  return `${status.padEnd(9)}  ${formatBytes(bytes).padStart(8)}  ${shownCrc}  ${escapeText(name)}\n`;
+}
+
+export function receiptText(result: TransferResult): string {
+  const { filesCommitted, bytes, durationMs, bytesPerSecond, bytesResumed, retries, streams } = result;
+  const rows = [
+    ["committed", `${plural(filesCommitted, "file")}, ${formatBytes(bytes)} (${formatCount(bytes)} bytes)`],
+    ["time", formatDuration(durationMs)],
+    ["rate", formatRate(bytesPerSecond)],
+    ["resumed", formatBytes(bytesResumed)],
+    ["retries", formatCount(retries)],
+    ["streams", formatCount(streams)],
+    ["durability", result.durability ?? "unknown"],
+    ["transfer", escapeText(result.transferId ?? "none")],
+  ];
+  return rows.map(([label = "", value = ""]) => `${label.padEnd(10)}  ${value}\n`).join("");
+}
+
+/** The document that design and schema promise: its fields, in this order, and an error when there is one. */
+export function jsonResults(document: ListDocument): ResultsView {
+  return {
+    file: ({ name, bytes, crc32, status, error }) => document.add({ name, bytes, crc32, status, error }),
+    finish: (result) => document.finish(transferFields(result)),
+  };
+}
+
+export function transferFields(result: TransferResult): Record<string, unknown> {
+  return {
+    ok: result.ok,
+    transferId: result.transferId,
+    bytes: result.bytes,
+    bytesResumed: result.bytesResumed,
+    durationMs: milliseconds(result.durationMs),
+    bytesPerSecond: Math.round(result.bytesPerSecond),
+    streams: result.streams,
+    retries: result.retries,
+    durability: result.durability,
+    ...(result.error === null ? {} : { error: result.error }),
+  };
+}
+
+/** A transfer that never began: every field is there, and says nothing happened. */
+export function nothingSent(error: FailureReport): Record<string, unknown> {
+  return {
+    ok: false,
+    transferId: null,
+    bytes: 0,
+    bytesResumed: 0,
+    durationMs: 0,
+    bytesPerSecond: 0,
+    streams: 0,
+    retries: 0,
+    durability: null,
+    error,
+  };
+}
+
+export function sendDocument(write: (text: string) => void): ListDocument {
+  return new ListDocument("files", write);
+}
+
+/** A file that failed, for standard error. */
+export function failedFileText({ name, error }: FileResult): string {
+  if (error === null) return `hawser: ${escapeText(name)} failed\n`;
+  const message = error.message.includes(name) ? error.message : `${name}: ${error.message}`;
+  return formatFailure({ ...error, message });
+}

@@ -1,0 +1,90 @@
+/**
+ * One transfer as send, shell and demo run it: the library sends, the views show. Everything that differs between the
+ * three is in what they hand over.
+ */
+import type { FailureReport, SendOptions, TransferEvent, TransferResult } from "../client/types.ts";
+import { escapeText } from "../protocol/names.ts";
+import { isLoopback } from "./endpoint.ts";
+import { formatFailure } from "./errors.ts";
+import { formatBytes } from "./format.ts";
+import { toJson } from "./json.ts";
+import type { Output } from "./output.ts";
+import { type ProgressMode, progressMode, progressView } from "./progress.ts";
+import { plainWarning, warningLine } from "./progress-view.ts";
+import { failedFileText, type ResultsView } from "./results.ts";
+
+export type Send = (options: SendOptions) => Promise<TransferResult>;
+
+export interface TransferView {
+  readonly results: ResultsView;
+  readonly progress: ProgressMode;
+  readonly quiet: boolean;
+  readonly verbose: boolean;
+  readonly insecure: boolean;
+}
+
+export async function runTransfer(
+  send: Send,
+  options: Omit<SendOptions, "onEvent">,
+  view: TransferView,
+  output: Output,
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): Promise<TransferResult> {
+  const mode = progressMode(view.progress, view.quiet, output, environment);
+  const progress = await progressView(mode, output);
+  // With --progress json standard error carries events and nothing else.
+  const say = mode === "json" ? () => {} : (text: string) => progress.aside(() => output.err(text));
+  let firstFailure: FailureReport | null = null;
+  const onEvent = (event: TransferEvent) => {
+    progress.show(event);
+    if (event.type === "file") firstFailure ??= event.file.error;
+    if (event.type === "file") progress.aside(() => view.results.file(event.file));
+    const text = eventText(event, view);
+    if (text !== "") say(text);
+  };
+  if (!view.insecure && !isLoopback(options.to.host))
+    onEvent({ type: "warning", message: plainWarning(options.to.host) });
+  try {
+    const result = await send({ ...options, onEvent });
+    progress.stop();
+    view.results.finish(result);
+    if (result.error !== null) {
+      if (mode === "json") output.err(`${toJson({ event: "error", error: result.error })}\n`);
+      // Where nothing was committed the transfer's failure is its first file's, and that was said.
+      if (!isSame(result.error, firstFailure)) say(formatFailure(result.error));
+    }
+    if (view.verbose) say(`hawser: ${cpuText(result)}\n`);
+    return result;
+  } finally {
+    progress.stop();
+  }
+}
+
+function isSame(a: FailureReport, b: FailureReport | null): boolean {
+  return a.code === b?.code && a.message === b.message;
+}
+
+/** What an event is worth on standard error beside the progress. */
+function eventText(event: TransferEvent, { quiet, verbose }: TransferView): string {
+  switch (event.type) {
+    case "warning":
+      return quiet ? "" : warningLine(event.message);
+    case "file":
+      return event.file.status === "failed" ? failedFileText(event.file) : "";
+    case "connected":
+      return verbose ? `hawser: ${escapeText(connectedText(event))}\n` : "";
+    case "progress":
+      return "";
+  }
+}
+
+function connectedText(event: Extract<TransferEvent, { type: "connected" }>): string {
+  const { agent, streams, chunkBytes, durability, transferId } = event;
+  const what = `${streams} streams, chunks of ${formatBytes(chunkBytes)}, durability ${durability}`;
+  return `connected to ${agent}: ${what}, transfer ${transferId}`;
+}
+
+function cpuText({ cpuSeconds, bytes }: TransferResult): string {
+  const server = cpuSeconds.server === null ? "unknown" : `${cpuSeconds.server.toFixed(2)} s`;
+  return `CPU time for ${formatBytes(bytes)}: client ${cpuSeconds.client.toFixed(2)} s, server ${server}`;
+}

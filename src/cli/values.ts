@@ -1,0 +1,121 @@
+/** The kinds of value that settings take: how each is read, what is said when it can't be, how it is shown. Pure. */
+import type { Endpoint } from "../net/dial.ts";
+import { formatEndpoint } from "../net/dial.ts";
+import { ENDPOINT_EXPECTED, parseEndpoint, parseHost } from "./endpoint.ts";
+import { formatBytes, formatCount, formatDuration } from "./format.ts";
+import { DURATION_EXPECTED, parseDuration, parseSize, parseWhole, SIZE_EXPECTED } from "./units.ts";
+
+export interface ValueKind<T> {
+  /** `a whole number from 1 to 64`. */
+  readonly expected: string;
+  /** `undefined` where the text can't be read at all; otherwise the value, or why it can't be taken. */
+  read(text: string): { readonly value: T } | { readonly refused: string } | undefined;
+  /** What was understood. */
+  show(value: T): string;
+}
+
+const taken = <T>(value: T | undefined) => (value === undefined ? undefined : { value });
+
+export function wholeNumber(min: number, max: number): ValueKind<number> {
+  return {
+    expected: `a whole number from ${min} to ${max}`,
+    read(text) {
+      const value = parseWhole(text);
+      return value !== undefined && value >= min && value <= max ? { value } : undefined;
+    },
+    show: String,
+  };
+}
+
+export interface SizeBounds {
+  readonly minBytes?: number;
+  readonly maxBytes?: number;
+  readonly stepBytes?: number;
+}
+
+export function size({
+  minBytes = 0,
+  maxBytes = Number.MAX_SAFE_INTEGER,
+  stepBytes = 1,
+}: SizeBounds): ValueKind<number> {
+  const step = stepBytes === 1 ? "" : `, a multiple of ${formatBytes(stepBytes)}`;
+  const bounds =
+    maxBytes === Number.MAX_SAFE_INTEGER
+      ? minBytes === 0
+        ? ""
+        : `, at least ${formatBytes(minBytes)}`
+      : `, from ${formatBytes(minBytes)} to ${formatBytes(maxBytes)}`;
+  return {
+    expected: `${SIZE_EXPECTED}${bounds}${step}`,
+    read(text) {
+      const value = parseSize(text);
+      if (value === undefined) return undefined;
+      const fits = value >= minBytes && value <= maxBytes && value % stepBytes === 0;
+      return fits ? { value } : { refused: `it is ${showBytes(value)}` };
+    },
+    show: showBytes,
+  };
+}
+
+function showBytes(bytes: number): string {
+  return bytes < 1024 ? `${bytes} bytes` : `${formatBytes(bytes)} (${formatCount(bytes)} bytes)`;
+}
+
+/** The longest that Node's timers can wait. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+export function duration(minMs: number, maxMs = TIMER_MS_MAX): ValueKind<number> {
+  const most = maxMs === TIMER_MS_MAX ? "24d" : formatDuration(maxMs);
+  return {
+    expected: `${DURATION_EXPECTED}, from ${minMs === 0 ? "0" : formatDuration(minMs)} to ${most}`,
+    read(text) {
+      const value = parseDuration(text);
+      if (value === undefined) return undefined;
+      return value >= minMs && value <= maxMs ? { value } : { refused: `it is ${formatDuration(value)}` };
+    },
+    show: formatDuration,
+  };
+}
+
+export const endpoint: ValueKind<Endpoint> = {
+  expected: ENDPOINT_EXPECTED,
+  read: (text) => taken(parseEndpoint(text)),
+  show: formatEndpoint,
+};
+
+export const host: ValueKind<string> = {
+  expected: "an address of this machine, such as 127.0.0.1, 0.0.0.0 or ::",
+  read: (text) => taken(parseHost(text)),
+  show: (value) => value,
+};
+
+export function choice<const T extends string>(...options: readonly T[]): ValueKind<T> {
+  return {
+    expected: `one of ${options.join(", ")}`,
+    read: (text) => taken(options.find((option) => option === text.trim())),
+    show: (value) => value,
+  };
+}
+
+export const text: ValueKind<string> = {
+  expected: "text",
+  read: (value) => (value === "" ? undefined : { value }),
+  show: (value) => value,
+};
+
+const SWITCH: Record<string, boolean> = {
+  "1": true,
+  true: true,
+  yes: true,
+  on: true,
+  "0": false,
+  false: false,
+  no: false,
+  off: false,
+};
+
+export const onOff: ValueKind<boolean> = {
+  expected: "1 or 0, true or false, yes or no, on or off",
+  read: (value) => taken(SWITCH[value.trim().toLowerCase()]),
+  show: (value) => (value ? "on" : "off"),
+};

@@ -1,0 +1,76 @@
+/** How far a transfer is, told a few times a second. */
+import type { SourceSession } from "../source/session.ts";
+import { etaMs, RateMeter } from "./rate.ts";
+import type { TransferEvent } from "./types.ts";
+
+/** Often enough to look alive, seldom enough to cost nothing. */
+const EVERY_MS = 200;
+
+export class ProgressReporter {
+  readonly #emit: (event: TransferEvent) => void;
+  readonly #meter = new RateMeter(performance.now());
+  readonly #startedMs = performance.now();
+  readonly #filesTotal: number;
+  readonly #bytesTotal: number | null;
+  readonly #streamBytes: number[] = [];
+  readonly #timer: NodeJS.Timeout;
+  #session: SourceSession | undefined;
+  /** Acknowledged of files that are not settled; those that are count whole, whatever was sent of them. */
+  #acknowledgedBytes = 0;
+  #settledBytes = 0;
+  #filesDone = 0;
+
+  constructor(totals: { files: number; bytes: number | null }, emit: (event: TransferEvent) => void) {
+    this.#emit = emit;
+    this.#filesTotal = totals.files;
+    this.#bytesTotal = totals.bytes;
+    this.#timer = setInterval(() => this.#report(), EVERY_MS);
+  }
+
+  begin(session: SourceSession, streams: number): void {
+    this.#session = session;
+    for (let i = 0; i < streams; i++) this.#streamBytes[i] ??= 0;
+  }
+
+  acknowledged(stream: number, bytes: number): void {
+    this.#acknowledgedBytes += bytes;
+    this.#streamBytes[stream] = (this.#streamBytes[stream] ?? 0) + bytes;
+  }
+
+  /** A file got its outcome; `sentBytes` of it were acknowledged before. */
+  settled(fileBytes: number): void {
+    this.#filesDone++;
+    this.#settledBytes += fileBytes;
+  }
+
+  /** The last word, and the end of the timer. */
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#report();
+  }
+
+  #report(): void {
+    const nowMs = performance.now();
+    const bytesDone = Math.max(this.#acknowledgedBytes, this.#settledBytes);
+    const bytesPerSecond = this.#meter.update(bytesDone, nowMs);
+    const remaining = this.#bytesTotal === null ? null : Math.max(0, this.#bytesTotal - bytesDone);
+    this.#emit({
+      type: "progress",
+      phase: this.#phase(remaining),
+      bytesDone,
+      bytesTotal: this.#bytesTotal,
+      filesDone: this.#filesDone,
+      filesTotal: this.#filesTotal,
+      bytesPerSecond,
+      etaMs: remaining === null ? null : etaMs(remaining, bytesPerSecond),
+      elapsedMs: nowMs - this.#startedMs,
+      streamBytes: [...this.#streamBytes],
+    });
+  }
+
+  #phase(remaining: number | null): "connecting" | "comparing" | "sending" | "committing" {
+    if (this.#session === undefined) return "connecting";
+    if (remaining === 0) return "committing";
+    return this.#session.isComparing && !this.#session.hasOutstanding ? "comparing" : "sending";
+  }
+}

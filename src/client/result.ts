@@ -1,0 +1,93 @@
+/** Collects what becomes of the files of a transfer, and makes its result. */
+import { formatCrc32 } from "../protocol/crc32.ts";
+import { ERRORS, type ErrorCode, errorCodeOf, type Failure, type HawserError } from "../protocol/errors.ts";
+import type { Message, SettledFile } from "../protocol/messages.ts";
+import { displayName, escapeText } from "../protocol/names.ts";
+import type { SourceItem } from "../source/item.ts";
+import type { Durability, FailureReport, FileResult, TransferResult } from "./types.ts";
+
+export function reportOf({ code, message }: Failure): FailureReport {
+  const { hint, retryable } = ERRORS[code];
+  return { code, message, hint, retryable };
+}
+
+/** The result of a file from its outcome; `crc32` is what this end read. */
+export function fileResultOf(item: SourceItem, outcome: SettledFile, crc32: number | undefined): FileResult {
+  const { status, error } = outcome;
+  return {
+    name: displayName(item.name),
+    bytes: outcome.size ?? item.size ?? 0,
+    crc32: status === "committed" && crc32 !== undefined ? formatCrc32(crc32) : null,
+    status: status === "committed" ? "sent" : status,
+    error: error === undefined ? null : reportOf({ code: errorCodeOf(error.code), message: escapeText(error.message) }),
+  };
+}
+
+export class ResultBuilder {
+  readonly #startedMs = performance.now();
+  readonly #startedCpu = process.cpuUsage();
+  #committed = 0;
+  #failed = 0;
+  #bytes = 0;
+  #firstFailure: FailureReport | undefined;
+  #terms: Message<"WELCOME"> | undefined;
+  #receipt: Message<"RECEIPT"> | undefined;
+
+  get filesSettled(): number {
+    return this.#committed + this.#failed;
+  }
+  get elapsedMs(): number {
+    return performance.now() - this.#startedMs;
+  }
+
+  addFile(file: FileResult): void {
+    if (file.error !== null) {
+      this.#failed++;
+      this.#firstFailure ??= file.error;
+    } else {
+      this.#committed++;
+      this.#bytes += file.bytes;
+    }
+  }
+
+  opened(terms: Message<"WELCOME">): void {
+    this.#terms = terms;
+  }
+  receipt(receipt: Message<"RECEIPT">): void {
+    this.#receipt = receipt;
+  }
+
+  build(ended: HawserError | undefined, retries: number): TransferResult {
+    const error = ended === undefined ? this.#filesError() : reportOf(ended);
+    const { user, system } = process.cpuUsage(this.#startedCpu);
+    const durationMs = this.elapsedMs;
+    return {
+      ok: error === null,
+      transferId: this.#terms?.transfer ?? null,
+      filesCommitted: this.#committed,
+      filesFailed: this.#failed,
+      bytes: this.#bytes,
+      bytesResumed: 0,
+      durationMs,
+      bytesPerSecond: (this.#bytes / durationMs) * 1000,
+      streams: this.#terms?.streams ?? 0,
+      retries,
+      durability: (this.#terms?.durability ?? null) as Durability | null,
+      cpuSeconds: {
+        client: (user + system) / 1e6,
+        server: this.#receipt === undefined ? null : this.#receipt.cpuMicros / 1e6,
+      },
+      exitCode: error === null ? 0 : ERRORS[error.code].exit,
+      error,
+    };
+  }
+
+  /** Some files failed: E_PARTIAL, or the failure itself where nothing else was committed. */
+  #filesError(): FailureReport | null {
+    if (this.#firstFailure === undefined) return null;
+    if (this.#committed === 0) return this.#firstFailure;
+    const code: ErrorCode = "E_PARTIAL";
+    const message = `${this.#failed} of ${this.filesSettled} files failed, the first of them: ${this.#firstFailure.message}`;
+    return reportOf({ code, message });
+  }
+}

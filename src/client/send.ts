@@ -1,0 +1,122 @@
+/** One transfer from this machine: look at the files, connect, send, and say what became of it. */
+import { asHawserError, HawserError } from "../protocol/errors.ts";
+import { CHUNK_BYTES_DEFAULT, STREAMS_DEFAULT } from "../protocol/limits.ts";
+import { SourceSession } from "../source/session.ts";
+import { Link } from "./link.ts";
+import { type Plan, planFiles } from "./plan.ts";
+import { ProgressReporter } from "./progress.ts";
+import { fileResultOf, ResultBuilder, reportOf } from "./result.ts";
+import type { FileResult, SendOptions, TransferEvent, TransferResult } from "./types.ts";
+
+const TIMEOUT_MS = 60_000;
+
+/** How long an interrupted transfer waits for what is in flight to be acknowledged. */
+const STOPPING_MS = 5_000;
+
+/**
+ * Sends files. Resolves whatever becomes of them: the result says whether all are committed, and why not. Rejects only
+ * where hawser itself has a bug.
+ */
+export async function send(options: SendOptions): Promise<TransferResult> {
+  const results = new ResultBuilder();
+  const emit = (event: TransferEvent) => options.onEvent?.(event);
+  const settle = (file: FileResult) => {
+    results.addFile(file);
+    emit({ type: "file", file });
+  };
+  let plan: Plan;
+  try {
+    plan = planFiles(options);
+  } catch (thrown) {
+    const error = asHawserError(thrown);
+    if (error.code === "E_INTERNAL") throw thrown;
+    return results.build(error, 0);
+  }
+  for (const { name, failure } of plan.refused) {
+    settle({ name, bytes: 0, crc32: null, status: "failed", error: reportOf(failure) });
+  }
+  if (plan.items.length === 0) return results.build(undefined, 0);
+  return transfer(options, plan, results, settle);
+}
+
+async function transfer(
+  options: SendOptions,
+  { items }: Plan,
+  results: ResultBuilder,
+  settle: (file: FileResult) => void,
+): Promise<TransferResult> {
+  const emit = (event: TransferEvent) => options.onEvent?.(event);
+  const totals = { files: items.length, bytes: items.reduce((sum, { size }) => sum + size, 0) };
+  const progress = new ProgressReporter(totals, emit);
+  let session: SourceSession | undefined;
+  let resent = 0;
+  const link: Link = new Link({
+    to: options.to,
+    role: "source",
+    purpose: "transfer",
+    streams: options.streams ?? STREAMS_DEFAULT,
+    chunkBytes: options.chunkBytes ?? CHUNK_BYTES_DEFAULT,
+    timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
+    signal: options.signal,
+    awaitsAcknowledgement: () => session?.hasOutstanding ?? false,
+    onReady: (terms, address) => {
+      results.opened(terms);
+      const { transfer: transferId, agent, streams, chunkBytes, durability } = terms;
+      emit({ type: "connected", ...address, transferId, agent, streams, chunkBytes, durability });
+    },
+    onWarning: (message) => emit({ type: "warning", message }),
+    makeEnd: (terms) => {
+      session = new SourceSession(items, terms, {
+        onSettled: (item, outcome, crc32) => {
+          progress.settled(item.size ?? 0);
+          settle(fileResultOf(item, outcome, crc32));
+        },
+        onAcknowledged: (stream, bytes) => {
+          link.progress();
+          progress.acknowledged(stream, bytes);
+        },
+        onResent: (_reason, count) => {
+          resent += count;
+        },
+        onReceipt: (receipt) => {
+          results.receipt(receipt);
+          link.finish();
+        },
+        onFailed: (error) => link.fail(error),
+      });
+      progress.begin(session, terms.streams);
+      return session;
+    },
+  });
+  const onAbort = () => void stop(link, session, abortReason(options.signal));
+  options.signal?.addEventListener("abort", onAbort, { once: true });
+  if (options.signal?.aborted) onAbort();
+  else void link.start();
+  const error = await link.over;
+  options.signal?.removeEventListener("abort", onAbort);
+  await session?.dispose();
+  progress.stop();
+  return results.build(error, link.retries + resent);
+}
+
+/** Lets what is in flight be recorded, for a while, and ends the transfer. */
+async function stop(link: Link, session: SourceSession | undefined, reason: HawserError): Promise<void> {
+  if (session !== undefined) {
+    const patience = new AbortController();
+    await Promise.race([session.stop(), delay(STOPPING_MS, patience.signal)]);
+    patience.abort();
+  }
+  link.fail(reason);
+}
+
+function abortReason(signal: AbortSignal | undefined): HawserError {
+  const { reason } = signal ?? {};
+  return reason instanceof HawserError ? reason : new HawserError("E_INTERRUPTED", "the transfer was interrupted");
+}
+
+function delay(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
+  });
+}

@@ -1,0 +1,43 @@
+/** What every command does alike: reads its settings, says what it understood, leaves errors to main. */
+import { Command } from "@oclif/core/command";
+import { readConfigSection } from "../cli/config-file.ts";
+import { type Output, standardOutput } from "../cli/output.ts";
+import { describeSettings, type Resolved, resolveSettings, type SettingTable } from "../cli/settings.ts";
+import { usageErrorOf } from "../cli/usage.ts";
+import { asHawserError, HawserError } from "../protocol/errors.ts";
+
+/** The sections of the configuration file. */
+export const CONFIGURABLE = ["serve", "send", "shell", "demo", "bench", "history"];
+
+export interface Invocation<S extends SettingTable> extends Resolved<S> {
+  /** What is not a flag. */
+  readonly operands: readonly string[];
+}
+
+export abstract class HawserCommand extends Command {
+  protected readonly output: Output = standardOutput();
+
+  /** Throws UsageError, and oclif's own errors. */
+  protected async settings<S extends SettingTable>(table: S): Promise<Invocation<S>> {
+    const { flags, argv } = await this.parse(this.ctor);
+    const name = this.id ?? "";
+    const section = await readConfigSection(name, CONFIGURABLE, process.env);
+    const resolved = resolveSettings(table, { flags, environment: process.env, section });
+    if ((resolved.values as { verbose?: boolean }).verbose === true) {
+      for (const line of describeSettings(table, resolved)) this.output.err(`hawser: ${line}\n`);
+    }
+    return { ...resolved, operands: argv as string[] };
+  }
+
+  /** Anything thrown, as main will say it. */
+  protected reported(thrown: unknown): HawserError {
+    if (thrown instanceof HawserError) return thrown;
+    const context = { command: this.id, flags: Object.keys(this.ctor.flags) };
+    return usageErrorOf(thrown, context) ?? asHawserError(thrown);
+  }
+
+  /** main says every error, in one place. */
+  protected override async catch(error: Error): Promise<never> {
+    throw error;
+  }
+}

@@ -1,0 +1,16 @@
+/** All commands, by name: oclif finds them here. Services are loaded when a command runs, so that starting stays fast. */
+import { BenchCommand } from "./bench.ts";
+import { DemoCommand } from "./demo.ts";
+import { HistoryCommand } from "./history.ts";
+import { SendCommand } from "./send.ts";
+import { ServeCommand } from "./serve.ts";
+import { ShellCommand } from "./shell.ts";
+
+export const COMMANDS = {
+  serve: ServeCommand,
+  send: SendCommand,
+  shell: ShellCommand,
+  history: HistoryCommand,
+  bench: BenchCommand,
+  demo: DemoCommand,
+};

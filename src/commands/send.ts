@@ -1,0 +1,133 @@
+/** hawser send: files to a server. Parses, calls the client, renders. */
+import { string } from "@oclif/core/args";
+import * as common from "../cli/common-settings.ts";
+import { reportOf, UsageError } from "../cli/errors.ts";
+import { flagsOf } from "../cli/flags.ts";
+import { type Interrupt, watchInterrupts } from "../cli/interrupts.ts";
+import type { ListDocument } from "../cli/json.ts";
+import { shellQuote } from "../cli/quote.ts";
+import { jsonResults, NO_RESULTS, nothingSent, type ResultsView, receipt, sendDocument } from "../cli/results.ts";
+import { optional } from "../cli/settings.ts";
+import { text } from "../cli/values.ts";
+import { HawserCommand } from "./base.ts";
+
+const SETTINGS = {
+  to: common.to,
+  streams: common.streams,
+  chunkBytes: common.chunkBytes,
+  into: common.setting({
+    flag: "into",
+    placeholder: "DIR",
+    about: "a directory below the served one; it is made where it is missing",
+    kind: optional(text),
+    fallback: undefined,
+  }),
+  name: common.setting({
+    flag: "name",
+    placeholder: "NAME",
+    about: "another name for the one file that is sent",
+    kind: optional(text),
+    fallback: undefined,
+    perRun: true,
+  }),
+  timeoutMs: common.timeoutMs,
+  insecure: common.insecure,
+  json: common.json,
+  progress: common.progress,
+  quiet: common.quiet,
+  verbose: common.verbose,
+};
+
+export class SendCommand extends HawserCommand {
+  static override summary = "sends files to a server";
+  static override description =
+    "Sends regular files over several connections at once, and prints a receipt: each file's CRC-32 is that of what was " +
+    "read here and of what the server wrote. A file already there with the same content is a success, with other content " +
+    "an error.";
+  static override usage = "send PATH... --to HOST[:PORT]";
+  static override examples = [
+    "<%= config.bin %> send backup.tar --to nas",
+    "<%= config.bin %> send *.iso --to 192.168.1.7:23300 --streams 16 --into images",
+    "<%= config.bin %> send report.pdf --to [fe80::1]:23300 --name report-2026.pdf --json",
+  ];
+  static override args = {
+    path: string({ description: "a regular file", multiple: true, required: true, ignoreStdin: true }),
+  };
+  static override flags = flagsOf(SETTINGS);
+
+  #document: ListDocument | undefined;
+
+  override async run(): Promise<void> {
+    if (this.#wantsJson()) this.#document = sendDocument((text) => this.output.out(text));
+    const { values, operands } = await this.settings(SETTINGS);
+    const { to, into, name, quiet } = values;
+    refuse(operands, name);
+    if (to === undefined) {
+      throw new UsageError("send needs a server", 'Give it with --to HOST[:PORT], HAWSER_TO, or to = "..." in [send].');
+    }
+    const [{ send }, { runTransfer }] = await Promise.all([import("../client/send.ts"), import("../cli/transfer.ts")]);
+    const interrupts = watchInterrupts({
+      onFirst: (interrupt) => this.output.err(firstText(interrupt)),
+      onSecond: (error) => this.#document?.finish(nothingSent(reportOf(error))),
+    });
+    try {
+      const options = {
+        paths: operands,
+        to,
+        streams: values.streams,
+        chunkBytes: values.chunkBytes,
+        timeoutMs: values.timeoutMs,
+        signal: interrupts.signal,
+        ...(into === undefined ? {} : { into }),
+        ...(name === undefined ? {} : { name }),
+      };
+      const result = await runTransfer(send, options, { ...values, results: this.#results(quiet) }, this.output);
+      if (interrupts.signal.aborted && !result.ok) this.output.err(againText(this.argv));
+      process.exitCode = result.exitCode;
+    } finally {
+      interrupts.dispose();
+    }
+  }
+
+  /** With --json there is a document after any failure too: usage errors and bugs included. */
+  protected override async catch(error: Error): Promise<never> {
+    this.#document?.finish(nothingSent(reportOf(this.reported(error))));
+    throw error;
+  }
+
+  /** Before parsing, which may fail: --json stands on the command line or not at all. */
+  #wantsJson(): boolean {
+    const end = this.argv.indexOf("--");
+    return (end === -1 ? this.argv : this.argv.slice(0, end)).includes("--json");
+  }
+
+  #results(quiet: boolean): ResultsView {
+    if (this.#document !== undefined) return jsonResults(this.#document);
+    return quiet ? NO_RESULTS : receipt((text) => this.output.out(text));
+  }
+}
+
+function refuse(paths: readonly string[], name: string | undefined): void {
+  if (paths.includes("-")) {
+    throw new UsageError(
+      "'-' (standard input) can't be sent yet: that comes in a later version",
+      "Write it to a file first, and send that; a file named '-' is ./-",
+    );
+  }
+  if (name !== undefined && paths.length > 1) {
+    throw new UsageError(
+      `--name renames one file, and ${paths.length} are given`,
+      "Send them one by one, or use --into.",
+    );
+  }
+}
+
+function firstText(interrupt: Interrupt): string {
+  const again = interrupt === "SIGINT" ? "; ^C again ends it at once" : "";
+  return `hawser: stopping: what is in flight is being finished${again}\n`;
+}
+
+function againText(argv: readonly string[]): string {
+  const command = ["hawser", "send", ...argv].map(shellQuote).join(" ");
+  return `  To send it again (files that are not committed start over: resuming does not exist yet):\n  ${command}\n`;
+}

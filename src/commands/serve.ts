@@ -1,0 +1,180 @@
+/** hawser serve: receives files until it is stopped. Parses, calls the server, renders its events. */
+import { resolve } from "node:path";
+import { string } from "@oclif/core/args";
+import * as common from "../cli/common-settings.ts";
+import { isLoopback } from "../cli/endpoint.ts";
+import { UsageError } from "../cli/errors.ts";
+import { flagsOf } from "../cli/flags.ts";
+import { watchInterrupts } from "../cli/interrupts.ts";
+import { toJson } from "../cli/json.ts";
+import { serverLogLine, serverRecord } from "../cli/server-log.ts";
+import { optional, type Resolved } from "../cli/settings.ts";
+import { duration, host, size, wholeNumber } from "../cli/values.ts";
+import { formatEndpoint } from "../net/dial.ts";
+import { ERRORS } from "../protocol/errors.ts";
+import { DEFAULT_PORT } from "../protocol/limits.ts";
+import { escapeText } from "../protocol/names.ts";
+import type { HawserServer, ServeOptions, ServerEvent } from "../server/types.ts";
+import { HawserCommand } from "./base.ts";
+
+const SETTINGS = {
+  port: common.setting({
+    flag: "port",
+    placeholder: "PORT",
+    about: "0 picks a free one",
+    kind: wholeNumber(0, 65535),
+    fallback: DEFAULT_PORT,
+    fallbackText: String(DEFAULT_PORT),
+  }),
+  bind: common.setting({
+    flag: "bind",
+    placeholder: "ADDRESS",
+    about: "where to listen; anything but loopback needs --insecure too",
+    kind: host,
+    fallback: "127.0.0.1",
+    fallbackText: "127.0.0.1",
+  }),
+  insecure: common.insecure,
+  once: common.perRunSwitch("once", "exit after one finished transfer: 0 when it is complete, 23 when files failed"),
+  maxConnections: common.setting({
+    flag: "max-connections",
+    placeholder: "N",
+    about: "connections at once, all clients together",
+    kind: wholeNumber(1, 1_000_000),
+    fallback: 1024,
+    fallbackText: "1024",
+  }),
+  maxSessionsPerPeer: common.setting({
+    flag: "max-sessions-per-ip",
+    placeholder: "N",
+    about: "transfers at once from one address",
+    kind: wholeNumber(1, 1_000_000),
+    fallback: 64,
+    fallbackText: "64",
+  }),
+  maxFileBytes: common.setting({
+    flag: "max-file-size",
+    placeholder: "SIZE",
+    about: "refuse larger files",
+    kind: optional(size({})),
+    fallback: undefined,
+    fallbackText: "no limit",
+  }),
+  minFreeBytes: common.setting({
+    flag: "min-free",
+    placeholder: "SIZE",
+    about: "bytes that stay free on the file system",
+    kind: size({}),
+    fallback: 0,
+    fallbackText: "0",
+  }),
+  sessionTtlMs: common.setting({
+    flag: "session-ttl",
+    placeholder: "DURATION",
+    about: "how long a session waits for a client that vanished",
+    kind: duration(100),
+    fallback: 60_000,
+    fallbackText: "60s",
+  }),
+  drainMs: common.setting({
+    flag: "drain-timeout",
+    placeholder: "DURATION",
+    about: "how long transfers under way may go on after SIGTERM or ^C",
+    kind: duration(0),
+    fallback: 30_000,
+    fallbackText: "30s",
+  }),
+  json: common.perRunSwitch("json", "print events as NDJSON on standard output, the first when it listens"),
+  quiet: common.quiet,
+  verbose: common.verbose,
+};
+
+type Values = Resolved<typeof SETTINGS>["values"];
+
+export class ServeCommand extends HawserCommand {
+  static override summary = "receives files into a directory until stopped";
+  static override description =
+    "Receives files into DIR (the current directory) until SIGTERM or ^C, and then lets transfers under way finish. A " +
+    "second signal exits at once. Without encryption, which does not exist yet, it listens on this machine only, unless " +
+    "--bind and --insecure are both given.";
+  static override usage = "serve [DIR]";
+  static override examples = [
+    "<%= config.bin %> serve /srv/inbox",
+    "<%= config.bin %> serve /srv/inbox --bind 192.168.1.7 --insecure --min-free 10GiB",
+    "<%= config.bin %> serve . --port 0 --once --json",
+  ];
+  static override args = {
+    dir: string({ description: "an existing directory", default: ".", ignoreStdin: true }),
+  };
+  static override flags = flagsOf(SETTINGS);
+
+  override async run(): Promise<void> {
+    const { values, origins, operands } = await this.settings(SETTINGS);
+    refuseOpenPlain(values, origins.bind.from === "flag");
+    const { serve } = await import("../server/serve.ts");
+    const finished = Promise.withResolvers<number>();
+    const options = serveOptions(resolve(operands[0] ?? "."), values);
+    const server = await serve({ ...options, onEvent: (event) => this.#show(event, values, finished.resolve) });
+    const interrupts = watchInterrupts({
+      onFirst: () => {
+        if (!values.quiet)
+          this.output.err("hawser: stopping: transfers under way may finish; a second signal ends it\n");
+        finished.resolve(0);
+      },
+    });
+    // Who started this program over a channel, and is gone, wants no server; nor does who closed the pipe of its events.
+    process.once("disconnect", () => finished.resolve(0));
+    this.output.onOutClosed(() => finished.resolve(0));
+    try {
+      process.exitCode = await this.#until(finished.promise, server, values.drainMs);
+    } finally {
+      interrupts.dispose();
+    }
+  }
+
+  async #until(finished: Promise<number>, server: HawserServer, drainMs: number): Promise<number> {
+    const exitCode = await finished;
+    await server.close({ drainMs });
+    if (process.connected) process.disconnect?.();
+    return exitCode;
+  }
+
+  #show(event: ServerEvent, values: Values, finish: (exitCode: number) => void): void {
+    if (event.type === "listening") this.#greet(event, values);
+    if (values.json) this.output.out(`${toJson(serverRecord(event))}\n`);
+    this.output.err(serverLogLine(event, Date.now(), values));
+    if (event.type === "transfer" && values.once) finish(event.record.filesFailed > 0 ? ERRORS.E_PARTIAL.exit : 0);
+  }
+
+  #greet({ host, port, dir }: Extract<ServerEvent, { type: "listening" }>, { insecure, quiet }: Values): void {
+    const address = formatEndpoint({ host, port });
+    if (!quiet) this.output.err(`hawser: receiving into ${escapeText(dir)} on ${address}\n`);
+    if (insecure) {
+      this.output.err("hawser: plain TCP without token: whoever reaches this address can send files, and read along\n");
+    }
+  }
+}
+
+/** Not on a network by accident: an address and the consent are both given, or it stays on this machine. */
+function refuseOpenPlain({ bind, insecure }: Values, fromFlag: boolean): void {
+  if (isLoopback(bind) || insecure) return;
+  throw new UsageError(
+    `${bind} is open to others, and transfers are neither encrypted nor protected by a token yet`,
+    "Add --insecure where the network is trusted, or leave --bind out to stay on this machine.",
+    fromFlag ? "E_USAGE" : "E_CONFIG",
+  );
+}
+
+function serveOptions(dir: string, values: Values): ServeOptions {
+  const { bind, port, maxConnections, maxSessionsPerPeer, maxFileBytes, minFreeBytes, sessionTtlMs } = values;
+  return {
+    dir,
+    host: bind,
+    port,
+    maxConnections,
+    maxSessionsPerPeer,
+    minFreeBytes,
+    sessionTtlMs,
+    ...(maxFileBytes === undefined ? {} : { maxFileBytes }),
+  };
+}

@@ -1,0 +1,24 @@
+/**
+ * One end's part in a transfer, whichever role it has. Client and server bring it connections and don't know what is
+ * said on them; it knows neither who dialled nor where the other end is.
+ */
+import type { NamedMessage } from "../protocol/conversation.ts";
+import type { HawserError } from "../protocol/errors.ts";
+import type { Message } from "../protocol/messages.ts";
+import type { Role } from "../protocol/states.ts";
+import type { Connection } from "./connection.ts";
+
+/** What both ends agreed on when the session was opened. */
+export type Terms = Message<"WELCOME">;
+
+export interface TransferEnd {
+  readonly role: Role;
+  /** A control connection is open: the first one, or one that takes a broken one's place. */
+  controlOpened(control: Connection): void;
+  /** A message on the control connection that is open now. */
+  controlMessage(message: NamedMessage): void;
+  /** A stream was attached; its events are this end's from now on, but `onClosed` is told to `streamClosed`. */
+  streamOpened(stream: Connection, index: number, onClosed: (error: HawserError | undefined) => void): void;
+  /** Ends this end's part: files are let go, parts are dropped. Called once, also after the receipt. */
+  dispose(): Promise<void>;
+}

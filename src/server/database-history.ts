@@ -1,0 +1,165 @@
+/** History in a database in staging, apart from the journal: one may be lost without the other. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync, type SQLOutputValue } from "node:sqlite";
+import { HawserError } from "../protocol/errors.ts";
+import { STAGING_NAME } from "../protocol/names.ts";
+import { type History, NAMES_SHOWN, type PastTransfer } from "./history.ts";
+import type { FileRecord, TransferRecord } from "./types.ts";
+
+const DATABASE_NAME = "history.db";
+
+/** How long a writer waits for a reader in another process. Short: the event loop stands still meanwhile. */
+const BUSY_MS = 200;
+
+const SCHEMA = `
+  PRAGMA journal_mode = WAL;
+  PRAGMA synchronous = NORMAL;
+  CREATE TABLE IF NOT EXISTS transfer (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, peer TEXT NOT NULL, status TEXT NOT NULL,
+    started_ms INTEGER NOT NULL, duration_ms REAL NOT NULL, files INTEGER NOT NULL, files_failed INTEGER NOT NULL,
+    bytes INTEGER NOT NULL, bytes_resumed INTEGER NOT NULL, retries INTEGER NOT NULL, streams INTEGER NOT NULL,
+    durability TEXT NOT NULL
+  ) STRICT;
+  CREATE TABLE IF NOT EXISTS file (
+    number INTEGER PRIMARY KEY, transfer TEXT NOT NULL, name TEXT NOT NULL, bytes INTEGER NOT NULL, crc32 TEXT,
+    status TEXT NOT NULL, error TEXT
+  ) STRICT;
+  CREATE INDEX IF NOT EXISTS file_of_transfer ON file (transfer, number);
+`;
+
+type Row = Record<string, SQLOutputValue>;
+
+export class DatabaseHistory implements History {
+  readonly #database: DatabaseSync;
+
+  private constructor(database: DatabaseSync) {
+    this.#database = database;
+  }
+
+  /** Opens or makes the history of a staging directory. Throws E_IO. */
+  static open(staging: string): DatabaseHistory {
+    return guarded("opening the history", () => {
+      const database = new DatabaseSync(join(staging, DATABASE_NAME), { timeout: BUSY_MS });
+      database.exec(SCHEMA);
+      return new DatabaseHistory(database);
+    });
+  }
+
+  /** Opens the history of a served directory to read; undefined where there is none yet. Throws E_CONFIG, E_IO. */
+  static read(directory: string): DatabaseHistory | undefined {
+    if (!existsSync(directory)) throw new HawserError("E_CONFIG", `the directory '${directory}' does not exist`);
+    const path = join(directory, STAGING_NAME, DATABASE_NAME);
+    if (!existsSync(path)) return undefined;
+    return guarded("opening the history", () => new DatabaseHistory(new DatabaseSync(path, { readOnly: true })));
+  }
+
+  async addFiles(transferId: string, files: readonly FileRecord[]): Promise<void> {
+    guarded("writing the history", () => {
+      const insert = this.#database.prepare(
+        "INSERT INTO file (transfer, name, bytes, crc32, status, error) VALUES (?, ?, ?, ?, ?, ?)",
+      );
+      this.#database.exec("BEGIN IMMEDIATE");
+      try {
+        for (const { name, bytes, crc32, status, error } of files) {
+          insert.run(transferId, name, bytes, crc32, status, error);
+        }
+        this.#database.exec("COMMIT");
+      } catch (error) {
+        this.#database.exec("ROLLBACK");
+        throw error;
+      }
+    });
+  }
+
+  async addTransfer(r: TransferRecord): Promise<void> {
+    guarded("writing the history", () =>
+      this.#database
+        .prepare(
+          `INSERT INTO transfer (id, peer, status, started_ms, duration_ms, files, files_failed, bytes, bytes_resumed,
+             retries, streams, durability) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        )
+        .run(
+          ...([r.transferId, r.peer, r.status, Math.round(r.startedMs), r.durationMs, r.files, r.filesFailed] as const),
+          ...([r.bytes, r.bytesResumed, r.retries, r.streams, r.durability] as const),
+        ),
+    );
+  }
+
+  *list(limit = -1): Iterable<PastTransfer> {
+    const rows = this.#database.prepare("SELECT * FROM transfer ORDER BY number DESC LIMIT ?").iterate(limit);
+    const names = this.#database.prepare("SELECT name FROM file WHERE transfer = ? ORDER BY number LIMIT ?");
+    for (const row of rows as Iterable<Row>) {
+      const id = String(row["id"]);
+      const first = (names.all(id, NAMES_SHOWN) as Row[]).map((file) => String(file["name"]));
+      yield { ...transferOf(row, first), fileRecords: () => this.#filesOf(id) };
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#database.close();
+  }
+
+  *#filesOf(transferId: string): Iterable<FileRecord> {
+    const rows = this.#database.prepare("SELECT * FROM file WHERE transfer = ? ORDER BY number").iterate(transferId);
+    for (const row of rows as Iterable<Row>) {
+      yield {
+        name: String(row["name"]),
+        bytes: Number(row["bytes"]),
+        crc32: row["crc32"] === null ? null : String(row["crc32"]),
+        status: String(row["status"]) as FileRecord["status"],
+        error: row["error"] === null ? null : String(row["error"]),
+      };
+    }
+  }
+}
+
+/** The transfers that a served directory received, newest first. Throws E_CONFIG, E_IO. */
+export function* readHistory(directory: string, options: { readonly limit?: number } = {}): Generator<PastTransfer> {
+  const history = DatabaseHistory.read(directory);
+  if (history === undefined) return;
+  try {
+    yield* guardedIteration(history.list(options.limit));
+  } finally {
+    void history.close();
+  }
+}
+
+function* guardedIteration<T>(items: Iterable<T>): Generator<T> {
+  const iterator = items[Symbol.iterator]();
+  for (;;) {
+    const { value, done } = guarded("reading the history", () => iterator.next());
+    if (done) return;
+    yield value;
+  }
+}
+
+function transferOf(row: Row, names: readonly string[]): TransferRecord {
+  const durationMs = Number(row["duration_ms"]);
+  const bytes = Number(row["bytes"]);
+  return {
+    transferId: String(row["id"]),
+    peer: String(row["peer"]),
+    status: String(row["status"]) as TransferRecord["status"],
+    startedMs: Number(row["started_ms"]),
+    durationMs,
+    files: Number(row["files"]),
+    filesFailed: Number(row["files_failed"]),
+    bytes,
+    bytesPerSecond: durationMs > 0 ? (bytes / durationMs) * 1000 : 0,
+    bytesResumed: Number(row["bytes_resumed"]),
+    retries: Number(row["retries"]),
+    streams: Number(row["streams"]),
+    durability: String(row["durability"]),
+    names,
+  };
+}
+
+function guarded<T>(doing: string, work: () => T): T {
+  try {
+    return work();
+  } catch (thrown) {
+    if (thrown instanceof HawserError) throw thrown;
+    throw new HawserError("E_IO", `${doing} failed: ${(thrown as Error).message}`, { cause: thrown });
+  }
+}

@@ -1,0 +1,59 @@
+/**
+ * One server for one directory. The lock is that of a database that holds nothing: the system lets go of it when the
+ * process ends, however it ends, so there is no stale lock to clear.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { HawserError } from "../protocol/errors.ts";
+import { escapeText } from "../protocol/names.ts";
+
+const LOCK_NAME = "lock.db";
+const HOLDER_NAME = "server.txt";
+
+export class DirectoryLock {
+  readonly #database: DatabaseSync;
+  readonly #holderPath: string;
+
+  private constructor(database: DatabaseSync, holderPath: string) {
+    this.#database = database;
+    this.#holderPath = holderPath;
+  }
+
+  /** Takes the lock of a staging directory. Throws E_DIRECTORY_IN_USE, which says by whom. */
+  static take(staging: string): DirectoryLock {
+    const holderPath = join(staging, HOLDER_NAME);
+    const database = new DatabaseSync(join(staging, LOCK_NAME), { timeout: 0 });
+    try {
+      database.exec("BEGIN EXCLUSIVE");
+    } catch (cause) {
+      database.close();
+      const message = `another hawser serves this directory already${holderOf(holderPath)}`;
+      throw new HawserError("E_DIRECTORY_IN_USE", message, { cause });
+    }
+    const lock = new DirectoryLock(database, holderPath);
+    lock.describe(`process ${process.pid}`);
+    return lock;
+  }
+
+  /** What others are told of who holds it. */
+  describe(holder: string): void {
+    try {
+      writeFileSync(this.#holderPath, `${holder}\n`, { mode: 0o600 });
+    } catch {
+      // The lock holds without it; only the message of whoever comes second says less.
+    }
+  }
+
+  release(): void {
+    this.#database.close();
+  }
+}
+
+function holderOf(path: string): string {
+  try {
+    return ` (${escapeText(readFileSync(path, "utf8").trim())})`;
+  } catch {
+    return "";
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * A session under way: one control connection at a time, its streams, and this end's part in the transfer. It outlives
+ * its connections for a while, and ends once, whatever the reason.
+ */
+import type { Connection } from "../net/connection.ts";
+import type { Terms, TransferEnd } from "../net/transfer-end.ts";
+import type { NamedMessage } from "../protocol/conversation.ts";
+import { errorCodeOf, HawserError } from "../protocol/errors.ts";
+import { escapeText } from "../protocol/names.ts";
+
+export interface LiveSessionOptions {
+  readonly peer: string;
+  readonly terms: Terms;
+  readonly agent: string;
+  /** How long it waits for its client to come back. */
+  readonly ttlMs: number;
+  readonly makeEnd: (session: LiveSession) => TransferEnd;
+  /** It ended and its resources are let go. Without an error it was finished. */
+  readonly onEnded: (session: LiveSession, error: HawserError | undefined) => void;
+}
+
+export class LiveSession {
+  readonly peer: string;
+  readonly terms: Terms;
+  readonly agent: string;
+  readonly startedMs = Date.now();
+  readonly #end: TransferEnd;
+  readonly #options: LiveSessionOptions;
+  readonly #streams = new Map<number, Connection>();
+  #control: Connection | undefined;
+  #ttlTimer: NodeJS.Timeout | undefined;
+  #ending: Promise<void> | undefined;
+  /** The receipt was given. */
+  #finished = false;
+  /** Connections that took another's place. */
+  retries = 0;
+  /** The most streams that were attached at once. */
+  streamsSeen = 0;
+
+  constructor(options: LiveSessionOptions) {
+    this.peer = options.peer;
+    this.terms = options.terms;
+    this.agent = options.agent;
+    this.#options = options;
+    this.#end = options.makeEnd(this);
+  }
+
+  /** Takes a control connection that said HELLO: the first, or one in a broken one's place. */
+  open(control: Connection): void {
+    clearTimeout(this.#ttlTimer);
+    if (this.#control !== undefined) {
+      this.retries++;
+      this.#control.destroy();
+    }
+    this.#control = control;
+    control.role = this.#end.role;
+    control.events = {
+      onMessage: (message) => this.#onMessage(control, message),
+      onClosed: (error) => this.#onControlClosed(control, error),
+    };
+    control.send("WELCOME", this.terms);
+    this.#end.controlOpened(control);
+  }
+
+  /** Takes a connection that said ATTACH. */
+  attach(stream: Connection, index: number): void {
+    const before = this.#streams.get(index);
+    if (before !== undefined) {
+      this.retries++;
+      before.destroy();
+    }
+    this.#streams.set(index, stream);
+    this.streamsSeen = Math.max(this.streamsSeen, this.#streams.size);
+    stream.role = this.#end.role;
+    stream.chunkBytesMax = this.terms.chunkBytes;
+    stream.send("ATTACHED", { stream: index });
+    this.#end.streamOpened(stream, index, (error) => {
+      if (this.#streams.get(index) === stream) this.#streams.delete(index);
+      if (error !== undefined && endsSession(error)) this.end(error);
+    });
+  }
+
+  /** This end gave or got the receipt: what remains is for the client to close. */
+  finished(): void {
+    this.#finished = true;
+  }
+
+  /** Drops a control connection that has been silent for too long. */
+  dropSilent(silentMs: number): void {
+    const control = this.#control;
+    if (control?.isOpen && performance.now() - control.lastHeardMs > silentMs) {
+      control.destroy(new HawserError("E_TIMEOUT", "the client was silent for too long"));
+    }
+  }
+
+  /** Ends the session, and tells the client why. */
+  end(error?: HawserError): Promise<void> {
+    this.#ending ??= this.#doEnd(error);
+    return this.#ending;
+  }
+
+  async #doEnd(error: HawserError | undefined): Promise<void> {
+    clearTimeout(this.#ttlTimer);
+    if (this.#control?.isOpen) this.#control.close(error);
+    for (const stream of this.#streams.values()) stream.close(error);
+    await this.#end.dispose();
+    this.#options.onEnded(this, this.#finished ? undefined : error);
+  }
+
+  #onMessage(control: Connection, message: NamedMessage): void {
+    if (control !== this.#control || this.#ending !== undefined) return;
+    if (message.name === "ERROR") {
+      const { code, message: text } = message.body;
+      void this.end(new HawserError(errorCodeOf(code), `the client ended it: ${escapeText(text)}`));
+    } else if (message.name !== "PONG") this.#end.controlMessage(message);
+  }
+
+  #onControlClosed(control: Connection, error: HawserError | undefined): void {
+    if (control !== this.#control || this.#ending !== undefined) return;
+    this.#control = undefined;
+    if (this.#finished && error === undefined) void this.end();
+    else if (error !== undefined && endsSession(error)) void this.end(error);
+    else {
+      // It may only have broken: the client has this long to come back.
+      const gone = new HawserError("E_LOST", "the client went away and did not come back");
+      this.#ttlTimer = setTimeout(() => void this.end(gone), this.#options.ttlMs);
+    }
+  }
+}
+
+/** A right CRC over something illegal ends the session; damage and loss end a connection only. */
+function endsSession({ code }: HawserError): boolean {
+  switch (code) {
+    case "E_LOST":
+    case "E_TIMEOUT":
+    case "E_BAD_HEADER":
+    case "E_BAD_MESSAGE":
+    case "E_UNKNOWN_SESSION":
+      return false;
+    default:
+      return true;
+  }
+}

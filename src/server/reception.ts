@@ -1,0 +1,62 @@
+/**
+ * What happens to a connection before it belongs to a session: one deadline over everything it has to say, answers to
+ * programs that are not hawser, and the hand-over to whoever opens or knows the session.
+ */
+
+import type { BlockPool } from "../net/blocks.ts";
+import { Connection } from "../net/connection.ts";
+import { HawserError } from "../protocol/errors.ts";
+import type { ForeignProgram } from "../protocol/greeting.ts";
+import type { Message } from "../protocol/messages.ts";
+import { peerOf } from "./peer.ts";
+
+export interface ReceptionOwner {
+  /** A client asks for a session, or to join its own again. */
+  onHello(connection: Connection, peer: string, hello: Message<"HELLO">): void;
+  /** A client brings a stream to its session. */
+  onAttach(connection: Connection, peer: string, attach: Message<"ATTACH">): void;
+  /** It said what it wants, or closed before that: called once. */
+  onDecided(): void;
+  onClosed(): void;
+  onRefused(peer: string, error: HawserError): void;
+}
+
+/** A client says what it wants with its first bytes; on the longest of paths that is a round trip. */
+const OPENING_MS = 10_000;
+
+/** Takes a new connection in. */
+export function receive(remoteAddress: string, blocks: BlockPool, owner: ReceptionOwner): Connection {
+  const peer = peerOf(remoteAddress);
+  let decided = false;
+  const decide = () => {
+    if (decided) return;
+    decided = true;
+    clearTimeout(deadline);
+    owner.onDecided();
+  };
+  const connection = new Connection("server", undefined, blocks, {
+    onForeign: answerTo,
+    onMessage: (message) => {
+      decide();
+      if (message.name === "HELLO") owner.onHello(connection, peer, message.body);
+      else if (message.name === "ATTACH") owner.onAttach(connection, peer, message.body);
+    },
+    onClosed: (error) => {
+      decide();
+      if (error !== undefined && error.code !== "E_LOST") owner.onRefused(peer, error);
+    },
+  });
+  connection.onSocketClosed = () => owner.onClosed();
+  const late = new HawserError("E_TIMEOUT", `nothing was asked for within ${OPENING_MS / 1000} s`);
+  const deadline = setTimeout(() => connection.close(late), OPENING_MS);
+  return connection;
+}
+
+/** A browser shows text; a TLS client shows what an alert says (RFC 8446, 6: fatal, handshake_failure). */
+function answerTo(program: ForeignProgram): Uint8Array | undefined {
+  if (program === "TLS") return Uint8Array.of(0x15, 3, 1, 0, 2, 2, 40);
+  if (program !== "HTTP") return undefined;
+  const text = "This is a hawser server, not a web server. Send files to it with: hawser send FILE --to HOST:PORT\n";
+  const head = `HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: ${text.length}\r\nConnection: close\r\n\r\n`;
+  return Buffer.from(head + text);
+}

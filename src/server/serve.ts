@@ -1,0 +1,294 @@
+/** The server: a listener, the sessions under way, and what they write to. */
+import { randomBytes, randomUUID } from "node:crypto";
+import { existsSync, statSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { AGENT } from "../agent.ts";
+import { BlockPool } from "../net/blocks.ts";
+import type { Connection } from "../net/connection.ts";
+import { type Listener, listen } from "../net/listen.ts";
+import type { Terms, TransferEnd } from "../net/transfer-end.ts";
+import { asHawserError, HawserError } from "../protocol/errors.ts";
+import { DEFAULT_PORT, OPEN_FILES_MAX, SESSION_ID_BYTES, STREAMS_MAX, WINDOW_BYTES } from "../protocol/limits.ts";
+import type { Message } from "../protocol/messages.ts";
+import { escapeText, STAGING_NAME } from "../protocol/names.ts";
+import { DatabaseSessionStore } from "../sink/database-session-store.ts";
+import { DiscardSink } from "../sink/discard-sink.ts";
+import { DiskSink } from "../sink/disk-sink.ts";
+import { MemorySessionStore } from "../sink/memory-session-store.ts";
+import { SinkSession } from "../sink/session.ts";
+import type { SessionStore } from "../sink/session-store.ts";
+import type { Sink } from "../sink/sink.ts";
+import { Admission } from "./admission.ts";
+import { DatabaseHistory } from "./database-history.ts";
+import { DirectoryLock } from "./directory-lock.ts";
+import type { History } from "./history.ts";
+import { LiveSession } from "./live-session.ts";
+import { receive } from "./reception.ts";
+import { TransferLog } from "./transfer-log.ts";
+import type { HawserServer, ServeOptions, ServerEvent } from "./types.ts";
+
+const MAX_CONNECTIONS = 1024;
+const MAX_SESSIONS_PER_PEER = 64;
+const SESSION_TTL_MS = 60_000;
+
+/** A client pings every few seconds, whatever else it does. */
+const SILENT_MS = 60_000;
+const TICK_MS = 5_000;
+
+/** Where a server's sessions write to. The disk by default; another store, or a test's, in its place. */
+export interface Backend {
+  readonly sink: Sink;
+  readonly store: SessionStore;
+  readonly history: History;
+  /** Makes this end the source for a client that asks to be the sink. */
+  readonly makeSource?: (terms: Terms, session: LiveSession) => TransferEnd;
+  release(): Promise<void>;
+}
+
+/** Serves a directory. Throws E_CONFIG, E_DIRECTORY_IN_USE, E_ADDRESS_IN_USE, E_IO. */
+export async function serve(options: ServeOptions): Promise<HawserServer> {
+  const backend = await openDirectory(options);
+  try {
+    return await serveBackend(options, backend);
+  } catch (error) {
+    await backend.release();
+    throw error;
+  }
+}
+
+/** The same over any backend. */
+export async function serveBackend(options: ServeOptions, backend: Backend): Promise<HawserServer> {
+  const server = new Server(options, backend);
+  await server.start();
+  return server;
+}
+
+class Server implements HawserServer {
+  readonly #options: ServeOptions;
+  readonly #backend: Backend;
+  readonly #admission: Admission;
+  readonly #blocks = new BlockPool();
+  readonly #sessions = new Map<string, LiveSession>();
+  readonly #connections = new Set<Connection>();
+  #listener: Listener | undefined;
+  #ticker: NodeJS.Timeout | undefined;
+  #draining = false;
+  #onIdle: (() => void) | undefined;
+
+  constructor(options: ServeOptions, backend: Backend) {
+    this.#options = options;
+    this.#backend = backend;
+    this.#admission = new Admission({
+      maxConnections: options.maxConnections ?? MAX_CONNECTIONS,
+      maxSessionsPerPeer: options.maxSessionsPerPeer ?? MAX_SESSIONS_PER_PEER,
+    });
+  }
+
+  async start(): Promise<void> {
+    const { host = "127.0.0.1", port = DEFAULT_PORT, dir } = this.#options;
+    this.#listener = await listen({ host, port }, (remoteAddress) => this.#accept(remoteAddress));
+    this.#ticker = setInterval(() => {
+      for (const session of this.#sessions.values()) session.dropSilent(SILENT_MS);
+    }, TICK_MS);
+    this.#emit({ type: "listening", ...this.address, dir: resolve(dir) });
+  }
+
+  get address(): { readonly host: string; readonly port: number } {
+    if (this.#listener === undefined) throw new Error("the server was not started");
+    return this.#listener.address;
+  }
+
+  async close({ drainMs = 0 }: { readonly drainMs?: number } = {}): Promise<void> {
+    this.#draining = true;
+    this.#listener?.close();
+    if (this.#sessions.size > 0 && drainMs > 0) await this.#idleWithin(drainMs);
+    const stopped = new HawserError("E_SHUTTING_DOWN", "the server was stopped");
+    await Promise.all([...this.#sessions.values()].map((session) => session.end(stopped)));
+    for (const connection of this.#connections) connection.close();
+    clearInterval(this.#ticker);
+    await this.#backend.release();
+  }
+
+  #idleWithin(drainMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, drainMs);
+      this.#onIdle = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  #accept(remoteAddress: string): Connection | undefined {
+    if (!this.#admission.connect()) return undefined;
+    const connection = receive(remoteAddress, this.#blocks, {
+      onHello: (from, peer, hello) => this.#onHello(from, peer, hello),
+      onAttach: (from, peer, attach) => this.#onAttach(from, peer, attach),
+      onDecided: () => this.#admission.decided(),
+      onClosed: () => {
+        this.#connections.delete(connection);
+        this.#admission.disconnect();
+      },
+      onRefused: (peer, { code, message }) => this.#emit({ type: "refused", peer, code, message }),
+    });
+    this.#connections.add(connection);
+    return connection;
+  }
+
+  #onHello(connection: Connection, peer: string, hello: Message<"HELLO">): void {
+    if (hello.session !== undefined) {
+      const session = this.#find(hello.session, peer);
+      if (session === undefined) return this.#refuseUnknown(connection, peer);
+      session.open(connection);
+      return;
+    }
+    if (this.#draining) return connection.close(new HawserError("E_SHUTTING_DOWN", "the server is being stopped"));
+    const busy = this.#admission.openSession(peer);
+    if (busy !== undefined) {
+      this.#emit({ type: "refused", peer, code: busy.code, message: busy.message });
+      return connection.close(new HawserError(busy.code, busy.message));
+    }
+    void this.#openSession(connection, peer, hello);
+  }
+
+  async #openSession(connection: Connection, peer: string, hello: Message<"HELLO">): Promise<void> {
+    const terms = this.#termsFor(hello);
+    try {
+      const session = await this.#makeSession(peer, terms, hello);
+      this.#sessions.set(keyOf(terms.session), session);
+      this.#emit({ type: "session", transferId: terms.transfer, peer, agent: session.agent });
+      session.open(connection);
+    } catch (thrown) {
+      this.#admission.closeSession(peer);
+      connection.close(asHawserError(thrown));
+    }
+  }
+
+  #termsFor(hello: Message<"HELLO">): Terms {
+    const { randomAccess, blockBytes } = this.#backend.sink.capabilities;
+    const splitBytes = randomAccess ? hello.chunkBytes : blockBytes;
+    const chunkBytes = splitBytes % hello.chunkBytes === 0 ? hello.chunkBytes : splitBytes;
+    return {
+      agent: AGENT,
+      session: randomBytes(SESSION_ID_BYTES),
+      transfer: randomUUID(),
+      chunkBytes,
+      windowBytes: Math.max(WINDOW_BYTES, 4 * chunkBytes),
+      splitBytes,
+      streams: Math.min(hello.streams, STREAMS_MAX),
+      openFiles: OPEN_FILES_MAX,
+      durability: hello.purpose === "discard" ? "none" : "commit",
+    };
+  }
+
+  async #makeSession(peer: string, terms: Terms, hello: Message<"HELLO">): Promise<LiveSession> {
+    const { makeSource, store } = this.#backend;
+    if (hello.role === "sink" && makeSource === undefined) {
+      throw new HawserError("E_ILLEGAL", "this server sends no files");
+    }
+    const discards = hello.purpose === "discard";
+    if (!discards) {
+      const createdMs = Date.now();
+      const { chunkBytes, transfer: transferId } = terms;
+      await store.create({ id: keyOf(terms.session), transferId, peer, createdMs, chunkBytes });
+    }
+    const log = discards ? undefined : new TransferLog(this.#backend.history, (event) => this.#emit(event));
+    return new LiveSession({
+      peer,
+      terms,
+      agent: escapeText(hello.agent),
+      ttlMs: this.#options.sessionTtlMs ?? SESSION_TTL_MS,
+      makeEnd: (session) => {
+        if (hello.role === "sink" && makeSource !== undefined) return makeSource(terms, session);
+        return new SinkSession({
+          terms,
+          sink: discards ? new DiscardSink() : this.#backend.sink,
+          store: discards ? new MemorySessionStore() : store,
+          events: {
+            onSettled: async (records) => log?.files(session, records),
+            onFinished: async () => {
+              session.finished();
+              await log?.finished(session);
+            },
+            onFailed: (error) => void session.end(error),
+          },
+        });
+      },
+      onEnded: (session, error) => void this.#onEnded(session, error, log),
+    });
+  }
+
+  async #onEnded(session: LiveSession, error: HawserError | undefined, log: TransferLog | undefined): Promise<void> {
+    this.#sessions.delete(keyOf(session.terms.session));
+    this.#admission.closeSession(session.peer);
+    if (error !== undefined) {
+      await log?.interrupted(session);
+      const { code, message } = error;
+      this.#emit({ type: "ended", transferId: session.terms.transfer, peer: session.peer, code, message });
+    }
+    if (this.#sessions.size === 0) this.#onIdle?.();
+  }
+
+  #onAttach(connection: Connection, peer: string, { session: id, stream }: Message<"ATTACH">): void {
+    const session = this.#find(id, peer);
+    if (session === undefined) return this.#refuseUnknown(connection, peer);
+    if (stream >= session.terms.streams) {
+      return connection.close(new HawserError("E_ILLEGAL", `stream ${stream} of ${session.terms.streams}`));
+    }
+    session.attach(connection, stream);
+  }
+
+  /** The session of this id, which must be the peer's own: somebody else's is as unknown as one that never was. */
+  #find(id: Uint8Array, peer: string): LiveSession | undefined {
+    const session = this.#sessions.get(keyOf(id));
+    return session?.peer === peer ? session : undefined;
+  }
+
+  #refuseUnknown(connection: Connection, peer: string): void {
+    const error = new HawserError("E_UNKNOWN_SESSION", "no session of this id belongs to this address");
+    this.#emit({ type: "refused", peer, code: error.code, message: error.message });
+    connection.close(error);
+  }
+
+  #emit(event: ServerEvent): void {
+    this.#options.onEvent?.(event);
+  }
+}
+
+const keyOf = (id: Uint8Array) => Buffer.from(id).toString("hex");
+
+/** A directory as a backend: locked, leftovers of earlier runs dropped. */
+async function openDirectory(options: ServeOptions): Promise<Backend> {
+  const { dir } = options;
+  if (!existsSync(dir)) throw new HawserError("E_CONFIG", `the directory '${dir}' does not exist`);
+  if (!statSync(dir).isDirectory()) throw new HawserError("E_CONFIG", `'${dir}' is not a directory`);
+  const sink = new DiskSink(dir, {
+    ...(options.minFreeBytes === undefined ? {} : { minFreeBytes: options.minFreeBytes }),
+    ...(options.maxFileBytes === undefined ? {} : { fileBytesMax: options.maxFileBytes }),
+  });
+  const staging = join(dir, STAGING_NAME);
+  let lock: DirectoryLock | undefined;
+  try {
+    lock = DirectoryLock.take(staging);
+    const store = new DatabaseSessionStore(join(staging, "sessions.db"));
+    // Sessions can't be gone on with after the program ended, so what they left goes.
+    for (const { id } of await store.list()) await store.drop(id);
+    await sink.dropLeftovers();
+    const history = DatabaseHistory.open(staging);
+    if (!sink.hasHardLinks) {
+      const message = `the file system of '${dir}' has no hard links: files are put in place by check and rename`;
+      options.onEvent?.({ type: "warning", message });
+    }
+    const release = async () => {
+      await history.close();
+      await store.close();
+      await sink.close();
+      lock?.release();
+    };
+    return { sink, store, history, release };
+  } catch (error) {
+    await sink.close();
+    lock?.release();
+    throw error;
+  }
+}

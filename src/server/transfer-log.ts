@@ -1,0 +1,93 @@
+/** Turns what a session settles into history and events. A history that can't be written is a warning. */
+import { formatCrc32 } from "../protocol/crc32.ts";
+import { displayName } from "../protocol/names.ts";
+import type { SettledRecord } from "../sink/outcome-queue.ts";
+import { type History, NAMES_SHOWN } from "./history.ts";
+import type { LiveSession } from "./live-session.ts";
+import type { FileRecord, ServerEvent, TransferRecord } from "./types.ts";
+
+export class TransferLog {
+  readonly #history: History;
+  readonly #emit: (event: ServerEvent) => void;
+  readonly #startedMs = performance.now();
+  readonly #names: string[] = [];
+  #files = 0;
+  #failed = 0;
+  #bytes = 0;
+  #written = false;
+
+  constructor(history: History, emit: (event: ServerEvent) => void) {
+    this.#history = history;
+    this.#emit = emit;
+  }
+
+  async files(session: LiveSession, records: readonly SettledRecord[]): Promise<void> {
+    const files = records.map(fileRecordOf);
+    const transferId = session.terms.transfer;
+    await this.#note(() => this.#history.addFiles(transferId, files));
+    for (const file of files) {
+      this.#files++;
+      if (file.status === "failed") this.#failed++;
+      else this.#bytes += file.bytes;
+      if (this.#names.length < NAMES_SHOWN) this.#names.push(file.name);
+      this.#emit({ type: "file", transferId, peer: session.peer, file });
+    }
+  }
+
+  async finished(session: LiveSession): Promise<void> {
+    const record = this.#record(session, this.#failed > 0 ? "partial" : "complete");
+    await this.#write(record);
+    this.#emit({ type: "transfer", record });
+  }
+
+  /** The client went away. What was committed until then is history all the same. */
+  async interrupted(session: LiveSession): Promise<void> {
+    if (this.#files > 0 && !this.#written) await this.#write(this.#record(session, "interrupted"));
+  }
+
+  async #write(record: TransferRecord): Promise<void> {
+    this.#written = true;
+    await this.#note(() => this.#history.addTransfer(record));
+  }
+
+  async #note(write: () => Promise<void>): Promise<void> {
+    try {
+      await write();
+    } catch (thrown) {
+      this.#emit({
+        type: "warning",
+        message: `${(thrown as Error).message}; the transfer goes on without a record of it`,
+      });
+    }
+  }
+
+  #record(session: LiveSession, status: TransferRecord["status"]): TransferRecord {
+    const durationMs = performance.now() - this.#startedMs;
+    return {
+      transferId: session.terms.transfer,
+      peer: session.peer,
+      status,
+      startedMs: session.startedMs,
+      durationMs,
+      files: this.#files,
+      filesFailed: this.#failed,
+      bytes: this.#bytes,
+      bytesPerSecond: (this.#bytes / durationMs) * 1000,
+      bytesResumed: 0,
+      retries: session.retries,
+      streams: session.streamsSeen,
+      durability: session.terms.durability,
+      names: [...this.#names],
+    };
+  }
+}
+
+function fileRecordOf({ outcome, name, failure }: SettledRecord): FileRecord {
+  return {
+    name: displayName(name),
+    bytes: outcome.size ?? 0,
+    crc32: outcome.crc32 === undefined ? null : formatCrc32(outcome.crc32),
+    status: outcome.status,
+    error: failure?.message ?? null,
+  };
+}

@@ -1,0 +1,60 @@
+/** What lies at a name on the disk already, and its digest. */
+import { constants, lstatSync } from "node:fs";
+import { open } from "node:fs/promises";
+import { Blake3Hasher } from "@napi-rs/blake-hash";
+import { HawserError } from "../protocol/errors.ts";
+import { displayName } from "../protocol/names.ts";
+import { type HeldDirectory, inDirectoryOf } from "./held-directory.ts";
+import { ioError } from "./io-error.ts";
+import { O_NOFOLLOW } from "./platform.ts";
+import type { ExistingFile } from "./sink.ts";
+
+const READ_BYTES = 1024 * 1024;
+
+export function findOnDisk(root: HeldDirectory, name: Uint8Array): Promise<ExistingFile | undefined> {
+  return inDirectoryOf(root, name, false, (directory, last) => {
+    const size = sizeOf(directory, last);
+    if (size === undefined) return undefined;
+    return { size, digest: (signal) => digestOnDisk(root, name, signal) };
+  });
+}
+
+/** In bytes; null for what is not a regular file, undefined where nothing is. */
+function sizeOf(directory: HeldDirectory, name: Uint8Array): number | null | undefined {
+  try {
+    const found = lstatSync(directory.entry(name));
+    return found.isFile() ? found.size : null;
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw ioError(`looking at '${displayName(name)}'`, thrown);
+  }
+}
+
+async function digestOnDisk(root: HeldDirectory, name: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+  const digest = await inDirectoryOf(root, name, false, (directory, last) => digestOf(directory, last, signal));
+  if (digest === undefined) throw new HawserError("E_IO", `'${displayName(name)}' was taken away`);
+  return digest;
+}
+
+async function digestOf(directory: HeldDirectory, name: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+  const shown = displayName(name);
+  try {
+    // O_NONBLOCK: a FIFO that has taken the file's place must not make us wait.
+    const file = await open(directory.entry(name), constants.O_RDONLY | O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      const hasher = new Blake3Hasher();
+      const room = Buffer.allocUnsafeSlow(READ_BYTES);
+      for (let at = 0; ; ) {
+        signal.throwIfAborted();
+        const { bytesRead } = await file.read(room, 0, room.length, at);
+        if (bytesRead === 0) return hasher.digestBuffer();
+        hasher.update(room.subarray(0, bytesRead));
+        at += bytesRead;
+      }
+    } finally {
+      await file.close();
+    }
+  } catch (thrown) {
+    throw ioError(`reading '${shown}'`, thrown);
+  }
+}

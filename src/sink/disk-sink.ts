@@ -1,0 +1,130 @@
+/**
+ * Files in a directory of this machine. Parts lie in staging, on the same file system, and become files by a link, which
+ * never replaces what is there; where there are no hard links a lock per name, a check and a rename do.
+ */
+import { linkSync, mkdirSync, readdirSync, statfsSync, unlinkSync, writeFileSync } from "node:fs";
+import { HawserError } from "../protocol/errors.ts";
+import { FILE_BYTES_MAX } from "../protocol/limits.ts";
+import { STAGING_NAME } from "../protocol/names.ts";
+import { findOnDisk } from "./disk-existing.ts";
+import { DiskPart } from "./disk-part.ts";
+import { HeldDirectory } from "./held-directory.ts";
+import { ioError } from "./io-error.ts";
+import { NameLocks } from "./name-locks.ts";
+import { NO_HARD_LINKS } from "./platform.ts";
+import type { ExistingFile, Part, PartSpec, Sink, SinkCapabilities } from "./sink.ts";
+
+const PARTS_NAME = "parts";
+const PART_SUFFIX = ".part";
+
+export interface DiskSinkOptions {
+  /** Bytes that stay free on the file system. */
+  readonly minFreeBytes?: number;
+  readonly fileBytesMax?: number;
+  /** false: as on a file system without hard links. */
+  readonly hardLinks?: boolean;
+}
+
+export class DiskSink implements Sink {
+  readonly capabilities: SinkCapabilities;
+  /** Whether files are committed by link; otherwise by lock, check and rename. */
+  readonly hasHardLinks: boolean;
+  readonly #root: HeldDirectory;
+  readonly #staging: HeldDirectory;
+  readonly #locks = new NameLocks();
+  readonly #minFreeBytes: number;
+  /** Bytes promised to open parts and not written yet. */
+  #promisedBytes = 0;
+
+  /** Throws HawserError where the directory can't be used. Makes staging in it. */
+  constructor(directory: string, options: DiskSinkOptions = {}) {
+    this.#minFreeBytes = options.minFreeBytes ?? 0;
+    this.capabilities = {
+      randomAccess: true,
+      blockBytes: 1,
+      fileBytesMax: options.fileBytesMax ?? FILE_BYTES_MAX,
+      keeps: "durable",
+    };
+    try {
+      this.#root = HeldDirectory.open(directory);
+      for (const name of [STAGING_NAME, `${STAGING_NAME}/${PARTS_NAME}`]) {
+        mkdirSync(this.#root.entry(Buffer.from(name)), { recursive: true, mode: 0o700 });
+      }
+      const staging = this.#root.child(Buffer.from(STAGING_NAME))?.child(Buffer.from(PARTS_NAME));
+      if (staging === undefined) throw new HawserError("E_IO", `${STAGING_NAME} was taken away`);
+      this.#staging = staging;
+      this.hasHardLinks = options.hardLinks ?? this.#probeLinks();
+    } catch (thrown) {
+      throw ioError(`preparing ${STAGING_NAME} in '${directory}'`, thrown);
+    }
+  }
+
+  async find(name: Uint8Array): Promise<ExistingFile | undefined> {
+    return findOnDisk(this.#root, name);
+  }
+
+  async reserve(spec: PartSpec): Promise<Part> {
+    const bytes = spec.size ?? 0;
+    if (bytes > this.capabilities.fileBytesMax) {
+      throw new HawserError("E_TOO_LARGE", `the server takes files of ${this.capabilities.fileBytesMax} bytes at most`);
+    }
+    const freeBytes = this.#freeBytes();
+    if (bytes > freeBytes) {
+      const message = `the file needs ${bytes} bytes, and ${Math.max(0, freeBytes)} are free on the destination`;
+      throw new HawserError("E_NO_SPACE", message);
+    }
+    this.#promisedBytes += bytes;
+    return new DiskPart(spec, Buffer.from(spec.id + PART_SUFFIX), {
+      root: this.#root,
+      staging: this.#staging,
+      locks: this.hasHardLinks ? undefined : this.#locks,
+      release: (count) => {
+        this.#promisedBytes -= count;
+      },
+    });
+  }
+
+  dropLeftovers(): Promise<number> {
+    const leftovers = readdirSync(this.#staging.entry(Buffer.from(".")), { encoding: "buffer" });
+    for (const name of leftovers) unlinkSync(this.#staging.entry(name));
+    return Promise.resolve(leftovers.length);
+  }
+
+  close(): Promise<void> {
+    this.#staging.close();
+    this.#root.close();
+    return Promise.resolve();
+  }
+
+  /** Free for us, less what is promised to parts under way and what is to stay free. */
+  #freeBytes(): number {
+    const { bavail, bsize } = statfsSync(this.#root.entry(Buffer.from(".")));
+    return bavail * bsize - this.#promisedBytes - this.#minFreeBytes;
+  }
+
+  #probeLinks(): boolean {
+    const [probe, linked] = ["probe", "probe-link"].map((name) => this.#staging.entry(Buffer.from(name))) as [
+      Buffer,
+      Buffer,
+    ];
+    for (const path of [probe, linked]) removeIfThere(path);
+    writeFileSync(probe, "", { flag: "wx", mode: 0o600 });
+    try {
+      linkSync(probe, linked);
+      return true;
+    } catch (thrown) {
+      if (NO_HARD_LINKS.has((thrown as NodeJS.ErrnoException).code ?? "")) return false;
+      throw thrown;
+    } finally {
+      for (const path of [probe, linked]) removeIfThere(path);
+    }
+  }
+}
+
+function removeIfThere(path: Buffer): void {
+  try {
+    unlinkSync(path);
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code !== "ENOENT") throw thrown;
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * A directory that is held open, so that names below it can't be led elsewhere: each component is opened by itself and
+ * no link is followed. Where the platform can't do that, paths and a check stand in for it (platform.ts).
+ */
+import { closeSync, constants, fstatSync, lstatSync, mkdirSync, openSync } from "node:fs";
+import { HawserError } from "../protocol/errors.ts";
+import { componentsOf, displayName } from "../protocol/names.ts";
+import { syncDirectory } from "./durable.ts";
+import { ioError } from "./io-error.ts";
+import { HOLDS_DIRECTORIES, O_DIRECTORY, O_NOFOLLOW } from "./platform.ts";
+
+export class HeldDirectory {
+  readonly #fd: number | undefined;
+  readonly #base: Buffer;
+
+  private constructor(fd: number | undefined, base: Buffer) {
+    this.#fd = fd;
+    this.#base = base;
+  }
+
+  /** Holds the directory at `path`, links in the path itself followed: whoever starts the server chose it. */
+  static open(path: string): HeldDirectory {
+    if (!HOLDS_DIRECTORIES) return new HeldDirectory(undefined, Buffer.from(path));
+    const fd = openSync(path, constants.O_RDONLY | O_DIRECTORY);
+    return new HeldDirectory(fd, Buffer.from(`/proc/self/fd/${fd}`));
+  }
+
+  /** The path of an entry, for calls that don't follow a link at the end of it. */
+  entry(name: Uint8Array): Buffer {
+    return Buffer.concat([this.#base, Buffer.from("/"), name]);
+  }
+
+  /** Holds a directory in this one; undefined where there is none. Throws E_NOT_DIRECTORY where something else is. */
+  child(name: Uint8Array): HeldDirectory | undefined {
+    const path = this.entry(name);
+    try {
+      if (!HOLDS_DIRECTORIES) {
+        if (!lstatSync(path).isDirectory()) throw notDirectory(name);
+        return new HeldDirectory(undefined, path);
+      }
+      const fd = openSync(path, constants.O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+      return new HeldDirectory(fd, Buffer.from(`/proc/self/fd/${fd}`));
+    } catch (thrown) {
+      if (thrown instanceof HawserError) throw thrown;
+      const { code } = thrown as NodeJS.ErrnoException;
+      if (code === "ENOENT") return undefined;
+      if (code === "ENOTDIR" || code === "ELOOP") throw notDirectory(name);
+      throw ioError(`opening the directory '${displayName(name)}'`, thrown);
+    }
+  }
+
+  /** Makes a directory in this one, durably, unless it is there, and holds it. */
+  async makeChild(name: Uint8Array): Promise<HeldDirectory> {
+    const there = this.child(name);
+    if (there !== undefined) return there;
+    try {
+      mkdirSync(this.entry(name));
+    } catch (thrown) {
+      if ((thrown as NodeJS.ErrnoException).code !== "EEXIST") {
+        throw ioError(`making the directory '${displayName(name)}'`, thrown);
+      }
+    }
+    await this.sync();
+    const made = this.child(name);
+    if (made === undefined) throw new HawserError("E_IO", `the directory '${displayName(name)}' was taken away`);
+    return made;
+  }
+
+  /** Makes what was done to this directory's entries outlive a power cut. */
+  sync(): Promise<void> {
+    return syncDirectory(this.entry(Buffer.from(".")));
+  }
+
+  /** Whether both are on one file system, so that links and renames work between them. */
+  isOnSameDeviceAs(other: HeldDirectory): boolean {
+    return this.#device() === other.#device();
+  }
+
+  close(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd);
+  }
+
+  #device(): number {
+    return this.#fd === undefined ? lstatSync(this.#base).dev : fstatSync(this.#fd).dev;
+  }
+}
+
+/**
+ * Runs `use` with the directory of a checked name held, and the name's last component. Directories that are missing are
+ * made if `make` says so; otherwise the result is undefined.
+ */
+export async function inDirectoryOf<T>(
+  root: HeldDirectory,
+  name: Uint8Array,
+  make: boolean,
+  use: (directory: HeldDirectory, last: Uint8Array) => T | Promise<T>,
+): Promise<T | undefined> {
+  const components = componentsOf(name);
+  const last = components.pop() as Uint8Array;
+  let directory = root;
+  try {
+    for (const component of components) {
+      const next = make ? await directory.makeChild(component) : directory.child(component);
+      if (next === undefined) return undefined;
+      if (directory !== root) directory.close();
+      directory = next;
+    }
+    return await use(directory, last);
+  } finally {
+    if (directory !== root) directory.close();
+  }
+}
+
+function notDirectory(name: Uint8Array): HawserError {
+  return new HawserError("E_NOT_DIRECTORY", `'${displayName(name)}' on the server is not a directory`);
+}

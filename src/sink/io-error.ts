@@ -1,0 +1,14 @@
+/** What a failed system call means to both ends: a full disk is not any other fault. */
+import { HawserError } from "../protocol/errors.ts";
+
+const NO_SPACE = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
+
+/** An error of the table for a failed call; `doing` says what was being done. */
+export function ioError(doing: string, thrown: unknown): HawserError {
+  if (thrown instanceof HawserError) return thrown;
+  const { code, message } = thrown as NodeJS.ErrnoException;
+  if (code !== undefined && NO_SPACE.has(code)) {
+    return new HawserError("E_NO_SPACE", `no space on the destination while ${doing} (${code})`, { cause: thrown });
+  }
+  return new HawserError("E_IO", `${doing} failed on the destination: ${code ?? message}`, { cause: thrown });
+}

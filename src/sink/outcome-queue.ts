@@ -1,0 +1,85 @@
+/**
+ * Outcomes on their way to the source: recorded first, sent in pages, and kept until the source is known to have them,
+ * so that they can be sent again after a connection broke.
+ */
+import type { Failure } from "../protocol/errors.ts";
+import { pages, type SettledFile } from "../protocol/messages.ts";
+
+/** What is recorded of a settled file before the other end hears of it. */
+export interface SettledRecord {
+  readonly outcome: SettledFile;
+  readonly name: Uint8Array;
+  readonly failure: Failure | undefined;
+}
+
+export interface OutcomeQueueOwner {
+  record(records: readonly SettledRecord[]): Promise<void>;
+  send(outcomes: SettledFile[]): void;
+  /** Nothing waits to be recorded or sent. */
+  onEmpty(): void;
+}
+
+export class OutcomeQueue {
+  readonly #owner: OutcomeQueueOwner;
+  #waiting: SettledRecord[] = [];
+  #running = false;
+  /** Told, and perhaps not heard. */
+  readonly #told = new Map<number, SettledFile>();
+  #totals = { files: 0, failed: 0, bytes: 0 };
+
+  constructor(owner: OutcomeQueueOwner) {
+    this.#owner = owner;
+  }
+
+  get isEmpty(): boolean {
+    return this.#waiting.length === 0 && !this.#running;
+  }
+  /** Of all outcomes so far; bytes of files that are at their destination. */
+  get totals(): { readonly files: number; readonly failed: number; readonly bytes: number } {
+    return this.#totals;
+  }
+
+  add(record: SettledRecord): void {
+    this.#waiting.push(record);
+    if (!this.#running) void this.#run();
+  }
+
+  /** Tells an outcome again. Returns false where it isn't known, or no more. */
+  sendAgain(file: number): boolean {
+    const outcome = this.#told.get(file);
+    if (outcome !== undefined) this.#owner.send([outcome]);
+    return outcome !== undefined || this.#waiting.some((record) => record.outcome.file === file) || this.#running;
+  }
+
+  forgetBelow(index: number): void {
+    for (const file of this.#told.keys()) if (file < index) this.#told.delete(file);
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    while (this.#waiting.length > 0) {
+      // What settles together is recorded together.
+      await new Promise((resolve) => setImmediate(resolve));
+      const records = this.#waiting;
+      this.#waiting = [];
+      await this.#owner.record(records);
+      for (const { outcome } of records) {
+        this.#told.set(outcome.file, outcome);
+        const failed = outcome.status === "failed";
+        this.#totals = {
+          files: this.#totals.files + 1,
+          failed: this.#totals.failed + (failed ? 1 : 0),
+          bytes: this.#totals.bytes + (failed ? 0 : (outcome.size ?? 0)),
+        };
+      }
+      for (const page of pages(records, wireBytesOf)) this.#owner.send(page.map(({ outcome }) => outcome));
+    }
+    this.#running = false;
+    this.#owner.onEmpty();
+  }
+}
+
+/** Fields and names of an entry, and a message of up to four bytes a character. */
+function wireBytesOf({ outcome }: SettledRecord): number {
+  return 96 + 4 * (outcome.error?.message.length ?? 0);
+}

@@ -1,0 +1,24 @@
+/**
+ * Everything that differs between platforms for what writes files, with its fallbacks. Tested on Linux; macOS, other
+ * Unixes and Windows take the fallbacks and nobody has tested them.
+ */
+import { constants } from "node:fs";
+import type { Platform } from "../protocol/names.ts";
+
+export const PLATFORM: Platform = process.platform === "win32" ? "windows" : "posix";
+
+/**
+ * Linux lets a program work in a directory that it holds open, as /proc/self/fd/N/name, so that a directory swapped for
+ * a link behind its back leads nowhere else (openat(2) in all but name, which Node doesn't have).
+ */
+export const HOLDS_DIRECTORIES = process.platform === "linux";
+
+/** Elsewhere these flags don't exist, and a check before the opening stands in for them. */
+export const O_DIRECTORY = constants.O_DIRECTORY ?? 0;
+export const O_NOFOLLOW = constants.O_NOFOLLOW ?? 0;
+
+/** Directories can't be opened, and so not be synced, on Windows: NTFS journals their changes by itself. */
+export const SYNCS_DIRECTORIES = process.platform !== "win32";
+
+/** What link(2) says where the file system has no hard links (FAT, exFAT, some FUSE and SMB), or not here. */
+export const NO_HARD_LINKS = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"]);

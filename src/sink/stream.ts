@@ -1,0 +1,153 @@
+/**
+ * The receiving half of a stream: checks a chunk's CRC, asks the session what to do with it, writes it, acknowledges.
+ * It touches payload bytes and nothing else: which chunk belongs where, says the session, through a port.
+ */
+import type { Connection } from "../net/connection.ts";
+import type { Port } from "../net/port.ts";
+import type { ArrivedChunk } from "../protocol/conversation.ts";
+import { asHawserError, type Failure, type HawserError } from "../protocol/errors.ts";
+import { PAGE_ENTRIES_MAX } from "../protocol/limits.ts";
+import type { FileExtent } from "../protocol/messages.ts";
+import type { WriterDescriptor } from "./sink.ts";
+import { openWriter, type Writer } from "./writer.ts";
+
+/** What the session tells its streams. */
+export type SinkOrder =
+  | { readonly type: "file"; readonly file: number; readonly writer: WriterDescriptor }
+  | { readonly type: "forget"; readonly file: number }
+  /** What to do with the chunk of this ticket: write it, or drop it and say that it is there. */
+  | { readonly type: "verdict"; readonly ticket: number; readonly store: boolean };
+
+/** What a stream tells its session. */
+export type SinkReport =
+  | { readonly type: "arrived"; readonly ticket: number; readonly chunk: ChunkFacts }
+  | { readonly type: "stored"; readonly chunk: ChunkFacts }
+  | { readonly type: "unwritable"; readonly file: number; readonly failure: Failure }
+  | { readonly type: "damaged"; readonly chunk: ChunkFacts };
+
+export interface ChunkFacts {
+  readonly file: number;
+  readonly offset: number;
+  readonly bytes: number;
+  readonly crc32: number;
+}
+
+/** Chunks that may wait to be written before we read no more: one is written while the next comes in. */
+const WAITING_MAX = 2;
+
+/** Acknowledgements wait for company, this long and until they cover this much of the window at most. */
+const ACK_DELAY_MS = 5;
+const ACK_WINDOW_PART = 8;
+
+export class SinkStream {
+  readonly #connection: Connection;
+  readonly #report: Port<SinkReport>;
+  readonly #ackBytes: number;
+  readonly #writers = new Map<number, Writer>();
+  /** Chunks whose verdict or writing is waited for. */
+  readonly #waiting = new Map<number, ArrivedChunk>();
+  #tickets = 0;
+  #acks: FileExtent[] = [];
+  #unackedBytes = 0;
+  #ackTimer: NodeJS.Timeout | undefined;
+
+  constructor(
+    connection: Connection,
+    report: Port<SinkReport>,
+    windowBytes: number,
+    onClosed: (error: HawserError | undefined) => void,
+  ) {
+    this.#connection = connection;
+    this.#report = report;
+    this.#ackBytes = windowBytes / ACK_WINDOW_PART;
+    connection.events = {
+      onMessage: () => {},
+      onChunk: (chunk) => this.#onChunk(chunk),
+      onClosed: (error) => {
+        clearTimeout(this.#ackTimer);
+        onClosed(error);
+      },
+    };
+  }
+
+  receive(order: SinkOrder): void {
+    if (order.type === "file") this.#writers.set(order.file, openWriter(order.writer));
+    else if (order.type === "forget") this.#writers.delete(order.file);
+    else this.#onVerdict(order.ticket, order.store);
+  }
+
+  #onChunk(arrived: ArrivedChunk): void {
+    const chunk = factsOf(arrived);
+    if (!arrived.intact) {
+      this.#connection.giveBack(arrived.block);
+      this.#report.post({ type: "damaged", chunk });
+      this.#connection.send("RESEND", { chunks: [[chunk.file, chunk.offset, chunk.bytes]] });
+      return;
+    }
+    const ticket = this.#tickets++;
+    this.#waiting.set(ticket, arrived);
+    this.#report.post({ type: "arrived", ticket, chunk });
+    if (this.#waiting.size >= WAITING_MAX) this.#connection.pause();
+  }
+
+  #onVerdict(ticket: number, store: boolean): void {
+    const arrived = this.#waiting.get(ticket);
+    if (arrived === undefined) return;
+    if (!store) {
+      this.#acknowledge(factsOf(arrived));
+      this.#done(ticket, arrived);
+      return;
+    }
+    try {
+      const writing = this.#writers.get(arrived.file)?.(arrived.offset, arrived.payload);
+      if (writing === undefined) this.#stored(ticket, arrived);
+      else
+        writing.then(
+          () => this.#stored(ticket, arrived),
+          (thrown) => this.#unwritable(ticket, arrived, thrown),
+        );
+    } catch (thrown) {
+      this.#unwritable(ticket, arrived, thrown);
+    }
+  }
+
+  #stored(ticket: number, arrived: ArrivedChunk): void {
+    const chunk = factsOf(arrived);
+    this.#report.post({ type: "stored", chunk });
+    this.#acknowledge(chunk);
+    this.#done(ticket, arrived);
+  }
+
+  #unwritable(ticket: number, arrived: ArrivedChunk, thrown: unknown): void {
+    this.#report.post({ type: "unwritable", file: arrived.file, failure: asHawserError(thrown).toFailure() });
+    this.#done(ticket, arrived);
+  }
+
+  #done(ticket: number, arrived: ArrivedChunk): void {
+    this.#waiting.delete(ticket);
+    this.#connection.giveBack(arrived.block);
+    if (this.#waiting.size < WAITING_MAX) this.#connection.resume();
+  }
+
+  /** Neighbours become one range. */
+  #acknowledge({ file, offset, bytes }: ChunkFacts): void {
+    const last = this.#acks[this.#acks.length - 1];
+    if (last !== undefined && last[0] === file && last[1] + last[2] === offset) last[2] += bytes;
+    else this.#acks.push([file, offset, bytes]);
+    this.#unackedBytes += bytes;
+    if (this.#unackedBytes >= this.#ackBytes || this.#acks.length === PAGE_ENTRIES_MAX) this.#flushAcks();
+    else this.#ackTimer ??= setTimeout(() => this.#flushAcks(), ACK_DELAY_MS);
+  }
+
+  #flushAcks(): void {
+    clearTimeout(this.#ackTimer);
+    this.#ackTimer = undefined;
+    if (this.#acks.length > 0) this.#connection.send("ACK", { chunks: this.#acks });
+    this.#acks = [];
+    this.#unackedBytes = 0;
+  }
+}
+
+function factsOf({ file, offset, payload, payloadCrc32 }: ArrivedChunk): ChunkFacts {
+  return { file, offset, bytes: payload.length, crc32: payloadCrc32 };
+}

@@ -1,0 +1,69 @@
+/**
+ * What a stream reads chunks with. A descriptor says what to read, as plain data, and each stream makes its own reader
+ * of it: a file descriptor's number serves every thread of the process.
+ */
+import { readSync } from "node:fs";
+import { HawserError } from "../protocol/errors.ts";
+
+export type ReaderDescriptor =
+  | { readonly kind: "file"; readonly fd: number; readonly shownName: string }
+  /** Bytes made up on the spot, for measuring. */
+  | { readonly kind: "pattern" };
+
+export interface Reader {
+  /**
+   * The bytes at [offset, offset + bytes), in `room` or elsewhere; fewer where the file ends. Throws E_SOURCE_IO.
+   * Reads at once, without the thread pool: on two cores that costs a tenth less.
+   */
+  read(offset: number, bytes: number, room: Uint8Array): Uint8Array;
+}
+
+export function openReader(descriptor: ReaderDescriptor): Reader {
+  return descriptor.kind === "file" ? new FileReader(descriptor.fd, descriptor.shownName) : new PatternReader();
+}
+
+class FileReader implements Reader {
+  readonly #fd: number;
+  readonly #shownName: string;
+
+  constructor(fd: number, shownName: string) {
+    this.#fd = fd;
+    this.#shownName = shownName;
+  }
+
+  read(offset: number, bytes: number, room: Uint8Array): Uint8Array {
+    let count = 0;
+    try {
+      while (count < bytes) {
+        const read = readSync(this.#fd, room, count, bytes - count, offset + count);
+        if (read === 0) break;
+        count += read;
+      }
+    } catch (cause) {
+      throw new HawserError("E_SOURCE_IO", `reading '${this.#shownName}' failed: ${(cause as Error).message}`, {
+        cause,
+      });
+    }
+    return room.subarray(0, count);
+  }
+}
+
+/** One block of bytes that no disk and no compressor makes anything of, the same every time. */
+let pattern = new Uint8Array(0);
+
+class PatternReader implements Reader {
+  read(_offset: number, bytes: number): Uint8Array {
+    if (pattern.length < bytes) {
+      pattern = Buffer.allocUnsafeSlow(bytes);
+      const words = new Uint32Array(pattern.buffer, 0, pattern.length >>> 2);
+      // xorshift32 (Marsaglia, Xorshift RNGs, 2003).
+      for (let i = 0, x = 2463534242; i < words.length; i++) {
+        x ^= x << 13;
+        x ^= x >>> 17;
+        x ^= x << 5;
+        words[i] = x;
+      }
+    }
+    return pattern.subarray(0, bytes);
+  }
+}

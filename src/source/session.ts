@@ -1,0 +1,386 @@
+/**
+ * The source's part in a transfer: offers files in pages, deals chunks out to streams, seals a file when all of it was
+ * read, and collects what became of each. The one owner of ranges, and of what is read, sent and acknowledged.
+ */
+import type { Connection } from "../net/connection.ts";
+import { joinedPorts, type Port } from "../net/port.ts";
+import type { Terms, TransferEnd } from "../net/transfer-end.ts";
+import { ChunkLedger } from "../protocol/chunks.ts";
+import type { NamedMessage } from "../protocol/conversation.ts";
+import { asHawserError, ERRORS, type Failure, HawserError } from "../protocol/errors.ts";
+import { CHUNK_RESENDS_MAX, TEXT_CHARS_MAX } from "../protocol/limits.ts";
+import { type FileExtent, type Message, type PlannedFile, pages, type SettledFile } from "../protocol/messages.ts";
+import { displayName } from "../protocol/names.ts";
+import { Dispatcher, type Piece } from "./dispatcher.ts";
+import type { SourceItem } from "./item.ts";
+import { type SourceOrder, type SourceReport, SourceStream } from "./stream.ts";
+
+/** What happens, told to whoever runs the transfer. */
+export interface SourceEvents {
+  /** A file got its outcome. `crc32` is what this end read; missing where it read nothing or not all. */
+  onSettled(item: SourceItem, outcome: SettledFile, crc32: number | undefined): void;
+  /** Bytes of a file that the sink has now, on the stream that brought them. */
+  onAcknowledged(stream: number, bytes: number): void;
+  onResent(reason: "damaged" | "lost", count: number): void;
+  onReceipt(receipt: Message<"RECEIPT">): void;
+  /** The transfer can't go on. */
+  onFailed(error: HawserError): void;
+}
+
+interface OpenFile {
+  readonly index: number;
+  readonly item: SourceItem;
+  readonly ledger: ChunkLedger;
+  phase: "offered" | "comparing" | "sending" | "sealed";
+  digest: Uint8Array | undefined;
+  withdrawn: Failure | undefined;
+}
+
+interface StreamState {
+  readonly port: Port<SourceOrder>;
+  readonly connection: Connection;
+  /** Pieces that it can take. */
+  credit: number;
+  /** Dealt to it and not acknowledged, by file and offset. */
+  readonly outstanding: Map<string, Piece>;
+  /** Files whose reader it has. */
+  readonly files: Set<number>;
+}
+
+/** What an OFFER's entry takes on the wire besides the name: nine fields' names and values. */
+const OFFER_ENTRY_BYTES = 96;
+
+const keyOf = (file: number, offset: number) => `${file}:${offset}`;
+
+export class SourceSession implements TransferEnd {
+  readonly role = "source";
+  readonly #terms: Terms;
+  readonly #items: Iterator<SourceItem>;
+  readonly #events: SourceEvents;
+  readonly #dispatcher: Dispatcher;
+  readonly #files = new Map<number, OpenFile>();
+  readonly #streams = new Map<number, StreamState>();
+  readonly #damages = new Map<string, number>();
+  readonly #disposal = new AbortController();
+  #control: Connection | undefined;
+  #offered = 0;
+  #exhausted = false;
+  #finishSent = false;
+  #stopped = false;
+  #idle: (() => void) | undefined;
+
+  constructor(items: Iterable<SourceItem>, terms: Terms, events: SourceEvents) {
+    this.#items = items[Symbol.iterator]();
+    this.#terms = terms;
+    this.#events = events;
+    this.#dispatcher = new Dispatcher(terms.chunkBytes, terms.splitBytes);
+  }
+
+  controlOpened(control: Connection): void {
+    this.#control = control;
+    this.#finishSent = false;
+    // What the sink may not have heard, it hears again: it knows a file by its index.
+    this.#sendOffers([...this.#files.values()]);
+    this.#offerMore();
+  }
+
+  controlMessage(message: NamedMessage): void {
+    if (message.name === "PLAN") for (const plan of message.body.files) this.#onPlan(plan);
+    else if (message.name === "OUTCOME") {
+      for (const outcome of message.body.files) this.#onOutcome(outcome);
+      this.#offerMore();
+    } else if (message.name === "RECEIPT") this.#events.onReceipt(message.body);
+  }
+
+  streamOpened(connection: Connection, index: number, onClosed: (error: HawserError | undefined) => void): void {
+    const [port, report] = joinedPorts<SourceOrder, SourceReport>(
+      (order) => stream.receive(order),
+      (message) => this.#onReport(index, state, message),
+    );
+    const stream = new SourceStream(connection, report, this.#terms, (error) => {
+      this.#onStreamClosed(index, state);
+      onClosed(error);
+    });
+    const state: StreamState = { port, connection, credit: 0, outstanding: new Map(), files: new Set() };
+    this.#streams.set(index, state);
+    stream.start();
+  }
+
+  /** Deals out no more, and waits until what is under way is acknowledged. */
+  stop(): Promise<void> {
+    this.#stopped = true;
+    return new Promise((resolve) => {
+      this.#idle = resolve;
+      this.#checkIdle();
+    });
+  }
+
+  /** Ends files of unknown size where they are now: nothing more is read of them. */
+  endEndless(): void {
+    for (const file of this.#files.values()) {
+      if (file.ledger.size !== null) continue;
+      file.ledger.settleSize(this.#dispatcher.endEndless(file.index));
+      this.#sealIfRead(file);
+    }
+  }
+
+  dispose(): Promise<void> {
+    this.#stopped = true;
+    this.#disposal.abort();
+    for (const file of this.#files.values()) file.item.close();
+    this.#files.clear();
+    return Promise.resolve();
+  }
+
+  /** Bytes that were sent and are not acknowledged. */
+  get hasOutstanding(): boolean {
+    return [...this.#streams.values()].some(({ outstanding }) => outstanding.size > 0);
+  }
+  get isComparing(): boolean {
+    return [...this.#files.values()].some(({ phase }) => phase === "comparing");
+  }
+
+  #offerMore(): void {
+    const fresh: OpenFile[] = [];
+    while (!this.#exhausted && !this.#stopped && this.#files.size < this.#terms.openFiles) {
+      const { value: item, done } = this.#items.next();
+      if (done || item === undefined) {
+        this.#exhausted = true;
+        break;
+      }
+      const index = this.#offered++;
+      const ledger = new ChunkLedger(item.size, this.#terms.chunkBytes);
+      const file: OpenFile = {
+        index,
+        item,
+        ledger,
+        phase: "offered",
+        digest: undefined,
+        withdrawn: undefined,
+      };
+      this.#files.set(index, file);
+      fresh.push(file);
+    }
+    this.#sendOffers(fresh);
+    if (this.#exhausted && !this.#finishSent && this.#control !== undefined) {
+      this.#finishSent = true;
+      this.#control.send("FINISH", { files: this.#offered });
+    }
+  }
+
+  #sendOffers(files: readonly OpenFile[]): void {
+    const settledBelow = Math.min(this.#offered, ...this.#files.keys());
+    for (const page of pages(files, ({ item }) => OFFER_ENTRY_BYTES + item.name.length)) {
+      this.#control?.send("OFFER", {
+        settledBelow,
+        files: page.map(({ index, item: { name, size, mtime, mode } }) => ({ file: index, name, size, mtime, mode })),
+      });
+    }
+  }
+
+  #onPlan({ file: index, action }: PlannedFile): void {
+    const file = this.#files.get(index);
+    if (file === undefined) return;
+    if (file.withdrawn !== undefined) return this.#sendWithdrawal(file, file.withdrawn);
+    if (action === "compare") {
+      if (file.phase === "offered") this.#compare(file);
+      else if (file.digest !== undefined) this.#sendDigest(file, file.digest);
+      return;
+    }
+    if (file.phase === "sealed") return this.#sendSeal(file);
+    if (file.phase === "sending") return;
+    file.phase = "sending";
+    this.#dispatcher.add(index, file.ledger.size);
+    if (!this.#sealIfRead(file)) this.#deal();
+  }
+
+  #compare(file: OpenFile): void {
+    file.phase = "comparing";
+    file.item.digest(this.#disposal.signal).then(
+      (digest) => {
+        file.digest = digest;
+        this.#sendDigest(file, digest);
+      },
+      (thrown) => this.#withdraw(file, asHawserError(thrown).toFailure()),
+    );
+  }
+
+  #sendDigest(file: OpenFile, blake3: Uint8Array): void {
+    this.#control?.send("DIGEST", { files: [{ file: file.index, blake3 }] });
+  }
+
+  #onReport(index: number, stream: StreamState, report: SourceReport): void {
+    switch (report.type) {
+      case "ready":
+        stream.credit += report.count;
+        this.#dealTo(index, stream);
+        break;
+      case "read":
+        this.#onRead(report.piece, report.crc32);
+        break;
+      case "unreadable":
+        this.#onUnreadable(report.piece, report.failure);
+        break;
+      case "acknowledged":
+        for (const [file, offset, bytes] of report.chunks) this.#onAcknowledged(index, stream, file, offset, bytes);
+        this.#checkIdle();
+        break;
+      case "damaged":
+        for (const chunk of report.chunks) this.#onDamaged(stream, chunk);
+        this.#deal();
+        break;
+    }
+  }
+
+  #onRead({ file: index, offset, bytes }: Piece, crc: number): void {
+    const file = this.#files.get(index);
+    if (file === undefined || file.withdrawn !== undefined) return;
+    if (file.ledger.record(offset, bytes, crc) === "different") {
+      const message = `'${displayName(file.item.name)}' changed while it was being sent: the bytes at ${offset} read differently`;
+      this.#withdraw(file, { code: "E_SOURCE_CHANGED", message });
+      return;
+    }
+    this.#sealIfRead(file);
+  }
+
+  /** An ACK covers one chunk or several that follow each other. */
+  #onAcknowledged(index: number, stream: StreamState, fileIndex: number, offset: number, bytes: number): void {
+    const { chunkBytes } = this.#terms;
+    for (let at = offset; at < offset + bytes; at += chunkBytes) {
+      const key = keyOf(fileIndex, at);
+      const piece = stream.outstanding.get(key);
+      if (piece === undefined) continue;
+      stream.outstanding.delete(key);
+      this.#events.onAcknowledged(index, piece.bytes);
+    }
+  }
+
+  #onDamaged(stream: StreamState, [file, offset]: FileExtent): void {
+    const key = keyOf(file, offset);
+    const piece = stream.outstanding.get(key);
+    if (piece === undefined) return;
+    stream.outstanding.delete(key);
+    const count = (this.#damages.get(key) ?? 0) + 1;
+    this.#damages.set(key, count);
+    this.#events.onResent("damaged", 1);
+    if (count > CHUNK_RESENDS_MAX) {
+      this.#events.onFailed(new HawserError("E_DAMAGED_PATH", `one chunk arrived damaged ${count} times`));
+      return;
+    }
+    this.#dispatcher.giveBack(piece);
+  }
+
+  #onUnreadable(piece: Piece, failure: Failure | null): void {
+    const file = this.#files.get(piece.file);
+    if (file === undefined) return;
+    for (const { outstanding } of this.#streams.values()) outstanding.delete(keyOf(piece.file, piece.offset));
+    const message = "a file became shorter while it was being sent";
+    this.#withdraw(file, failure ?? this.#changeOf(file) ?? { code: "E_SOURCE_CHANGED", message });
+  }
+
+  #onStreamClosed(index: number, state: StreamState): void {
+    if (this.#streams.get(index) === state) this.#streams.delete(index);
+    this.#dispatcher.release(index);
+    const lost = [...state.outstanding.values()].filter(({ file }) => this.#files.has(file));
+    state.outstanding.clear();
+    if (lost.length > 0 && !this.#stopped) {
+      this.#events.onResent("lost", lost.length);
+      for (const piece of lost) this.#dispatcher.giveBack(piece);
+    }
+    this.#deal();
+    this.#checkIdle();
+  }
+
+  #deal(): void {
+    for (const [index, stream] of this.#streams) this.#dealTo(index, stream);
+  }
+
+  #dealTo(index: number, stream: StreamState): void {
+    while (stream.credit > 0 && !this.#stopped) {
+      const piece = this.#dispatcher.take(index);
+      if (piece === undefined) return;
+      const file = this.#files.get(piece.file);
+      if (file === undefined || !this.#readyToRead(stream, file)) continue;
+      stream.credit--;
+      stream.outstanding.set(keyOf(piece.file, piece.offset), piece);
+      stream.port.post({ type: "send", piece });
+    }
+  }
+
+  /** Whether the stream can read the file; opens it, which is where an unreadable one shows. */
+  #readyToRead(stream: StreamState, file: OpenFile): boolean {
+    if (stream.files.has(file.index)) return true;
+    try {
+      stream.port.post({ type: "file", file: file.index, reader: file.item.open() });
+    } catch (thrown) {
+      this.#withdraw(file, asHawserError(thrown).toFailure());
+      return false;
+    }
+    stream.files.add(file.index);
+    return true;
+  }
+
+  /** When all of a file was read, and it still is what was offered, its CRC is final. */
+  #sealIfRead(file: OpenFile): boolean {
+    if (file.phase !== "sending" || !file.ledger.isComplete) return false;
+    const failure = this.#changeOf(file);
+    if (failure !== undefined) {
+      this.#withdraw(file, failure);
+      return false;
+    }
+    file.phase = "sealed";
+    this.#sendSeal(file);
+    return true;
+  }
+
+  #changeOf(file: OpenFile): Failure | undefined {
+    try {
+      file.item.assertUnchanged();
+      return undefined;
+    } catch (thrown) {
+      return asHawserError(thrown).toFailure();
+    }
+  }
+
+  #sendSeal({ index, ledger }: OpenFile): void {
+    this.#control?.send("SEAL", { files: [{ file: index, size: ledger.size ?? 0, crc32: ledger.wholeCrc32() }] });
+  }
+
+  /** Takes an offer back: nothing more of the file is sent, and the sink settles it as failed. */
+  #withdraw(file: OpenFile, failure: Failure): void {
+    if (file.withdrawn !== undefined || !this.#files.has(file.index)) return;
+    file.withdrawn = failure;
+    this.#dispatcher.drop(file.index);
+    this.#sendWithdrawal(file, failure);
+  }
+
+  #sendWithdrawal(file: OpenFile, { code, message }: Failure): void {
+    const error = { code: ERRORS[code].wire, message: message.slice(0, TEXT_CHARS_MAX) };
+    this.#control?.send("WITHDRAW", { files: [{ file: file.index, error }] });
+  }
+
+  #onOutcome(outcome: SettledFile): void {
+    const file = this.#files.get(outcome.file);
+    if (file === undefined) return;
+    this.#files.delete(file.index);
+    this.#dispatcher.drop(file.index);
+    for (const stream of this.#streams.values()) {
+      for (const [key, piece] of stream.outstanding) if (piece.file === file.index) stream.outstanding.delete(key);
+      if (stream.files.delete(file.index)) stream.port.post({ type: "forget", file: file.index });
+    }
+    file.item.close();
+    const crc = file.ledger.isComplete ? file.ledger.wholeCrc32() : undefined;
+    if (outcome.status === "committed" && (crc === undefined || outcome.crc32 !== crc)) {
+      this.#events.onFailed(
+        new HawserError("E_CONTENT", "the server committed a file with another CRC-32 than was read"),
+      );
+      return;
+    }
+    this.#events.onSettled(file.item, outcome, crc);
+    this.#checkIdle();
+  }
+
+  #checkIdle(): void {
+    if (this.#idle !== undefined && !this.hasOutstanding) this.#idle();
+  }
+}

@@ -1,0 +1,148 @@
+/** Arbitrary messages of every kind, as a program without faults may send them. */
+import fc from "fast-check";
+import type { MessageName } from "../../src/protocol/header.ts";
+import {
+  CHUNK_BYTES_MAX,
+  CHUNK_BYTES_MIN,
+  CHUNK_BYTES_STEP,
+  DIGEST_BYTES,
+  FILE_BYTES_MAX,
+  NAME_BYTES_MAX,
+  SESSION_ID_BYTES,
+  STREAMS_MAX,
+} from "../../src/protocol/limits.ts";
+import type { Message } from "../../src/protocol/messages.ts";
+
+const uint32 = fc.integer({ min: 0, max: 0xffffffff });
+const byteCount = fc.oneof(fc.nat(), fc.maxSafeNat(), fc.constant(FILE_BYTES_MAX));
+const bytes = (min: number, max: number) => fc.uint8Array({ minLength: min, maxLength: max });
+const text = fc.string({
+  unit: fc.constantFrom(..."az09 /\\'\"\u0000\u001b\n\u00e9\u20ac\u202e\u{1f6a2}"),
+  maxLength: 60,
+});
+const count = fc.oneof(fc.nat(), fc.double({ min: 0, max: 1e15, noNaN: true })).map((n) => n + 0);
+const page = <T>(entry: fc.Arbitrary<T>) => fc.array(entry, { maxLength: 20 });
+/** Plain objects, as the decoder makes them; all fields are there, or only `required` for certain. */
+function record<T extends object>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T>;
+function record<T extends object, K extends keyof T>(
+  model: { [K in keyof T]: fc.Arbitrary<T[K]> },
+  required: K[],
+): fc.Arbitrary<Pick<T, K> & Partial<T>>;
+function record(model: Record<string, fc.Arbitrary<unknown>>, required = Object.keys(model)) {
+  return fc.record(model, { noNullPrototype: true, requiredKeys: required });
+}
+
+const failure = record({ code: fc.integer({ min: 0, max: 0xffff }), message: text });
+
+/** Ends within 2^53 - 1, too. */
+const extent = fc.tuple(byteCount, byteCount).map(([a, b]): [number, number] => {
+  const offset = Math.min(a, FILE_BYTES_MAX - 1);
+  return [offset, Math.min(Math.max(b, 1), FILE_BYTES_MAX - offset)];
+});
+const fileExtent = fc.tuple(uint32, extent).map(([file, e]): [number, number, number] => [file, ...e]);
+const chunkBytes = fc
+  .integer({ min: CHUNK_BYTES_MIN / CHUNK_BYTES_STEP, max: CHUNK_BYTES_MAX / CHUNK_BYTES_STEP })
+  .map((n) => n * CHUNK_BYTES_STEP);
+const session = bytes(SESSION_ID_BYTES, SESSION_ID_BYTES);
+const stream = fc.integer({ min: 0, max: STREAMS_MAX - 1 });
+
+export const MESSAGES: { readonly [N in MessageName]: fc.Arbitrary<Message<N>> } = {
+  HELLO: record(
+    {
+      agent: text,
+      role: fc.constantFrom("source", "sink"),
+      purpose: fc.constantFrom("transfer", "discard"),
+      streams: fc.integer({ min: 1, max: STREAMS_MAX }),
+      chunkBytes,
+      session,
+    },
+    ["agent", "role", "purpose", "streams", "chunkBytes"],
+  ),
+  WELCOME: record({
+    agent: text,
+    session,
+    transfer: text,
+    chunkBytes,
+    windowBytes: fc.integer({ min: CHUNK_BYTES_MIN, max: FILE_BYTES_MAX }),
+    splitBytes: fc.integer({ min: 1, max: FILE_BYTES_MAX }),
+    streams: fc.integer({ min: 1, max: STREAMS_MAX }),
+    openFiles: fc.integer({ min: 1, max: 0xffff }),
+    durability: fc.constantFrom("none", "commit", "checkpoint", "strict"),
+  }),
+  OFFER: record({
+    settledBelow: uint32,
+    files: page(
+      record({
+        file: uint32,
+        name: fc.oneof({ weight: 9, arbitrary: bytes(0, 40) }, { weight: 1, arbitrary: bytes(0, NAME_BYTES_MAX + 1) }),
+        size: fc.option(byteCount),
+        mtime: fc.tuple(fc.maxSafeInteger(), fc.integer({ min: 0, max: 999_999_999 })),
+        mode: fc.integer({ min: 0, max: 0o7777 }),
+      }),
+    ),
+  }),
+  PLAN: record({ files: page(record({ file: uint32, action: fc.constantFrom("send", "compare") })) }),
+  DIGEST: record({ files: page(record({ file: uint32, blake3: bytes(DIGEST_BYTES, DIGEST_BYTES) })) }),
+  SEAL: record({ files: page(record({ file: uint32, size: byteCount, crc32: uint32 })) }),
+  WITHDRAW: record({ files: page(record({ file: uint32, error: failure })) }),
+  OUTCOME: record({
+    files: page(
+      record(
+        {
+          file: uint32,
+          status: fc.constantFrom("committed", "unchanged", "failed"),
+          size: byteCount,
+          crc32: uint32,
+          error: failure,
+        },
+        ["file", "status"],
+      ),
+    ),
+  }),
+  FINISH: record({ files: uint32 }),
+  RECEIPT: record({ files: uint32, failed: uint32, bytes: byteCount, durationMs: count, cpuMicros: count }),
+  PING: record({ id: uint32 }),
+  PONG: record({ id: uint32 }),
+  ERROR: failure,
+  ATTACH: record({ session, stream }),
+  ATTACHED: record({ stream }),
+  ACK: record({ chunks: page(fileExtent) }),
+  RESEND: record({ chunks: page(fileExtent) }),
+};
+
+/** One message, with its name. */
+export function anyMessage(...names: MessageName[]): fc.Arbitrary<{ name: MessageName; body: Message }> {
+  return fc.oneof(
+    ...names.map((name) => fc.record({ name: fc.constant(name), body: MESSAGES[name] as fc.Arbitrary<Message> })),
+  );
+}
+
+export interface AnyChunk {
+  readonly name: "CHUNK";
+  readonly file: number;
+  readonly offset: number;
+  readonly payload: Uint8Array;
+}
+
+/** Small chunks mostly, and some that don't fit the decoder's scratch space. */
+export const anyChunk: fc.Arbitrary<AnyChunk> = fc.record({
+  name: fc.constant("CHUNK" as const),
+  file: uint32,
+  offset: byteCount,
+  payload: fc.oneof(
+    { weight: 4, arbitrary: bytes(1, 64) },
+    // Made from one number: fast-check takes long to make and shrink many bytes.
+    {
+      weight: 1,
+      arbitrary: fc
+        .tuple(fc.constantFrom(4000, 4063, 4064, 4065, 4095, 4096, 4097, 8192, 65536), fc.nat(255))
+        .map(([length, seed]) => Uint8Array.from({ length }, (_, i) => (i * 31 + (i >> 8) + seed) & 0xff)),
+    },
+  ),
+});
+
+/** Sizes to cut a stream of bytes into, small ones and large. */
+export const sliceSizes = fc.array(fc.oneof(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 9000 })), {
+  minLength: 1,
+  maxLength: 12,
+});
