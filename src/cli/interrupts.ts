@@ -15,8 +15,8 @@ export interface Interrupts {
 }
 
 export interface InterruptHandlers {
-  /** Says what happens now. */
-  readonly onFirst: (interrupt: Interrupt) => void;
+  /** Says what happens now, where the listeners of the signal don't. */
+  readonly onFirst?: () => void;
   /** The last synchronous words before the process ends. */
   readonly onSecond?: (error: HawserError) => void;
   /** Ends the process; tests give their own. */
@@ -25,11 +25,11 @@ export interface InterruptHandlers {
 
 export function errorOf(interrupt: Interrupt): HawserError {
   return interrupt === "SIGINT"
-    ? new HawserError("E_INTERRUPTED", "it was interrupted")
-    : new HawserError("E_TERMINATED", "it was terminated by a signal");
+    ? new HawserError("E_INTERRUPTED", "the transfer was interrupted")
+    : new HawserError("E_TERMINATED", "the transfer was terminated by a signal");
 }
 
-export function watchInterrupts({ onFirst, onSecond, exit = process.exit }: InterruptHandlers): Interrupts {
+export function watchInterrupts({ onFirst, onSecond, exit = process.exit }: InterruptHandlers = {}): Interrupts {
   const controller = new AbortController();
   const raise = (interrupt: Interrupt) => {
     if (controller.signal.aborted) {
@@ -37,7 +37,7 @@ export function watchInterrupts({ onFirst, onSecond, exit = process.exit }: Inte
       exit(EXIT_CODES[interrupt]);
       return;
     }
-    onFirst(interrupt);
+    onFirst?.();
     controller.abort(errorOf(interrupt));
   };
   process.on("SIGINT", raise);

@@ -47,12 +47,40 @@ export function receiptText(result: TransferResult): string {
 }
 
 /** The document that design and schema promise: its fields, in this order, and an error when there is one. */
-export function jsonResults(document: ListDocument): ResultsView {
-  return {
-    file: ({ name, bytes, crc32, status, error }) => document.add({ name, bytes, crc32, status, error }),
-    finish: (result) => document.finish(transferFields(result)),
-  };
+export class JsonResults implements ResultsView {
+  readonly #document: ListDocument;
+  #bytes = 0;
+
+  constructor(write: (text: string) => void) {
+    this.#document = new ListDocument("files", write);
+  }
+
+  file({ name, bytes, crc32, status, error }: FileResult): void {
+    this.#document.add({ name, bytes, crc32, status, error });
+    if (status !== "failed") this.#bytes += bytes;
+  }
+
+  finish(result: TransferResult): void {
+    this.#document.finish(transferFields(result));
+  }
+
+  /** Without a result: a transfer that never began, or of which nobody will say the end. Nothing if it was finished. */
+  abandon(error: FailureReport): void {
+    this.#document.finish({ ...NOTHING_SENT, bytes: this.#bytes, error });
+  }
 }
+
+const NOTHING_SENT = {
+  ok: false,
+  transferId: null,
+  bytes: 0,
+  bytesResumed: 0,
+  durationMs: 0,
+  bytesPerSecond: 0,
+  streams: 0,
+  retries: 0,
+  durability: null,
+};
 
 export function transferFields(result: TransferResult): Record<string, unknown> {
   return {
@@ -67,26 +95,6 @@ export function transferFields(result: TransferResult): Record<string, unknown> 
     durability: result.durability,
     ...(result.error === null ? {} : { error: result.error }),
   };
-}
-
-/** A transfer that never began: every field is there, and says nothing happened. */
-export function nothingSent(error: FailureReport): Record<string, unknown> {
-  return {
-    ok: false,
-    transferId: null,
-    bytes: 0,
-    bytesResumed: 0,
-    durationMs: 0,
-    bytesPerSecond: 0,
-    streams: 0,
-    retries: 0,
-    durability: null,
-    error,
-  };
-}
-
-export function sendDocument(write: (text: string) => void): ListDocument {
-  return new ListDocument("files", write);
 }
 
 /** A file that failed, for standard error. */

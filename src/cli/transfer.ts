@@ -15,6 +15,9 @@ import { failedFileText, type ResultsView } from "./results.ts";
 
 export type Send = (options: SendOptions) => Promise<TransferResult>;
 
+/** After the first signal. */
+const STOPPING = "hawser: stopping: what is in flight is being finished; ^C again ends it at once\n";
+
 export interface TransferView {
   readonly results: ResultsView;
   readonly progress: ProgressMode;
@@ -44,6 +47,8 @@ export async function runTransfer(
   };
   if (!view.insecure && !isLoopback(options.to.host))
     onEvent({ type: "warning", message: plainWarning(options.to.host) });
+  const onAbort = () => say(STOPPING);
+  options.signal?.addEventListener("abort", onAbort, { once: true });
   try {
     const result = await send({ ...options, onEvent });
     progress.stop();
@@ -51,11 +56,14 @@ export async function runTransfer(
     if (result.error !== null) {
       if (mode === "json") output.err(`${toJson({ event: "error", error: result.error })}\n`);
       // Where nothing was committed the transfer's failure is its first file's, and that was said.
-      if (!isSame(result.error, firstFailure)) say(formatFailure(result.error));
+      // The next step after an interrupt is the caller's to say: it knows the command.
+      const hint = options.signal?.aborted ? "" : result.error.hint;
+      if (!isSame(result.error, firstFailure)) say(formatFailure({ ...result.error, hint }));
     }
     if (view.verbose) say(`hawser: ${cpuText(result)}\n`);
     return result;
   } finally {
+    options.signal?.removeEventListener("abort", onAbort);
     progress.stop();
   }
 }

@@ -50,9 +50,7 @@ export class DemoCommand extends HawserCommand {
 
   override async run(): Promise<void> {
     const { values } = await this.settings(SETTINGS);
-    const interrupts = watchInterrupts({
-      onFirst: () => this.output.err("hawser: stopping and cleaning up; ^C again ends it at once\n"),
-    });
+    const interrupts = watchInterrupts();
     try {
       const scratch = await makeScratch(2 * values.sizeBytes, () => this.#child?.kill());
       try {

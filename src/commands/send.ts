@@ -3,10 +3,9 @@ import { string } from "@oclif/core/args";
 import * as common from "../cli/common-settings.ts";
 import { reportOf, UsageError } from "../cli/errors.ts";
 import { flagsOf } from "../cli/flags.ts";
-import { type Interrupt, watchInterrupts } from "../cli/interrupts.ts";
-import type { ListDocument } from "../cli/json.ts";
+import { watchInterrupts } from "../cli/interrupts.ts";
 import { shellQuote } from "../cli/quote.ts";
-import { jsonResults, NO_RESULTS, nothingSent, type ResultsView, receipt, sendDocument } from "../cli/results.ts";
+import { JsonResults, NO_RESULTS, type ResultsView, receipt } from "../cli/results.ts";
 import { optional } from "../cli/settings.ts";
 import { text } from "../cli/values.ts";
 import { HawserCommand } from "./base.ts";
@@ -55,10 +54,10 @@ export class SendCommand extends HawserCommand {
   };
   static override flags = flagsOf(SETTINGS);
 
-  #document: ListDocument | undefined;
+  #json: JsonResults | undefined;
 
   override async run(): Promise<void> {
-    if (this.#wantsJson()) this.#document = sendDocument((text) => this.output.out(text));
+    if (this.#wantsJson()) this.#json = new JsonResults((text) => this.output.out(text));
     const { values, operands } = await this.settings(SETTINGS);
     const { to, into, name, quiet } = values;
     refuse(operands, name);
@@ -67,8 +66,7 @@ export class SendCommand extends HawserCommand {
     }
     const [{ send }, { runTransfer }] = await Promise.all([import("../client/send.ts"), import("../cli/transfer.ts")]);
     const interrupts = watchInterrupts({
-      onFirst: (interrupt) => this.output.err(firstText(interrupt)),
-      onSecond: (error) => this.#document?.finish(nothingSent(reportOf(error))),
+      onSecond: (error) => this.#json?.abandon(reportOf(error)),
     });
     try {
       const options = {
@@ -82,7 +80,8 @@ export class SendCommand extends HawserCommand {
         ...(name === undefined ? {} : { name }),
       };
       const result = await runTransfer(send, options, { ...values, results: this.#results(quiet) }, this.output);
-      if (interrupts.signal.aborted && !result.ok) this.output.err(againText(this.argv));
+      const stopped = interrupts.signal.aborted && !result.ok;
+      if (stopped && values.progress !== "json") this.output.err(againText(this.argv));
       process.exitCode = result.exitCode;
     } finally {
       interrupts.dispose();
@@ -91,7 +90,7 @@ export class SendCommand extends HawserCommand {
 
   /** With --json there is a document after any failure too: usage errors and bugs included. */
   protected override async catch(error: Error): Promise<never> {
-    this.#document?.finish(nothingSent(reportOf(this.reported(error))));
+    this.#json?.abandon(reportOf(this.reported(error)));
     throw error;
   }
 
@@ -102,7 +101,7 @@ export class SendCommand extends HawserCommand {
   }
 
   #results(quiet: boolean): ResultsView {
-    if (this.#document !== undefined) return jsonResults(this.#document);
+    if (this.#json !== undefined) return this.#json;
     return quiet ? NO_RESULTS : receipt((text) => this.output.out(text));
   }
 }
@@ -120,11 +119,6 @@ function refuse(paths: readonly string[], name: string | undefined): void {
       "Send them one by one, or use --into.",
     );
   }
-}
-
-function firstText(interrupt: Interrupt): string {
-  const again = interrupt === "SIGINT" ? "; ^C again ends it at once" : "";
-  return `hawser: stopping: what is in flight is being finished${again}\n`;
 }
 
 function againText(argv: readonly string[]): string {

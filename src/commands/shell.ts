@@ -81,9 +81,7 @@ export class ShellCommand extends HawserCommand {
   async #transfer({ path, to, streams }: Asked, values: Values, prompt: Prompt | undefined): Promise<TransferResult> {
     const [{ send }, { runTransfer }] = await Promise.all([import("../client/send.ts"), import("../cli/transfer.ts")]);
     const { chunkBytes, timeoutMs, quiet } = values;
-    const interrupts = watchInterrupts({
-      onFirst: () => this.output.err("hawser: stopping this transfer; ^C again leaves at once\n"),
-    });
+    const interrupts = watchInterrupts();
     prompt?.busy(() => interrupts.raise("SIGINT"));
     // Standard output carries the success line alone.
     const results = quiet ? NO_RESULTS : receipt((text) => this.output.err(text));

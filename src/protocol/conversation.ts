@@ -5,7 +5,7 @@
 
 import { crc32 } from "./crc32.ts";
 import { type Frame, FrameDecoder, SLACK_BYTES } from "./decoder.ts";
-import { HawserError } from "./errors.ts";
+import { HawserError, LocalProtocolError } from "./errors.ts";
 import { chooseVersion, encodeGreeting, OUR_VERSIONS, type VersionRange } from "./greeting.ts";
 import { encodeHeader, type FrameHeader, type MessageName } from "./header.ts";
 import { CONTROL_PAYLOAD_BYTES_MAX, HEADER_BYTES, OPENING_PAYLOAD_BYTES_MAX } from "./limits.ts";
@@ -116,25 +116,27 @@ export class Conversation {
   /** The header to send before a chunk's payload; the payload itself goes out as it is. */
   chunkHeader(file: number, offset: number, payloadBytes: number, payloadCrc32: number): Uint8Array {
     this.#state.sending("CHUNK");
+    if (!this.#greeted) throw new LocalProtocolError("a chunk before anything was said");
     return encodeHeader({ name: "CHUNK", file, offset, payloadBytes, payloadCrc32 });
   }
 
   #admit(header: FrameHeader): Uint8Array {
     if (!this.#state.mayReceive(header.name)) throw this.#state.wrongState(header.name);
     if (header.name === "CHUNK") {
-      this.#checkLength(header, 1, this.chunkBytesMax);
+      this.#checkLength(header, this.chunkBytesMax);
       return this.#buffers.take(header.payloadBytes + SLACK_BYTES);
     }
     const opening = this.state === "start" || this.state === "welcoming" || this.state === "attaching";
-    this.#checkLength(header, 1, opening ? OPENING_PAYLOAD_BYTES_MAX : CONTROL_PAYLOAD_BYTES_MAX);
+    this.#checkLength(header, opening ? OPENING_PAYLOAD_BYTES_MAX : CONTROL_PAYLOAD_BYTES_MAX);
     return new Uint8Array(header.payloadBytes);
   }
 
-  #checkLength(header: FrameHeader, min: number, max: number): void {
-    if (header.payloadBytes >= min && header.payloadBytes <= max) return;
+  #checkLength(header: FrameHeader, max: number): void {
+    if (header.payloadBytes === 0) throw new HawserError("E_ILLEGAL", `a ${header.name} frame without a payload`);
+    if (header.payloadBytes <= max) return;
     throw new HawserError(
       "E_FRAME_TOO_LARGE",
-      `a ${header.name} frame declares ${header.payloadBytes} bytes, and ${min} to ${max} may come here`,
+      `a ${header.name} frame declares ${header.payloadBytes} bytes, and ${max} at most may come here`,
     );
   }
 
@@ -145,7 +147,7 @@ export class Conversation {
       this.#events.onChunk({ file, offset, payload, payloadCrc32, intact, block });
       return;
     }
-    if (!intact) throw new HawserError("E_BAD_MESSAGE", `a ${header.name} message arrived damaged`);
+    if (!intact) throw new HawserError("E_DAMAGED", `a ${header.name} message arrived damaged`);
     const body = decodeMessage(header.name, payload);
     this.#events.onMessage({ name: header.name, body } as NamedMessage);
   }

@@ -42,6 +42,8 @@ export class FrameDecoder {
   #filled = 0;
   #parsed = 0;
   #greeted = false;
+  /** Something illegal came: nothing that follows means anything. */
+  #failed = false;
   /** The frame whose payload is being read, and where to. */
   #header: FrameHeader | undefined;
   #block: Uint8Array | undefined;
@@ -59,8 +61,21 @@ export class FrameDecoder {
     return this.#block.subarray(this.#received, end);
   }
 
-  /** `count` bytes were put where `target` said. Calls the owner; throws what the owner throws, or a HawserError. */
+  /**
+   * `count` bytes were put where `target` said. Calls the owner; throws what the owner throws, or a HawserError, and
+   * after that makes nothing more of what comes.
+   */
   advance(count: number): void {
+    if (this.#failed) return;
+    try {
+      this.#advance(count);
+    } catch (error) {
+      this.#failed = true;
+      throw error;
+    }
+  }
+
+  #advance(count: number): void {
     const header = this.#header;
     const block = this.#block;
     if (header === undefined || block === undefined) {
@@ -81,7 +96,7 @@ export class FrameDecoder {
 
   /** The same for bytes that lie elsewhere (a TLS socket, a test): they are copied to where they belong. */
   push(bytes: Uint8Array): void {
-    for (let at = 0; at < bytes.length; ) {
+    for (let at = 0; at < bytes.length && !this.#failed; ) {
       const target = this.target();
       const count = Math.min(target.length, bytes.length - at);
       target.set(bytes.subarray(at, at + count));

@@ -36,8 +36,8 @@ export const ERRORS = {
   E_SHUTTING_DOWN: row(104, 69, true, "The server is being stopped: try again when it is back."),
   E_TIMEOUT: row(105, 75, true, "Check the path between the two machines, then run the same command again."),
 
-  E_BAD_HEADER: row(201, 76, true, "The path damaged data: run the same command again."),
-  E_BAD_MESSAGE: row(202, 76, true, "The path damaged data, or the other end is not hawser."),
+  E_DAMAGED: row(201, 76, true, "The path damaged data: run the same command again."),
+  E_BAD_MESSAGE: row(202, 76, false, "The other end breaks the protocol: update it, or report it."),
   E_FRAME_TOO_LARGE: row(203, 76, false, "The other end breaks the protocol: update it, or report it."),
   E_WRONG_STATE: row(204, 76, false, "The other end breaks the protocol: update it, or report it."),
   E_OUT_OF_RANGE: row(205, 76, false, "The other end breaks the protocol: update it, or report it."),

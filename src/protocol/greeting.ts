@@ -41,12 +41,12 @@ export function isGreetingSoFar(bytes: Uint8Array): boolean {
   return true;
 }
 
-/** Decodes the 20 bytes of a greeting. Throws E_NOT_HAWSER for another program's, E_BAD_HEADER for damaged ones. */
+/** Decodes the 20 bytes of a greeting. Throws E_NOT_HAWSER for another program's, E_DAMAGED for damaged ones. */
 export function decodeGreeting(bytes: Uint8Array): VersionRange {
   if (!isGreetingSoFar(bytes)) throw foreignProgram(bytes);
   const view = new DataView(bytes.buffer, bytes.byteOffset, GREETING_BYTES);
   if (view.getUint32(16) !== crc32(bytes.subarray(0, 16))) {
-    throw new HawserError("E_BAD_HEADER", "the greeting arrived damaged");
+    throw new HawserError("E_DAMAGED", "the greeting arrived damaged");
   }
   return { min: view.getUint16(8), max: view.getUint16(10) };
 }

@@ -68,13 +68,13 @@ export function encodeHeader(header: FrameHeader): Uint8Array {
 }
 
 /**
- * Decodes the header at `at`. Throws E_BAD_HEADER where its CRC is wrong (the path damaged it: only this connection is
+ * Decodes the header at `at`. Throws E_DAMAGED where its CRC is wrong (the path damaged it: only this connection is
  * lost), E_ILLEGAL where the CRC is right and a field is not (the peer breaks the protocol).
  */
 export function decodeHeader(bytes: Uint8Array, at = 0): FrameHeader {
   const view = new DataView(bytes.buffer, bytes.byteOffset + at, HEADER_BYTES);
   if (view.getUint32(28) !== crc32(bytes.subarray(at, at + 28))) {
-    throw new HawserError("E_BAD_HEADER", "a frame's header arrived damaged");
+    throw new HawserError("E_DAMAGED", "a frame's header arrived damaged");
   }
   const type = view.getUint8(0);
   const name = names.get(type);

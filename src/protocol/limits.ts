@@ -28,7 +28,7 @@ export const OPENING_PAYLOAD_BYTES_MAX = 4 * KIB;
 /** What a page of a long list is filled up to, so that the envelope around its entries always fits as well. */
 export const PAGE_BYTES = 48 * KIB;
 
-/** Entries in one page. An entry takes 8 bytes or more on the wire, so a full page never exceeds a control frame. */
+/** Entries in one page: what a peer may make us check and keep for one frame, however small its entries are. */
 export const PAGE_ENTRIES_MAX = 1024;
 
 /** Chunks: small enough that one lost is cheap, large enough that a header, a CRC and an acknowledgement are nothing. */

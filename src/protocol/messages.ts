@@ -4,12 +4,13 @@
  */
 import { Packr, Unpackr } from "msgpackr";
 import * as v from "valibot";
-import { HawserError } from "./errors.ts";
+import { HawserError, LocalProtocolError } from "./errors.ts";
 import type { MessageName } from "./header.ts";
 import {
   CHUNK_BYTES_MAX,
   CHUNK_BYTES_MIN,
   CHUNK_BYTES_STEP,
+  CONTROL_PAYLOAD_BYTES_MAX,
   DIGEST_BYTES,
   FILE_BYTES_MAX,
   NAME_BYTES_MAX,
@@ -19,6 +20,7 @@ import {
   STREAMS_MAX,
   TEXT_CHARS_MAX,
 } from "./limits.ts";
+import { assertPlain } from "./msgpack-scan.ts";
 
 const integer = (min: number, max: number) => v.pipe(v.number(), v.safeInteger(), v.minValue(min), v.maxValue(max));
 const bytes = (min: number, max: number) =>
@@ -35,7 +37,10 @@ const text = v.pipe(v.string(), v.maxLength(TEXT_CHARS_MAX));
 const chunkBytes = v.pipe(integer(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX), v.multipleOf(CHUNK_BYTES_STEP));
 const sessionId = bytes(SESSION_ID_BYTES, SESSION_ID_BYTES);
 /** [file, offset, length]. */
-const fileExtent = v.tuple([uint32, byteCount, integer(1, FILE_BYTES_MAX)]);
+const fileExtent = v.pipe(
+  v.tuple([uint32, byteCount, integer(1, FILE_BYTES_MAX)]),
+  v.check(([, offset, length]) => offset + length <= FILE_BYTES_MAX),
+);
 /** An error by its number in the error table, with a sentence. */
 const failure = v.object({ code: integer(0, 0xffff), message: text });
 
@@ -132,14 +137,19 @@ const unpackr = new Unpackr({
   copyBuffers: true,
 });
 
-export function encodeMessage<N extends MessageName>(_name: N, body: Message<N>): Uint8Array {
-  return packr.pack(body);
+export function encodeMessage<N extends MessageName>(name: N, body: Message<N>): Uint8Array {
+  const payload = packr.pack(body);
+  if (payload.length > CONTROL_PAYLOAD_BYTES_MAX) {
+    throw new LocalProtocolError(`a ${name} message of ${payload.length} bytes: it should have gone in pages`);
+  }
+  return payload;
 }
 
 /** The message in a payload whose CRC was right. Throws E_BAD_MESSAGE for anything that is not one of this name. */
 export function decodeMessage<N extends MessageName>(name: N, payload: Uint8Array): Message<N> {
   let value: unknown;
   try {
+    assertPlain(payload);
     value = unpackr.unpack(payload);
   } catch (cause) {
     throw new HawserError("E_BAD_MESSAGE", `a ${name} message that is not msgpack`, { cause });

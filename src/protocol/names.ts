@@ -15,10 +15,11 @@ const DOT = 0x2e;
 
 /** CON, NUL and their kind are devices on Windows, with any extension (Microsoft: Naming Files, Paths, and Namespaces). */
 const WINDOWS_DEVICE =
-  /^(con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3]|conin\$|conout\$)(\.|$)/i;
+  /^(con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3]|conin\$|conout\$) *(\.|$)/i;
 const WINDOWS_FORBIDDEN = /[<>:"|?*\\]/;
 
-const strictUtf8 = new TextDecoder("utf-8", { fatal: true });
+/** Strict, and a byte order mark is a character like any other. */
+const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 function utf8(bytes: Uint8Array): string | undefined {
   try {
@@ -47,9 +48,8 @@ export function nameRefusal(name: Uint8Array, platform: Platform): string | unde
   if (name.length > NAME_BYTES_MAX) return `it is ${name.length} bytes long, and ${NAME_BYTES_MAX} is the most`;
   if (name[0] === SLASH) return "it is absolute";
   const components = componentsOf(name);
-  const first = components[0];
-  if (first !== undefined && isStaging(first, platform)) return `'${STAGING_NAME}' belongs to the server`;
   for (const component of components) {
+    if (isStaging(component, platform)) return `'${STAGING_NAME}' belongs to the server`;
     const refusal = componentRefusal(component) ?? (platform === "windows" ? windowsRefusal(component) : undefined);
     if (refusal !== undefined) return refusal;
   }
@@ -77,16 +77,25 @@ function windowsRefusal(component: Uint8Array): string | undefined {
   return undefined;
 }
 
-/** Also in other letter case: the served directory may be on a file system that folds it. */
+/**
+ * Whether a file system could take it for the server's own directory: those that fold names ignore letter case, marks
+ * that nobody sees, and differences of compatibility (Unicode, UAX #15 and #31). At any depth, since what lies below may
+ * be served by itself.
+ */
 function isStaging(component: Uint8Array, platform: Platform): boolean {
-  const text = utf8(component)?.toLowerCase();
+  const text = utf8(component);
   if (text === undefined) return false;
-  return (platform === "windows" ? text.replace(/[. ]+$/, "") : text) === STAGING_NAME;
+  const visible = text.normalize("NFKC").replace(/\p{Default_Ignorable_Code_Point}/gu, "");
+  const folded = visible.toUpperCase().toLowerCase();
+  if (platform === "posix") return folded === STAGING_NAME;
+  // Windows drops dots and spaces at the end, and gives long names a short one.
+  return folded.replace(/[. ]+$/, "") === STAGING_NAME || /^hawser~\d+$/.test(folded);
 }
 
 /** C0, DEL, C1, and the marks that reorder or hide text. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this looks for
-const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/gu;
+const UNPRINTABLE =
+  /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
 
 /** Text from a peer as it may be shown: control characters and marks that reorder text stand as \u{...}. */
 export function escapeText(text: string): string {

@@ -93,7 +93,7 @@ export class RangeSet implements Iterable<Range> {
 }
 
 /**
- * Splits a range in two where the second part is to start at a multiple of `step`, as near to the middle as that
+ * Splits a range in two where the second part is to start at a multiple of `step`, at or next above the middle where that
  * allows: what a stream that ran out takes over from the one that has most left.
  */
 export function splitRange(range: Range, step: number): [Range, Range] | undefined {

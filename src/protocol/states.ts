@@ -44,6 +44,8 @@ export const TRANSITIONS: readonly Transition[] = [
   ...either("open", "open", "PING", "PONG"),
   ...either("finishing", "finishing", "PING", "PONG"),
   ...either("done", "done", "PING", "PONG", "ERROR"),
+  // They crossed the receipt: the sink settled a file without them.
+  ...by("source", "done", "done", "DIGEST", "SEAL", "WITHDRAW"),
 
   ...by("client", "start", "attaching", "ATTACH"),
   // A client that is the source need not wait: chunks may follow at once, and are lost if the stream is refused.

@@ -133,8 +133,7 @@ function endsSession({ code }: HawserError): boolean {
   switch (code) {
     case "E_LOST":
     case "E_TIMEOUT":
-    case "E_BAD_HEADER":
-    case "E_BAD_MESSAGE":
+    case "E_DAMAGED":
     case "E_UNKNOWN_SESSION":
       return false;
     default:

@@ -337,7 +337,10 @@ export class SinkSession implements TransferEnd {
   #onStored({ file: index, offset, bytes, crc32 }: ChunkFacts): void {
     const file = this.#files.get(index);
     if (file === undefined) return;
-    if (file.ledger.record(offset, bytes, crc32) !== "new") return;
+    const recorded = file.ledger.record(offset, bytes, crc32);
+    // Two streams brought it at once, and the judge had seen neither stored.
+    if (recorded === "different") this.#fail("E_ILLEGAL", "a chunk came twice, with different content");
+    if (recorded !== "new") return;
     file.part?.written(bytes);
     this.#journal.add({ file: index, offset, crc32 }, bytes);
     this.#commitIfWhole(file);

@@ -170,7 +170,7 @@ t.test("the greeting comes before everything, once", async (t) => {
   t.match(outcome(new Owner(), [header], byTarget).error, { code: "E_NOT_HAWSER" });
   const owner = new Owner();
   const twice = new Uint8Array(Buffer.concat([encodeGreeting(), encodeGreeting(), new Uint8Array(32)]));
-  t.match(outcome(owner, [twice], byTarget).error, { code: "E_BAD_HEADER" });
+  t.match(outcome(owner, [twice], byTarget).error, { code: "E_DAMAGED" });
   t.equal(owner.greetings.length, 1);
 });
 

@@ -17,7 +17,7 @@ const ON_THE_WIRE: Readonly<Record<number, string>> = {
   103: "E_BUSY",
   104: "E_SHUTTING_DOWN",
   105: "E_TIMEOUT",
-  201: "E_BAD_HEADER",
+  201: "E_DAMAGED",
   202: "E_BAD_MESSAGE",
   203: "E_FRAME_TOO_LARGE",
   204: "E_WRONG_STATE",

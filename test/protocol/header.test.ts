@@ -61,7 +61,7 @@ t.test("each flipped bit is found by the CRC", async (t) => {
       } catch (error) {
         code = (error as { code?: string }).code;
       }
-      if (code !== "E_BAD_HEADER") t.fail(`bit ${bit} of ${hex}`);
+      if (code !== "E_DAMAGED") t.fail(`bit ${bit} of ${hex}`);
     }
   }
 });

@@ -29,6 +29,9 @@ const LEGAL = `
   finishing  either PING      finishing
   finishing  either PONG      finishing
   finishing  either ERROR     failed
+  done       source DIGEST    done
+  done       source SEAL      done
+  done       source WITHDRAW  done
   done       either PING      done
   done       either PONG      done
   done       either ERROR     done
