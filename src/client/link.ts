@@ -180,7 +180,10 @@ export class Link {
   /** Dials again, unless that was done before and nothing came of it. */
   async #redial(index: number, lost: HawserError, open: () => Promise<unknown>): Promise<void> {
     const lastMs = this.#redialledMs.get(index);
-    if (lastMs !== undefined && lastMs >= this.#progressMs) return this.#giveUp(index, lost);
+    if (lastMs !== undefined && lastMs >= this.#progressMs) {
+      this.#giveUp(index, lost);
+      return;
+    }
     this.#redialling.add(index);
     this.retries++;
     await new Promise((resolve) => setTimeout(resolve, REDIAL_MS));
@@ -197,10 +200,10 @@ export class Link {
   /** A connection is lost for good. The others go on, as long as there is one of each kind. */
   #giveUp(index: number, error: HawserError): void {
     if (this.#settled) return;
-    if (index === -1) return this.fail(lostError("the control connection broke and could not be opened again", error));
     const left = this.#streams.size + [...this.#redialling].filter((other) => other >= 0).length;
-    if (left === 0) return this.fail(lostError("all streams broke and could not be opened again", error));
-    this.#options.onWarning(`stream ${index} is lost (${error.message}); ${left} go on`);
+    if (index === -1) this.fail(lostError("the control connection broke and could not be opened again", error));
+    else if (left === 0) this.fail(lostError("all streams broke and could not be opened again", error));
+    else this.#options.onWarning(`stream ${index} is lost (${error.message}); ${left} go on`);
   }
 
   #tick(): void {
@@ -208,11 +211,10 @@ export class Link {
     const { timeoutMs } = this.#options;
     const control = this.#control;
     if (this.#options.awaitsAcknowledgement() && nowMs - this.#progressMs > timeoutMs) {
-      const message = `nothing was acknowledged for ${timeoutMs / 1000} s`;
-      return this.fail(new HawserError("E_TIMEOUT", message));
-    }
-    if (control === undefined) return;
-    if (nowMs - control.lastHeardMs > timeoutMs) {
+      this.fail(new HawserError("E_TIMEOUT", `nothing was acknowledged for ${timeoutMs / 1000} s`));
+    } else if (control === undefined) {
+      // It is being dialled again.
+    } else if (nowMs - control.lastHeardMs > timeoutMs) {
       control.destroy(new HawserError("E_TIMEOUT", `the server was silent for ${timeoutMs / 1000} s`));
     } else if (nowMs - this.#pingedMs >= PING_MS) {
       this.#pingedMs = nowMs;

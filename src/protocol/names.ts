@@ -92,10 +92,8 @@ function isStaging(component: Uint8Array, platform: Platform): boolean {
   return folded.replace(/[. ]+$/, "") === STAGING_NAME || /^hawser~\d+$/.test(folded);
 }
 
-/** C0, DEL, C1, and the marks that reorder or hide text. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this looks for
-const UNPRINTABLE =
-  /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
+/** Control characters, marks that reorder or hide text, line and paragraph separators (Unicode general categories). */
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
 /** Text from a peer as it may be shown: control characters and marks that reorder text stand as \u{...}. */
 export function escapeText(text: string): string {

@@ -137,18 +137,14 @@ class Server implements HawserServer {
 
   #onHello(connection: Connection, peer: string, hello: Message<"HELLO">): void {
     if (hello.session !== undefined) {
-      const session = this.#find(hello.session, peer);
-      if (session === undefined) return this.#refuseUnknown(connection, peer);
-      session.open(connection);
-      return;
+      this.#findFor(connection, hello.session, peer)?.open(connection);
+    } else if (this.#draining) {
+      this.#refuse(connection, peer, new HawserError("E_SHUTTING_DOWN", "the server is being stopped"));
+    } else {
+      const busy = this.#admission.openSession(peer);
+      if (busy === undefined) void this.#openSession(connection, peer, hello);
+      else this.#refuse(connection, peer, new HawserError(busy.code, busy.message));
     }
-    if (this.#draining) return connection.close(new HawserError("E_SHUTTING_DOWN", "the server is being stopped"));
-    const busy = this.#admission.openSession(peer);
-    if (busy !== undefined) {
-      this.#emit({ type: "refused", peer, code: busy.code, message: busy.message });
-      return connection.close(new HawserError(busy.code, busy.message));
-    }
-    void this.#openSession(connection, peer, hello);
   }
 
   async #openSession(connection: Connection, peer: string, hello: Message<"HELLO">): Promise<void> {
@@ -230,23 +226,28 @@ class Server implements HawserServer {
   }
 
   #onAttach(connection: Connection, peer: string, { session: id, stream }: Message<"ATTACH">): void {
-    const session = this.#find(id, peer);
-    if (session === undefined) return this.#refuseUnknown(connection, peer);
-    if (stream >= session.terms.streams) {
-      return connection.close(new HawserError("E_ILLEGAL", `stream ${stream} of ${session.terms.streams}`));
-    }
-    session.attach(connection, stream);
+    const session = this.#findFor(connection, id, peer);
+    if (session === undefined) return;
+    if (stream < session.terms.streams) session.attach(connection, stream);
+    else this.#refuse(connection, peer, new HawserError("E_ILLEGAL", `stream ${stream} of ${session.terms.streams}`));
   }
 
   /** The session of this id, which must be the peer's own: somebody else's is as unknown as one that never was. */
-  #find(id: Uint8Array, peer: string): LiveSession | undefined {
+  #findFor(connection: Connection, id: Uint8Array, peer: string): LiveSession | undefined {
     const session = this.#sessions.get(keyOf(id));
-    return session?.peer === peer ? session : undefined;
+    if (session?.peer === peer) return session;
+    this.#refuse(
+      connection,
+      peer,
+      new HawserError("E_UNKNOWN_SESSION", "no session of this id belongs to this address"),
+    );
+    return undefined;
   }
 
-  #refuseUnknown(connection: Connection, peer: string): void {
-    const error = new HawserError("E_UNKNOWN_SESSION", "no session of this id belongs to this address");
+  /** Tells the client and the log why it gets nothing; it goes with a closed connection. */
+  #refuse(connection: Connection, peer: string, error: HawserError): void {
     this.#emit({ type: "refused", peer, code: error.code, message: error.message });
+    connection.events = { onMessage: () => {}, onClosed: () => {} };
     connection.close(error);
   }
 

@@ -181,17 +181,16 @@ export class SourceSession implements TransferEnd {
   #onPlan({ file: index, action }: PlannedFile): void {
     const file = this.#files.get(index);
     if (file === undefined) return;
-    if (file.withdrawn !== undefined) return this.#sendWithdrawal(file, file.withdrawn);
-    if (action === "compare") {
+    if (file.withdrawn !== undefined) this.#sendWithdrawal(file, file.withdrawn);
+    else if (action === "compare") {
       if (file.phase === "offered") this.#compare(file);
       else if (file.digest !== undefined) this.#sendDigest(file, file.digest);
-      return;
+    } else if (file.phase === "sealed") this.#sendSeal(file);
+    else if (file.phase !== "sending") {
+      file.phase = "sending";
+      this.#dispatcher.add(index, file.ledger.size);
+      if (!this.#sealIfRead(file)) this.#deal();
     }
-    if (file.phase === "sealed") return this.#sendSeal(file);
-    if (file.phase === "sending") return;
-    file.phase = "sending";
-    this.#dispatcher.add(index, file.ledger.size);
-    if (!this.#sealIfRead(file)) this.#deal();
   }
 
   #compare(file: OpenFile): void {
