@@ -82,7 +82,7 @@ export function benchRecord(to: Endpoint, measured: Measured): Record<string, un
     to: formatEndpoint(to),
     bytes,
     seconds,
-    bytesPerSecond,
+    bytesPerSecond: Math.round(bytesPerSecond),
     streams,
     cpuSeconds,
     cpuSecondsPerGib: { client: cpuPerGib(cpuSeconds.client, bytes), server: cpuPerGib(cpuSeconds.server, bytes) },

@@ -27,6 +27,7 @@ export class Prompt {
       this.#wake?.();
     });
     this.#readline.on("close", () => {
+      if (this.#wake !== undefined && !this.#closed) terminal.write("\n");
       this.#closed = true;
       this.#wake?.();
     });
@@ -47,6 +48,7 @@ export class Prompt {
         await new Promise<void>((resolve) => {
           this.#wake = resolve;
         });
+        this.#wake = undefined;
       }
     }
   }

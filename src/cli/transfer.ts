@@ -7,9 +7,9 @@ import { escapeText } from "../protocol/names.ts";
 import { isLoopback } from "./endpoint.ts";
 import { formatFailure } from "./errors.ts";
 import { formatBytes } from "./format.ts";
-import { toJson } from "./json.ts";
 import type { Output } from "./output.ts";
 import { type ProgressMode, progressMode, progressView } from "./progress.ts";
+import { errorLine } from "./progress-json.ts";
 import { plainWarning, warningLine } from "./progress-view.ts";
 import { failedFileText, type ResultsView } from "./results.ts";
 
@@ -54,7 +54,7 @@ export async function runTransfer(
     progress.stop();
     view.results.finish(result);
     if (result.error !== null) {
-      if (mode === "json") output.err(`${toJson({ event: "error", error: result.error })}\n`);
+      if (mode === "json") output.err(errorLine(result.error));
       // Where nothing was committed the transfer's failure is its first file's, and that was said.
       // The next step after an interrupt is the caller's to say: it knows the command.
       const hint = options.signal?.aborted ? "" : result.error.hint;

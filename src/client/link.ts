@@ -99,7 +99,8 @@ export class Link {
     this.#settled = true;
     clearInterval(this.#ticker);
     this.#control?.close(error);
-    for (const stream of this.#streams.values()) stream.close();
+    // What is still on its way on a stream is there already, or of no use any more.
+    for (const stream of this.#streams.values()) stream.destroy();
     this.#resolve(error);
   }
 

@@ -23,7 +23,9 @@ export abstract class HawserCommand extends Command {
     const name = this.id ?? "";
     const section = await readConfigSection(name, CONFIGURABLE, process.env);
     const resolved = resolveSettings(table, { flags, environment: process.env, section });
-    if ((resolved.values as { verbose?: boolean }).verbose === true) {
+    const { verbose, progress } = resolved.values as { verbose?: boolean; progress?: string };
+    // With --progress json standard error carries events and nothing else.
+    if (verbose === true && progress !== "json") {
       for (const line of describeSettings(table, resolved)) this.output.err(`hawser: ${line}\n`);
     }
     return { ...resolved, operands: argv as string[] };

@@ -8,6 +8,7 @@ import { flagsOf } from "../cli/flags.ts";
 import { watchInterrupts } from "../cli/interrupts.ts";
 import { toJson } from "../cli/json.ts";
 import { progressMode, progressView } from "../cli/progress.ts";
+import { errorLine } from "../cli/progress-json.ts";
 import { plainWarning, warningLine } from "../cli/progress-view.ts";
 import { makeScratch } from "../cli/scratch.ts";
 import { type ServerChild, startServerChild } from "../cli/self.ts";
@@ -79,9 +80,14 @@ export class BenchCommand extends HawserCommand {
 
   async #measure(to: Endpoint, own: boolean, values: Values, signal: AbortSignal): Promise<void> {
     const { streams, seconds, chunkBytes, json, quiet, insecure } = values;
-    if (!insecure && !quiet && !isLoopback(to.host)) this.output.err(warningLine(plainWarning(to.host)));
     const { measure } = await import("../client/measure.ts");
-    const progress = await progressView(progressMode(values.progress, quiet, this.output, process.env), this.output);
+    const mode = progressMode(values.progress, quiet, this.output, process.env);
+    const progress = await progressView(mode, this.output);
+    if (!insecure && !quiet && !isLoopback(to.host)) {
+      const message = plainWarning(to.host);
+      if (mode === "json") progress.show({ type: "warning", message });
+      else this.output.err(warningLine(message));
+    }
     signal.throwIfAborted();
     let result: MeasureResult;
     try {
@@ -94,7 +100,7 @@ export class BenchCommand extends HawserCommand {
     else if (result.ok) this.output.out(benchText(to, own, result));
     // What ended it here is known here better than there.
     if (signal.aborted) throw signal.reason;
-    if (result.error !== null) this.output.err(formatFailure(result.error));
+    if (result.error !== null) this.output.err(mode === "json" ? errorLine(result.error) : formatFailure(result.error));
     process.exitCode = result.exitCode;
   }
 }

@@ -69,7 +69,8 @@ export class DemoCommand extends HawserCommand {
     const { firstDifference, writeRandomFile } = await import("../cli/random-file.ts");
     const [source, served] = [join(dir, "demo.bin"), join(dir, "received")];
     await mkdir(served);
-    if (!values.quiet) this.output.err(`hawser: ${size({}).show(values.sizeBytes)} of random bytes, in ${dir}\n`);
+    if (!values.quiet && values.progress !== "json")
+      this.output.err(`hawser: ${size({}).show(values.sizeBytes)} of random bytes, in ${dir}\n`);
     await writeRandomFile(source, values.sizeBytes, signal);
     this.#child = await startServerChild({ dir: served, configHome: dir, signal });
     const result = await this.#send(source, values, signal);

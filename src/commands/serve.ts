@@ -111,10 +111,8 @@ export class ServeCommand extends HawserCommand {
   override async run(): Promise<void> {
     const { values, origins, operands } = await this.settings(SETTINGS);
     refuseOpenPlain(values, origins.bind.from === "flag");
-    const { serve } = await import("../server/serve.ts");
     const finished = Promise.withResolvers<number>();
-    const options = serveOptions(resolve(operands[0] ?? "."), values);
-    const server = await serve({ ...options, onEvent: (event) => this.#show(event, values, finished.resolve) });
+    // From before the first event on: who reads it may send a signal at once.
     const interrupts = watchInterrupts({
       onFirst: () => {
         if (!values.quiet)
@@ -126,6 +124,9 @@ export class ServeCommand extends HawserCommand {
     process.once("disconnect", () => finished.resolve(0));
     this.output.onOutClosed(() => finished.resolve(0));
     try {
+      const { serve } = await import("../server/serve.ts");
+      const options = serveOptions(resolve(operands[0] ?? "."), values);
+      const server = await serve({ ...options, onEvent: (event) => this.#show(event, values, finished.resolve) });
       process.exitCode = await this.#until(finished.promise, server, values.drainMs);
     } finally {
       interrupts.dispose();

@@ -84,6 +84,9 @@ export class LiveSession {
   finished(): void {
     this.#finished = true;
   }
+  get isFinished(): boolean {
+    return this.#finished;
+  }
 
   /** Drops a control connection that has been silent for too long. */
   dropSilent(silentMs: number): void {

@@ -101,12 +101,17 @@ class Server implements HawserServer {
   async close({ drainMs = 0 }: { readonly drainMs?: number } = {}): Promise<void> {
     this.#draining = true;
     this.#listener?.close();
-    if (this.#sessions.size > 0 && drainMs > 0) await this.#idleWithin(drainMs);
+    if (this.#isBusy && drainMs > 0) await this.#idleWithin(drainMs);
     const stopped = new HawserError("E_SHUTTING_DOWN", "the server was stopped");
     await Promise.all([...this.#sessions.values()].map((session) => session.end(stopped)));
     for (const connection of this.#connections) connection.close();
     clearInterval(this.#ticker);
     await this.#backend.release();
+  }
+
+  /** Whether a transfer is under way; one that has its receipt is not. */
+  get #isBusy(): boolean {
+    return [...this.#sessions.values()].some((session) => !session.isFinished);
   }
 
   #idleWithin(drainMs: number): Promise<void> {
@@ -203,8 +208,10 @@ class Server implements HawserServer {
           events: {
             onSettled: async (records) => log?.files(session, records),
             onFinished: async () => {
-              session.finished();
               await log?.finished(session);
+              session.finished();
+              // Behind the receipt.
+              setImmediate(() => !this.#isBusy && this.#onIdle?.());
             },
             onFailed: (error) => void session.end(error),
           },
@@ -222,7 +229,7 @@ class Server implements HawserServer {
       const { code, message } = error;
       this.#emit({ type: "ended", transferId: session.terms.transfer, peer: session.peer, code, message });
     }
-    if (this.#sessions.size === 0) this.#onIdle?.();
+    if (!this.#isBusy) this.#onIdle?.();
   }
 
   #onAttach(connection: Connection, peer: string, { session: id, stream }: Message<"ATTACH">): void {

@@ -12,6 +12,7 @@ import { CHUNK_RESENDS_MAX, TEXT_CHARS_MAX } from "../protocol/limits.ts";
 import { type FileExtent, type Message, type PlannedFile, pages, type SettledFile } from "../protocol/messages.ts";
 import { displayName } from "../protocol/names.ts";
 import { Dispatcher, type Piece } from "./dispatcher.ts";
+import { InFlight } from "./in-flight.ts";
 import type { SourceItem } from "./item.ts";
 import { type SourceOrder, type SourceReport, SourceStream } from "./stream.ts";
 
@@ -41,8 +42,6 @@ interface StreamState {
   readonly connection: Connection;
   /** Pieces that it can take. */
   credit: number;
-  /** Dealt to it and not acknowledged, by file and offset. */
-  readonly outstanding: Map<string, Piece>;
   /** Files whose reader it has. */
   readonly files: Set<number>;
 }
@@ -50,7 +49,8 @@ interface StreamState {
 /** What an OFFER's entry takes on the wire besides the name: nine fields' names and values. */
 const OFFER_ENTRY_BYTES = 96;
 
-const keyOf = (file: number, offset: number) => `${file}:${offset}`;
+/** How often it is looked whether an idle stream should help one that is held up. */
+const LOOK_MS = 250;
 
 export class SourceSession implements TransferEnd {
   readonly role = "source";
@@ -60,6 +60,8 @@ export class SourceSession implements TransferEnd {
   readonly #dispatcher: Dispatcher;
   readonly #files = new Map<number, OpenFile>();
   readonly #streams = new Map<number, StreamState>();
+  readonly #inFlight = new InFlight();
+  #lookTimer: NodeJS.Timeout | undefined;
   readonly #damages = new Map<string, number>();
   readonly #disposal = new AbortController();
   #control: Connection | undefined;
@@ -95,13 +97,15 @@ export class SourceSession implements TransferEnd {
   streamOpened(connection: Connection, index: number, onClosed: (error: HawserError | undefined) => void): void {
     const [port, report] = joinedPorts<SourceOrder, SourceReport>(
       (order) => stream.receive(order),
-      (message) => this.#onReport(index, state, message),
+      // What a stream still says after another took its place counts for nothing.
+      (message) => this.#streams.get(index) === state && this.#onReport(index, state, message),
     );
     const stream = new SourceStream(connection, report, this.#terms, (error) => {
-      this.#onStreamClosed(index, state);
+      if (this.#streams.get(index) === state) this.#releaseStream(index);
       onClosed(error);
     });
-    const state: StreamState = { port, connection, credit: 0, outstanding: new Map(), files: new Set() };
+    const state: StreamState = { port, connection, credit: 0, files: new Set() };
+    if (this.#streams.has(index)) this.#releaseStream(index);
     this.#streams.set(index, state);
     stream.start();
   }
@@ -126,6 +130,7 @@ export class SourceSession implements TransferEnd {
 
   dispose(): Promise<void> {
     this.#stopped = true;
+    clearTimeout(this.#lookTimer);
     this.#disposal.abort();
     for (const file of this.#files.values()) file.item.close();
     this.#files.clear();
@@ -134,7 +139,7 @@ export class SourceSession implements TransferEnd {
 
   /** Bytes that were sent and are not acknowledged. */
   get hasOutstanding(): boolean {
-    return [...this.#streams.values()].some(({ outstanding }) => outstanding.size > 0);
+    return !this.#inFlight.isEmpty;
   }
   get isComparing(): boolean {
     return [...this.#files.values()].some(({ phase }) => phase === "comparing");
@@ -221,11 +226,11 @@ export class SourceSession implements TransferEnd {
         this.#onUnreadable(report.piece, report.failure);
         break;
       case "acknowledged":
-        for (const [file, offset, bytes] of report.chunks) this.#onAcknowledged(index, stream, file, offset, bytes);
+        for (const chunk of report.chunks) this.#onAcknowledged(index, chunk);
         this.#checkIdle();
         break;
       case "damaged":
-        for (const chunk of report.chunks) this.#onDamaged(stream, chunk);
+        for (const chunk of report.chunks) this.#onDamaged(index, chunk);
         this.#deal();
         break;
     }
@@ -243,22 +248,18 @@ export class SourceSession implements TransferEnd {
   }
 
   /** An ACK covers one chunk or several that follow each other. */
-  #onAcknowledged(index: number, stream: StreamState, fileIndex: number, offset: number, bytes: number): void {
-    const { chunkBytes } = this.#terms;
-    for (let at = offset; at < offset + bytes; at += chunkBytes) {
-      const key = keyOf(fileIndex, at);
-      const piece = stream.outstanding.get(key);
-      if (piece === undefined) continue;
-      stream.outstanding.delete(key);
-      this.#events.onAcknowledged(index, piece.bytes);
+  #onAcknowledged(index: number, [file, offset, bytes]: FileExtent): void {
+    const nowMs = performance.now();
+    for (let at = offset; at < offset + bytes; at += this.#terms.chunkBytes) {
+      const piece = this.#inFlight.acknowledge(index, file, at, nowMs);
+      if (piece !== undefined) this.#events.onAcknowledged(index, piece.bytes);
     }
   }
 
-  #onDamaged(stream: StreamState, [file, offset]: FileExtent): void {
-    const key = keyOf(file, offset);
-    const piece = stream.outstanding.get(key);
+  #onDamaged(index: number, [file, offset]: FileExtent): void {
+    const piece = this.#inFlight.lose(index, file, offset);
     if (piece === undefined) return;
-    stream.outstanding.delete(key);
+    const key = `${file}:${offset}`;
     const count = (this.#damages.get(key) ?? 0) + 1;
     this.#damages.set(key, count);
     this.#events.onResent("damaged", 1);
@@ -272,16 +273,15 @@ export class SourceSession implements TransferEnd {
   #onUnreadable(piece: Piece, failure: Failure | null): void {
     const file = this.#files.get(piece.file);
     if (file === undefined) return;
-    for (const { outstanding } of this.#streams.values()) outstanding.delete(keyOf(piece.file, piece.offset));
     const message = "a file became shorter while it was being sent";
     this.#withdraw(file, failure ?? this.#changeOf(file) ?? { code: "E_SOURCE_CHANGED", message });
   }
 
-  #onStreamClosed(index: number, state: StreamState): void {
-    if (this.#streams.get(index) === state) this.#streams.delete(index);
+  /** A stream is gone: what it had goes to the others. */
+  #releaseStream(index: number): void {
+    this.#streams.delete(index);
     this.#dispatcher.release(index);
-    const lost = [...state.outstanding.values()].filter(({ file }) => this.#files.has(file));
-    state.outstanding.clear();
+    const lost = this.#inFlight.closeStream(index);
     if (lost.length > 0 && !this.#stopped) {
       this.#events.onResent("lost", lost.length);
       for (const piece of lost) this.#dispatcher.giveBack(piece);
@@ -296,14 +296,26 @@ export class SourceSession implements TransferEnd {
 
   #dealTo(index: number, stream: StreamState): void {
     while (stream.credit > 0 && !this.#stopped) {
-      const piece = this.#dispatcher.take(index);
-      if (piece === undefined) return;
+      const piece = this.#dispatcher.take(index) ?? this.#inFlight.overdueFor(index, performance.now());
+      if (piece === undefined) {
+        this.#lookAgain();
+        return;
+      }
       const file = this.#files.get(piece.file);
       if (file === undefined || !this.#readyToRead(stream, file)) continue;
       stream.credit--;
-      stream.outstanding.set(keyOf(piece.file, piece.offset), piece);
+      this.#inFlight.deal(index, piece, performance.now());
       stream.port.post({ type: "send", piece });
     }
+  }
+
+  /** A stream is idle: a chunk that is on its way now may turn out to be held up. */
+  #lookAgain(): void {
+    if (this.#inFlight.isEmpty || this.#lookTimer !== undefined) return;
+    this.#lookTimer = setTimeout(() => {
+      this.#lookTimer = undefined;
+      this.#deal();
+    }, LOOK_MS);
   }
 
   /** Whether the stream can read the file; opens it, which is where an unreadable one shows. */
@@ -350,6 +362,7 @@ export class SourceSession implements TransferEnd {
     if (file.withdrawn !== undefined || !this.#files.has(file.index)) return;
     file.withdrawn = failure;
     this.#dispatcher.drop(file.index);
+    this.#inFlight.forgetFile(file.index);
     this.#sendWithdrawal(file, failure);
   }
 
@@ -363,8 +376,8 @@ export class SourceSession implements TransferEnd {
     if (file === undefined) return;
     this.#files.delete(file.index);
     this.#dispatcher.drop(file.index);
+    this.#inFlight.forgetFile(file.index);
     for (const stream of this.#streams.values()) {
-      for (const [key, piece] of stream.outstanding) if (piece.file === file.index) stream.outstanding.delete(key);
       if (stream.files.delete(file.index)) stream.port.post({ type: "forget", file: file.index });
     }
     file.item.close();

@@ -1,0 +1,28 @@
+/** hawser itself, as it is installed: whole processes of bin/run.js, with no settings but the flags given here. */
+import { fileURLToPath } from "node:url";
+import { type Environment, type Finished, type RunOptions, run, Server } from "./processes.ts";
+
+const SCRIPT = fileURLToPath(new URL("../../bin/run.js", import.meta.url));
+
+export interface HawserServer {
+  readonly server: Server;
+  readonly to: string;
+}
+
+/** `configHome` stands in for the user's configuration directory. */
+export async function startHawser(directory: string, configHome: string): Promise<HawserServer> {
+  const args = [SCRIPT, "serve", directory, "--port", "0", "--bind", "127.0.0.1", "--insecure", "--json", "--quiet"];
+  const env = environment(configHome);
+  const server = await Server.start(process.execPath, args, ({ stdout }) => stdout.includes("\n"), env);
+  const { port } = JSON.parse(server.stdout.slice(0, server.stdout.indexOf("\n"))) as { port: number };
+  return { server, to: `127.0.0.1:${port}` };
+}
+
+export function runHawser(args: readonly string[], configHome: string, options: RunOptions = {}): Promise<Finished> {
+  return run(process.execPath, [SCRIPT, ...args, "--insecure"], { ...options, env: environment(configHome) });
+}
+
+function environment(configHome: string): Environment {
+  const others = Object.entries(process.env).filter(([name]) => !name.startsWith("HAWSER_"));
+  return { ...Object.fromEntries(others), XDG_CONFIG_HOME: configHome };
+}

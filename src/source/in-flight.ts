@@ -1,0 +1,79 @@
+/**
+ * Chunks that were dealt to streams and are not acknowledged: who has which, since when, and which one a stream that has
+ * nothing left to do should send as well, because another has had it for too long. Pure: the clock is an argument.
+ */
+import type { Piece } from "./dispatcher.ts";
+
+interface Dealt {
+  readonly piece: Piece;
+  /** When each stream that has it got it, in milliseconds. */
+  readonly holders: Map<number, number>;
+}
+
+/** A chunk is overdue when it takes so much longer than the idle stream's own last one took. */
+const OVERDUE_FACTOR = 2;
+/** And longer than this, so that the jitter of short paths means nothing. */
+const OVERDUE_MS = 500;
+
+const keyOf = (file: number, offset: number) => `${file}:${offset}`;
+
+export class InFlight {
+  /** In the order of dealing. */
+  readonly #dealt = new Map<string, Dealt>();
+  /** How long each stream's last chunk took to be acknowledged. */
+  readonly #tookMs = new Map<number, number>();
+
+  get isEmpty(): boolean {
+    return this.#dealt.size === 0;
+  }
+
+  deal(stream: number, piece: Piece, nowMs: number): void {
+    const key = keyOf(piece.file, piece.offset);
+    const known = this.#dealt.get(key);
+    if (known === undefined) this.#dealt.set(key, { piece, holders: new Map([[stream, nowMs]]) });
+    else known.holders.set(stream, nowMs);
+  }
+
+  /** A chunk arrived. Returns it once, whichever stream brought it. */
+  acknowledge(stream: number, file: number, offset: number, nowMs: number): Piece | undefined {
+    const key = keyOf(file, offset);
+    const dealt = this.#dealt.get(key);
+    const sinceMs = dealt?.holders.get(stream);
+    if (sinceMs !== undefined) this.#tookMs.set(stream, nowMs - sinceMs);
+    this.#dealt.delete(key);
+    return dealt?.piece;
+  }
+
+  /** A stream lost a chunk: it has to be sent again if it is returned, and no other stream has it. */
+  lose(stream: number, file: number, offset: number): Piece | undefined {
+    const key = keyOf(file, offset);
+    const dealt = this.#dealt.get(key);
+    if (dealt === undefined || !dealt.holders.delete(stream) || dealt.holders.size > 0) return undefined;
+    this.#dealt.delete(key);
+    return dealt.piece;
+  }
+
+  /** A stream is gone. Returns the chunks that have to be sent again. */
+  closeStream(stream: number): Piece[] {
+    this.#tookMs.delete(stream);
+    return [...this.#dealt.values()].flatMap(({ piece }) => this.lose(stream, piece.file, piece.offset) ?? []);
+  }
+
+  /** A file is settled, or given up. */
+  forgetFile(file: number): void {
+    for (const [key, { piece }] of this.#dealt) if (piece.file === file) this.#dealt.delete(key);
+  }
+
+  /** A chunk that `stream`, which is idle, should send as well; none where the others get on. */
+  overdueFor(stream: number, nowMs: number): Piece | undefined {
+    const tookMs = this.#tookMs.get(stream);
+    if (tookMs === undefined) return undefined;
+    const limitMs = Math.max(OVERDUE_MS, tookMs * OVERDUE_FACTOR);
+    for (const { piece, holders } of this.#dealt.values()) {
+      const [sinceMs] = holders.values();
+      if (holders.size === 1 && !holders.has(stream) && sinceMs !== undefined && nowMs - sinceMs > limitMs)
+        return piece;
+    }
+    return undefined;
+  }
+}

@@ -1,0 +1,105 @@
+import t from "tap";
+import { BlockPart } from "../../src/sink/block-part.ts";
+import type { Part } from "../../src/sink/sink.ts";
+import { nameOf, randomBytesOf, same, scrambled } from "../helpers/bytes.ts";
+import { ObjectStoreSink } from "../helpers/object-store-sink.ts";
+import { reserve, sinkConformance, specOf, write } from "./sink-conformance.ts";
+
+const KIB = 1024;
+const BLOCK = 320 * KIB;
+const CHUNK = 64 * KIB;
+
+sinkConformance(t, {
+  chunkBytes: CHUNK,
+  fileBytesMax: 10_000 * BLOCK,
+  make: () => {
+    const sink = new ObjectStoreSink({ blockBytes: BLOCK });
+    return { sink, read: (name) => sink.read(nameOf(name)), partsHeld: () => sink.uploads.size };
+  },
+});
+
+/** A part that writes down what it is asked for. */
+class Recorder implements Part {
+  readonly writes: { offset: number; length: number }[] = [];
+  commits: number[] = [];
+  aborts = 0;
+  fails = false;
+  open() {
+    return { kind: "local", part: this } as const;
+  }
+  async write(offset: number, bytes: Uint8Array) {
+    if (this.fails) throw new Error("refused");
+    this.writes.push({ offset, length: bytes.length });
+  }
+  written() {}
+  async commit(size: number) {
+    this.commits.push(size);
+  }
+  async abort() {
+    this.aborts++;
+  }
+}
+
+t.test("each block is written once, when it is whole", async (t) => {
+  const inner = new Recorder();
+  const content = randomBytesOf(3 * BLOCK + 100);
+  const part = new BlockPart(inner, BLOCK, content.length);
+  for (let at = 0; at < BLOCK; at += CHUNK) {
+    t.equal(inner.writes.length, 0);
+    await part.write(at, content.subarray(at, at + CHUNK));
+  }
+  t.strictSame(inner.writes, [{ offset: 0, length: BLOCK }]);
+  const rest = [];
+  for (let at = BLOCK; at < content.length; at += CHUNK) rest.push(at);
+  for (const at of scrambled(rest)) await part.write(at, content.subarray(at, at + CHUNK));
+  t.strictSame(
+    inner.writes.toSorted((a, b) => a.offset - b.offset),
+    [
+      { offset: 0, length: BLOCK },
+      { offset: BLOCK, length: BLOCK },
+      { offset: 2 * BLOCK, length: BLOCK },
+      { offset: 3 * BLOCK, length: 100 },
+    ],
+  );
+  await part.commit(content.length);
+  t.strictSame(inner.commits, [content.length]);
+  t.equal(inner.writes.length, 4);
+});
+
+t.test("a chunk as large as a block goes right through", async (t) => {
+  const inner = new Recorder();
+  const part = new BlockPart(inner, BLOCK, 2 * BLOCK);
+  await part.write(BLOCK, new Uint8Array(BLOCK));
+  t.strictSame(inner.writes, [{ offset: BLOCK, length: BLOCK }]);
+});
+
+t.test("a block that the store refuses fails the write that filled it, or the commit", async (t) => {
+  const inner = new Recorder();
+  inner.fails = true;
+  const part = new BlockPart(inner, CHUNK, CHUNK);
+  await t.rejects(part.write(0, new Uint8Array(CHUNK)), { message: "refused" });
+  const unknown = new BlockPart(inner, BLOCK, null);
+  await unknown.write(0, new Uint8Array(10));
+  await t.rejects(unknown.commit(10), { message: "refused" });
+  t.strictSame(inner.commits, []);
+  t.equal(inner.aborts, 1);
+});
+
+t.test("a chunk that comes again while its block is on its way does no harm", async (t) => {
+  let letThrough = () => {};
+  const held = new Promise<void>((resolve) => {
+    letThrough = resolve;
+  });
+  const sink = new ObjectStoreSink({ blockBytes: BLOCK, beforePut: (part) => (part === 0 ? held : Promise.resolve()) });
+  const content = randomBytesOf(2 * BLOCK, 5);
+  const part = await reserve(sink, specOf("a", content.length));
+  const writes: (void | Promise<void>)[] = [];
+  for (let at = 0; at < BLOCK; at += CHUNK) writes.push(part.write(at, content.subarray(at, at + CHUNK)));
+  // Its stream broke, nothing was acknowledged: the source sends it over another.
+  writes.push(part.write(CHUNK, content.subarray(CHUNK, 2 * CHUNK)));
+  letThrough();
+  await Promise.all(writes);
+  await write(part, content, CHUNK);
+  await part.commit(content.length);
+  t.ok(same(sink.read(nameOf("a")), content));
+});

@@ -1,0 +1,227 @@
+/** What every sink promises (src/sink/sink.ts), as one suite that each implementation runs. */
+import { blake3 } from "@napi-rs/blake-hash";
+import type { Test } from "tap";
+import { BlockPart } from "../../src/sink/block-part.ts";
+import type { Part, PartSpec, Sink } from "../../src/sink/sink.ts";
+import { openWriter } from "../../src/sink/writer.ts";
+import { nameOf, randomBytesOf, same, scrambled } from "../helpers/bytes.ts";
+
+export interface SinkUnderTest {
+  readonly sink: Sink;
+  /** What lies at a name, seen from outside of the sink; undefined where nothing does. */
+  read(name: string): Uint8Array | undefined;
+  /** Parts that are held, seen from outside of the sink. */
+  partsHeld(): number;
+}
+
+export interface SinkSubject {
+  /** Makes an empty sink of its own for a test, whose largest file is `fileBytesMax` where that is given. */
+  make(t: Test, options?: { readonly fileBytesMax?: number }): Promise<SinkUnderTest> | SinkUnderTest;
+  /** In bytes: what one write brings. */
+  readonly chunkBytes: number;
+  /** The largest file of the sink where it can't be chosen. */
+  readonly fileBytesMax?: number;
+}
+
+let ids = 0;
+
+export function specOf(name: string, size: number | null, rest: Partial<PartSpec> = {}): PartSpec {
+  return { id: `part-${ids++}`, name: nameOf(name), size, mtime: [1_700_000_000, 123_456_000], mode: 0o644, ...rest };
+}
+
+/** Reserves as a session does: blocks are put together for a sink that takes whole ones only. */
+export async function reserve(sink: Sink, spec: PartSpec): Promise<Part> {
+  const part = await sink.reserve(spec);
+  const { randomAccess, blockBytes } = sink.capabilities;
+  return randomAccess ? part : new BlockPart(part, blockBytes, spec.size);
+}
+
+/** Writes as a stream does: through the descriptor, in chunks, in any order. */
+export async function write(part: Part, content: Uint8Array, chunkBytes: number, seed = 1): Promise<void> {
+  const writer = openWriter(part.open());
+  const offsets: number[] = [];
+  for (let at = 0; at < content.length; at += chunkBytes) offsets.push(at);
+  for (const at of scrambled(offsets, seed)) {
+    const bytes = content.subarray(at, at + chunkBytes);
+    await writer(at, bytes);
+    part.written(bytes.length);
+  }
+}
+
+export async function put(sink: Sink, name: string, content: Uint8Array, chunkBytes: number): Promise<void> {
+  const part = await reserve(sink, specOf(name, content.length));
+  await write(part, content, chunkBytes);
+  await part.commit(content.length);
+}
+
+export function sinkConformance(t: Test, { make, chunkBytes, fileBytesMax }: SinkSubject): void {
+  const never = new AbortController().signal;
+  const content = randomBytesOf(7 * chunkBytes + 1234, 7);
+
+  t.test("finds what is there, its size and its digest, and nothing where nothing is", async (t) => {
+    const { sink } = await make(t);
+    t.equal(await sink.find(nameOf("a")), undefined);
+    t.equal(await sink.find(nameOf("no/such/place")), undefined);
+    await put(sink, "a", content, chunkBytes);
+    const found = await sink.find(nameOf("a"));
+    t.equal(found?.size, content.length);
+    t.ok(same(await found?.digest(never), blake3(content)), "the digest is that of the content");
+    t.equal(await sink.find(nameOf("b")), undefined);
+    await put(sink, "empty", new Uint8Array(0), chunkBytes);
+    const empty = await sink.find(nameOf("empty"));
+    t.equal(empty?.size, 0);
+    t.ok(same(await empty?.digest(never), blake3(new Uint8Array(0))));
+  });
+
+  t.test("chunks in any order make exactly the file", async (t) => {
+    const { sink, read, partsHeld } = await make(t);
+    for (const [i, size] of [0, 1, chunkBytes - 1, chunkBytes, chunkBytes + 1, content.length].entries()) {
+      const bytes = content.subarray(0, size);
+      const part = await reserve(sink, specOf(`f${i}`, size));
+      await write(part, bytes, chunkBytes, i + 1);
+      await part.commit(size);
+      t.ok(same(read(`f${i}`), bytes), `${size} bytes`);
+    }
+    t.equal(partsHeld(), 0);
+  });
+
+  t.test("the same range may be written again", async (t) => {
+    const { sink, read } = await make(t);
+    const part = await reserve(sink, specOf("a", content.length));
+    const other = randomBytesOf(chunkBytes, 99);
+    const writer = openWriter(part.open());
+    await writer(chunkBytes, other);
+    await write(part, content, chunkBytes);
+    await part.commit(content.length);
+    t.ok(same(read("a"), content), "what was written last is what counts");
+  });
+
+  t.test("the same range may be written again when all is written", async (t) => {
+    const { sink, read } = await make(t);
+    const part = await reserve(sink, specOf("a", content.length));
+    await write(part, content, chunkBytes);
+    await openWriter(part.open())(2 * chunkBytes, content.subarray(2 * chunkBytes, 3 * chunkBytes));
+    await part.commit(content.length);
+    t.ok(same(read("a"), content));
+  });
+
+  t.test("a size that isn't known until the end", async (t) => {
+    const { sink, read } = await make(t);
+    for (const size of [0, 10, chunkBytes, content.length]) {
+      const bytes = content.subarray(0, size);
+      const part = await reserve(sink, specOf(`of-${size}`, null));
+      await write(part, bytes, chunkBytes);
+      await part.commit(size);
+      t.ok(same(read(`of-${size}`), bytes), `${size} bytes`);
+    }
+  });
+
+  t.test("opening is idempotent, and a part need not be opened at all", async (t) => {
+    const { sink, read } = await make(t);
+    const part = await reserve(sink, specOf("a", content.length));
+    t.strictSame(part.open(), part.open());
+    await write(part, content, chunkBytes);
+    await part.commit(content.length);
+    t.ok(same(read("a"), content));
+    const empty = await reserve(sink, specOf("empty", 0));
+    await empty.commit(0);
+    t.ok(same(read("empty"), new Uint8Array(0)));
+  });
+
+  t.test("nothing bears the name before the commit", async (t) => {
+    const { sink, read } = await make(t);
+    const part = await reserve(sink, specOf("dir/a", content.length));
+    t.equal(read("dir/a"), undefined);
+    await write(part, content, chunkBytes);
+    t.equal(read("dir/a"), undefined);
+    t.equal(await sink.find(nameOf("dir/a")), undefined);
+    await part.commit(content.length);
+    t.ok(same(read("dir/a"), content));
+  });
+
+  t.test("a commit never replaces what is there", async (t) => {
+    const { sink, read, partsHeld } = await make(t);
+    const late = await reserve(sink, specOf("a", 4));
+    await write(late, nameOf("late"), chunkBytes);
+    await put(sink, "a", content, chunkBytes);
+    await t.rejects(late.commit(4), { name: "HawserError", code: "E_EXISTS" });
+    t.ok(same(read("a"), content), "what was there stays");
+    t.equal(partsHeld(), 0, "the part is gone");
+    await late.abort();
+    await put(sink, "b", content, chunkBytes);
+  });
+
+  t.test("of 20 at once for one name one wins", async (t) => {
+    const { sink, read, partsHeld } = await make(t);
+    const contents = Array.from({ length: 20 }, (_, i) => randomBytesOf(1000 + i, i + 1));
+    const parts = await Promise.all(contents.map((bytes) => reserve(sink, specOf("dir/sub/one", bytes.length))));
+    for (const [i, part] of parts.entries()) await write(part, contents[i] as Uint8Array, chunkBytes);
+    const ends = await Promise.allSettled(parts.map((part, i) => part.commit((contents[i] as Uint8Array).length)));
+    const winners = ends.flatMap(({ status }, i) => (status === "fulfilled" ? [i] : []));
+    t.equal(winners.length, 1);
+    for (const end of ends) if (end.status === "rejected") t.match(end.reason, { code: "E_EXISTS" });
+    t.ok(same(read("dir/sub/one"), contents[winners[0] as number] as Uint8Array), "the winner's bytes, unmixed");
+    t.equal(partsHeld(), 0);
+  });
+
+  t.test("an abort leaves nothing, and again is nothing", async (t) => {
+    const { sink, read, partsHeld } = await make(t);
+    const begun = await reserve(sink, specOf("begun", content.length));
+    await write(begun, content.subarray(0, 2 * chunkBytes), chunkBytes);
+    const untouched = await reserve(sink, specOf("untouched", content.length));
+    const whole = await reserve(sink, specOf("whole", content.length));
+    await write(whole, content, chunkBytes);
+    for (const part of [begun, untouched, whole, begun, whole]) await part.abort();
+    for (const name of ["begun", "untouched", "whole"]) t.equal(read(name), undefined);
+    t.equal(partsHeld(), 0);
+    await t.rejects(whole.commit(content.length), { name: "HawserError" });
+    t.equal(read("whole"), undefined);
+    await put(sink, "whole", content, chunkBytes);
+    t.ok(same(read("whole"), content), "the name is free");
+  });
+
+  t.test("an abort after the commit takes nothing back", async (t) => {
+    const { sink, read } = await make(t);
+    const part = await reserve(sink, specOf("a", content.length));
+    await write(part, content, chunkBytes);
+    await part.commit(content.length);
+    await part.abort();
+    t.ok(same(read("a"), content));
+  });
+
+  t.test("a file that is too large is refused", async (t) => {
+    const { sink, partsHeld } = await make(t, { fileBytesMax: 1000 });
+    const max = fileBytesMax ?? 1000;
+    t.equal(sink.capabilities.fileBytesMax, max);
+    await t.rejects(reserve(sink, specOf("a", max + 1)), { name: "HawserError", code: "E_TOO_LARGE" });
+    t.equal(partsHeld(), 0);
+    if (fileBytesMax === undefined) await put(sink, "a", new Uint8Array(1000), chunkBytes);
+  });
+
+  t.test("directories are made", async (t) => {
+    const { sink, read } = await make(t);
+    await Promise.all(["x/y/z/a", "x/y/b", "x/c", "x/y/z/d"].map((name) => put(sink, name, nameOf(name), chunkBytes)));
+    for (const name of ["x/y/z/a", "x/y/b", "x/c", "x/y/z/d"]) t.ok(same(read(name), nameOf(name)), name);
+    t.equal((await sink.find(nameOf("x/y/b")))?.size, 5);
+  });
+
+  t.test("many parts at once don't mix", async (t) => {
+    const { sink, read, partsHeld } = await make(t);
+    const files = Array.from({ length: 8 }, (_, i) => randomBytesOf(2 * chunkBytes + 17 * i, 50 + i));
+    const parts = await Promise.all(files.map((bytes, i) => reserve(sink, specOf(`n${i}`, bytes.length))));
+    await Promise.all(parts.map((part, i) => write(part, files[i] as Uint8Array, chunkBytes, i + 1)));
+    await Promise.all(parts.map((part, i) => part.commit((files[i] as Uint8Array).length)));
+    for (const [i, bytes] of files.entries()) t.ok(same(read(`n${i}`), bytes), `file ${i}`);
+    t.equal(partsHeld(), 0);
+  });
+
+  t.test("there are no leftovers of parts that ended", async (t) => {
+    const { sink } = await make(t);
+    t.equal(await sink.dropLeftovers(), 0);
+    await put(sink, "a", content, chunkBytes);
+    const part = await reserve(sink, specOf("b", 10));
+    part.open();
+    await part.abort();
+    t.equal(await sink.dropLeftovers(), 0);
+  });
+}
