@@ -17,7 +17,7 @@ export function fileResultOf(item: SourceItem, outcome: SettledFile, crc32: numb
   return {
     name: displayName(item.name),
     bytes: outcome.size ?? item.size ?? 0,
-    crc32: status === "committed" && crc32 !== undefined ? formatCrc32(crc32) : null,
+    crc32: status !== "failed" && crc32 !== undefined ? formatCrc32(crc32) : null,
     status: status === "committed" ? "sent" : status,
     error: error === undefined ? null : reportOf({ code: errorCodeOf(error.code), message: escapeText(error.message) }),
   };

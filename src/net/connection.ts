@@ -240,6 +240,13 @@ export class Connection implements DirectReader {
   }
 }
 
+/** The bytes that tell a client an error and nothing else: for a connection that is not taken. */
+export function farewell(error: HawserError): Uint8Array {
+  const unused = { onMessage: () => {}, onChunk: () => {} };
+  const conversation = new Conversation({ side: "server", buffers: { take: () => new Uint8Array(0) }, events: unused });
+  return conversation.message("ERROR", { code: ERRORS[error.code].wire, message: error.message });
+}
+
 /** What a socket's error means to whoever waits for the transfer. */
 function lost(cause: Error & { code?: string }): HawserError {
   const why = cause.code === "ECONNRESET" || cause.code === "EPIPE" ? "the other end dropped it" : cause.message;

@@ -16,16 +16,24 @@ export interface Listener {
 }
 
 /**
- * Listens on `endpoint` (port 0: a free one). `accept` returns who reads the new connection, or undefined to refuse it.
+ * Listens on `endpoint` (port 0: a free one). `accept` returns who reads the new connection, or what is said to it before it is closed.
  * Throws E_ADDRESS_IN_USE, E_CONFIG.
  */
-export function listen(endpoint: Endpoint, accept: (remoteAddress: string) => Acceptor | undefined): Promise<Listener> {
+export function listen(
+  endpoint: Endpoint,
+  accept: (remoteAddress: string) => Acceptor | Uint8Array,
+): Promise<Listener> {
   return new Promise((resolve, reject) => {
     const server = createServer({ pauseOnConnect: true }, (accepted) => {
-      const acceptor = accepted.remoteAddress === undefined ? undefined : accept(accepted.remoteAddress);
-      if (acceptor === undefined) {
-        accepted.on("error", () => {});
+      const { remoteAddress } = accepted;
+      // Gone before it was taken.
+      if (remoteAddress === undefined) {
         accepted.destroy();
+        return;
+      }
+      const acceptor = accept(remoteAddress);
+      if (acceptor instanceof Uint8Array) {
+        dismiss(accepted, acceptor);
         return;
       }
       const adopted = adoptAccepted(accepted, acceptor);
@@ -39,6 +47,28 @@ export function listen(endpoint: Endpoint, accept: (remoteAddress: string) => Ac
       resolve({ address: addressOf(server), close: () => server.close() });
     });
   });
+}
+
+/** Connections at once that are being told why they are not taken; more than these are just closed. */
+const DISMISSALS_MAX = 64;
+const DISMISSAL_MS = 2000;
+let dismissals = 0;
+
+function dismiss(socket: Socket, farewell: Uint8Array): void {
+  socket.on("error", () => {});
+  if (dismissals >= DISMISSALS_MAX) {
+    socket.destroy();
+    return;
+  }
+  dismissals++;
+  const timer = setTimeout(() => socket.destroy(), DISMISSAL_MS);
+  socket.on("close", () => {
+    dismissals--;
+    clearTimeout(timer);
+  });
+  // What it says is read and dropped: closing over unread bytes would reset the connection before it has heard us.
+  socket.resume();
+  socket.end(farewell);
 }
 
 function addressOf(server: Server): Endpoint {

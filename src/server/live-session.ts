@@ -59,7 +59,8 @@ export class LiveSession {
       onClosed: (error) => this.#onControlClosed(control, error),
     };
     control.send("WELCOME", this.terms);
-    this.#end.controlOpened(control);
+    if (control.isOpen) this.#end.controlOpened(control);
+    else this.#onControlClosed(control, control.error);
   }
 
   /** Takes a connection that said ATTACH. */

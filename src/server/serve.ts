@@ -4,7 +4,7 @@ import { existsSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { AGENT } from "../agent.ts";
 import { BlockPool } from "../net/blocks.ts";
-import type { Connection } from "../net/connection.ts";
+import { type Connection, farewell } from "../net/connection.ts";
 import { type Listener, listen } from "../net/listen.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import { asHawserError, HawserError } from "../protocol/errors.ts";
@@ -124,8 +124,8 @@ class Server implements HawserServer {
     });
   }
 
-  #accept(remoteAddress: string): Connection | undefined {
-    if (!this.#admission.connect()) return undefined;
+  #accept(remoteAddress: string): Connection | Uint8Array {
+    if (!this.#admission.connect()) return BUSY;
     const connection = receive(remoteAddress, this.#blocks, {
       onHello: (from, peer, hello) => this.#onHello(from, peer, hello),
       onAttach: (from, peer, attach) => this.#onAttach(from, peer, attach),
@@ -161,7 +161,7 @@ class Server implements HawserServer {
       session.open(connection);
     } catch (thrown) {
       this.#admission.closeSession(peer);
-      connection.close(asHawserError(thrown));
+      this.#refuse(connection, peer, asHawserError(thrown));
     }
   }
 
@@ -262,6 +262,9 @@ class Server implements HawserServer {
     this.#options.onEvent?.(event);
   }
 }
+
+/** What a client hears for whom there is no place. */
+const BUSY = farewell(new HawserError("E_BUSY", "the server has as many connections as it allows"));
 
 const keyOf = (id: Uint8Array) => Buffer.from(id).toString("hex");
 

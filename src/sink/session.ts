@@ -107,7 +107,7 @@ export class SinkSession implements TransferEnd {
     switch (message.name) {
       case "OFFER":
         this.#outcomes.forgetBelow(message.body.settledBelow);
-        this.#offers = this.#offers.then(() => this.#onOffer(message.body.files));
+        this.#inOrder(() => this.#onOffer(message.body.files));
         break;
       case "DIGEST":
         for (const { file, blake3 } of message.body.files) this.#onDigest(file, blake3);
@@ -122,7 +122,7 @@ export class SinkSession implements TransferEnd {
         break;
       case "FINISH":
         // Behind the offers that came before it.
-        this.#offers = this.#offers.then(() => {
+        this.#inOrder(() => {
           this.#announced = message.body.files;
           return this.#finishIfSettled();
         });
@@ -150,12 +150,16 @@ export class SinkSession implements TransferEnd {
 
   async #dispose(): Promise<void> {
     this.#disposal.abort();
-    await this.#offers.catch(() => {});
+    await this.#offers;
     await this.#commits.idle();
     await this.#journal.close();
     for (const file of this.#files.values()) await file.part?.abort();
     this.#files.clear();
     await this.#store.drop(this.#sessionId);
+  }
+
+  #inOrder(work: () => Promise<void>): void {
+    this.#offers = this.#offers.then(work).catch((thrown) => this.#events.onFailed(asHawserError(thrown)));
   }
 
   // --- planning ---------------------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@
 
 import { type BigIntStats, closeSync, constants, fstatSync, openSync, read, statSync } from "node:fs";
 import { promisify } from "node:util";
-import { Blake3Hasher, blake3 } from "@napi-rs/blake-hash";
+import { Blake3Hasher } from "@napi-rs/blake-hash";
+import { crc32 } from "../protocol/crc32.ts";
 import { HawserError } from "../protocol/errors.ts";
 import { displayName } from "../protocol/names.ts";
 import type { ReaderDescriptor } from "./reader.ts";
@@ -23,9 +24,14 @@ export interface SourceItem {
   open(): ReaderDescriptor;
   /** Throws E_SOURCE_CHANGED where it is not what `open` found. */
   assertUnchanged(): void;
-  /** The BLAKE3 digest of the whole. */
-  digest(signal: AbortSignal): Promise<Uint8Array>;
+  /** Reads the whole. */
+  digest(signal: AbortSignal): Promise<ItemDigest>;
   close(): void;
+}
+
+export interface ItemDigest {
+  readonly blake3: Uint8Array;
+  readonly crc32: number;
 }
 
 const NS_PER_S = 1_000_000_000n;
@@ -61,21 +67,24 @@ export class FileItem implements SourceItem {
     if (this.#fd !== undefined) this.#assertSame(fstatSync(this.#fd, { bigint: true }));
   }
 
-  async digest(signal: AbortSignal): Promise<Uint8Array> {
+  async digest(signal: AbortSignal): Promise<ItemDigest> {
     this.#fd ??= this.#open();
     const hasher = new Blake3Hasher();
     const room = Buffer.allocUnsafeSlow(DIGEST_READ_BYTES);
+    let crc = 0;
     for (let at = 0; at < this.size; ) {
       signal.throwIfAborted();
       const { bytesRead } = await promisify(read)(this.#fd, room, 0, room.length, at).catch((cause: Error) => {
         throw new HawserError("E_SOURCE_IO", `reading '${this.#shown}' failed: ${cause.message}`, { cause });
       });
       if (bytesRead === 0) break;
-      hasher.update(room.subarray(0, bytesRead));
+      const bytes = room.subarray(0, bytesRead);
+      hasher.update(bytes);
+      crc = crc32(bytes, crc);
       at += bytesRead;
     }
     this.assertUnchanged();
-    return this.size === 0 ? blake3(new Uint8Array(0)) : hasher.digestBuffer();
+    return { blake3: hasher.digestBuffer(), crc32: crc };
   }
 
   close(): void {
@@ -124,8 +133,8 @@ export class PatternItem implements SourceItem {
     return { kind: "pattern" };
   }
   assertUnchanged(): void {}
-  digest(): Promise<Uint8Array> {
-    return Promise.resolve(blake3(new Uint8Array(0)));
+  digest(): Promise<ItemDigest> {
+    return Promise.reject(new HawserError("E_ILLEGAL", "what has no end has no digest"));
   }
   close(): void {}
 }

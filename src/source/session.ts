@@ -13,7 +13,7 @@ import { type FileExtent, type Message, type PlannedFile, pages, type SettledFil
 import { displayName } from "../protocol/names.ts";
 import { Dispatcher, type Piece } from "./dispatcher.ts";
 import { InFlight } from "./in-flight.ts";
-import type { SourceItem } from "./item.ts";
+import type { ItemDigest, SourceItem } from "./item.ts";
 import { type SourceOrder, type SourceReport, SourceStream } from "./stream.ts";
 
 /** What happens, told to whoever runs the transfer. */
@@ -33,7 +33,7 @@ interface OpenFile {
   readonly item: SourceItem;
   readonly ledger: ChunkLedger;
   phase: "offered" | "comparing" | "sending" | "sealed";
-  digest: Uint8Array | undefined;
+  digest: ItemDigest | undefined;
   withdrawn: Failure | undefined;
 }
 
@@ -209,7 +209,7 @@ export class SourceSession implements TransferEnd {
     );
   }
 
-  #sendDigest(file: OpenFile, blake3: Uint8Array): void {
+  #sendDigest(file: OpenFile, { blake3 }: ItemDigest): void {
     this.#control?.send("DIGEST", { files: [{ file: file.index, blake3 }] });
   }
 
@@ -381,7 +381,7 @@ export class SourceSession implements TransferEnd {
       if (stream.files.delete(file.index)) stream.port.post({ type: "forget", file: file.index });
     }
     file.item.close();
-    const crc = file.ledger.isComplete ? file.ledger.wholeCrc32() : undefined;
+    const crc = file.ledger.isComplete ? file.ledger.wholeCrc32() : file.digest?.crc32;
     if (outcome.status === "committed" && (crc === undefined || outcome.crc32 !== crc)) {
       this.#events.onFailed(
         new HawserError("E_CONTENT", "the server committed a file with another CRC-32 than was read"),
