@@ -3,6 +3,8 @@
  * The installed command. Any Node from 14 on must be able to read this file: an older one than the program needs gets a
  * sentence, not a syntax error. Everything newer comes after that, through import().
  */
+import module from "node:module";
+
 const NEEDED = [24, 20];
 const found = process.versions.node.split(".").map(Number);
 
@@ -18,6 +20,7 @@ if (found[0] < NEEDED[0] || (found[0] === NEEDED[0] && found[1] < NEEDED[1])) {
   );
   process.exitCode = 78;
 } else {
+  cacheCompiledCode();
   import("../dist/commands/main.js").then(
     (program) => program.main(process.argv.slice(2)),
     (error) => {
@@ -26,4 +29,11 @@ if (found[0] < NEEDED[0] || (found[0] === NEEDED[0] && found[1] < NEEDED[1])) {
       process.exitCode = 78;
     },
   );
+}
+
+/** Compiled code is kept in the user's own cache directory, and nobody else's: what lies there is run. */
+function cacheCompiledCode() {
+  const { XDG_CACHE_HOME, HOME } = process.env;
+  const cache = XDG_CACHE_HOME || (HOME && `${HOME}/.cache`);
+  if (cache) module.enableCompileCache?.(`${cache}/hawser`);
 }

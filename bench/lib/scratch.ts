@@ -41,6 +41,19 @@ export function writeRandomFile(path: string, bytes: number): void {
   closeSync(fd);
 }
 
+/**
+ * Writes a file of so many bytes and removes it again: what is written next gets memory that is in use already. Where a
+ * host takes free memory back from its guests, whoever came first would pay for all of it.
+ */
+export function touchMemory(directory: string, bytes: number): void {
+  const block = Buffer.alloc(MIB);
+  const path = join(directory, "touched");
+  const fd = openSync(path, "wx");
+  for (let at = 0; at < bytes; at += MIB) writeSync(fd, block);
+  closeSync(fd);
+  rmSync(path);
+}
+
 /** Reads it through, so that it lies in the page cache. */
 export function warm(path: string): void {
   const block = Buffer.allocUnsafeSlow(MIB);

@@ -6,7 +6,7 @@ import { fileSystemOf, freeBytes } from "../lib/machine.ts";
 import { run } from "../lib/processes.ts";
 import { linesOf, range, ratioOf, reportTable } from "../lib/report.ts";
 import { type Contender, takeTurns } from "../lib/rounds.ts";
-import { makeScratch, removeScratch, warm, writeRandomFile } from "../lib/scratch.ts";
+import { makeScratch, removeScratch, touchMemory, warm, writeRandomFile } from "../lib/scratch.ts";
 import { findTool } from "../lib/tools.ts";
 import { contestants } from "./contestants.ts";
 import type { Context, Goal, RowResult } from "./row.ts";
@@ -14,8 +14,10 @@ import type { Context, Goal, RowResult } from "./row.ts";
 const MIB = 1024 * 1024;
 const TMPFS = "/dev/shm";
 const TIMES_CP_MAX = 2.2;
-/** The source, a destination, and room to breathe. */
-const ROOM = 2.5;
+/** The source, a destination for each program, and what is touched before a run. */
+const ROOM = 8.5;
+/** Times the file: socket buffers and what the file system notes want memory too. */
+const TOUCHED = 1.25;
 
 export function tmpfs(context: Context): Promise<RowResult> {
   return files(context, TMPFS, false);
@@ -38,9 +40,6 @@ async function files(context: Context, parent: string, synced: boolean): Promise
     const source = join(scratch, "source.bin");
     context.say("writing the source");
     writeRandomFile(source, bytes);
-    // A guest's memory is slow when it is touched for the first time: that is not to be anybody's loss.
-    writeRandomFile(join(scratch, "touched"), bytes);
-    rmSync(join(scratch, "touched"));
     const { contenders, missing } = await contestants({ ...context, scratch, source, synced }, stops);
     const prepared = contenders.map(({ target, name, ...rest }) => ({
       ...rest,
@@ -50,6 +49,7 @@ async function files(context: Context, parent: string, synced: boolean): Promise
         // Nobody pays for what another left to be written.
         if (synced) await run("sync", ["-f", scratch]);
         warm(source);
+        touchMemory(scratch, bytes * TOUCHED);
       },
       verify: async () => {
         await run(findTool("cmp") ?? "cmp", [source, target]).catch((error: Error) => {

@@ -10,22 +10,13 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /** Settings are a few lines; anything larger is not a configuration file. */
 const FILE_BYTES_MAX = 1024 * 1024;
 
-/** Where the file would be; undefined where the user has no home. */
-export function configPath(environment: Environment): string | undefined {
+/** Where the file would be. */
+export function configPath(environment: Environment): string {
   // XDG Base Directory Specification: a path that is not absolute is to be ignored.
   const configured = environment["XDG_CONFIG_HOME"];
   if (configured !== undefined && isAbsolute(configured)) return join(configured, "hawser", "config.toml");
-  const home = environment["HOME"] || homeDirectory();
-  return home === undefined ? undefined : join(home, ".config", "hawser", "config.toml");
-}
-
-/** A user id without an entry in the password file has no home, and `homedir` throws. */
-function homeDirectory(): string | undefined {
-  try {
-    return homedir();
-  } catch {
-    return undefined;
-  }
+  const home = environment["HOME"] || homedir();
+  return join(home, ".config", "hawser", "config.toml");
 }
 
 /** The section for `command`; undefined without a file or without that section. Throws E_CONFIG. */
@@ -35,8 +26,8 @@ export async function readConfigSection(
   environment: Environment,
 ): Promise<ConfigSection | undefined> {
   const path = configPath(environment);
-  const text = path === undefined ? undefined : readText(path);
-  if (path === undefined || text === undefined) return undefined;
+  const text = readText(path);
+  if (text === undefined) return undefined;
   // The parser is loaded only where there is a file to parse.
   const { parse } = await import("smol-toml");
   let document: Record<string, unknown>;

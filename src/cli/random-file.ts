@@ -7,8 +7,9 @@ const BLOCK_BYTES = 1024 * 1024;
 
 /** Random, so that nothing on the way can compress it or guess it. */
 export async function writeRandomFile(path: string, bytes: number, signal?: AbortSignal): Promise<void> {
-  const file = await open(path, "wx", 0o600);
+  let file: FileHandle | undefined;
   try {
+    file = await open(path, "wx", 0o600);
     const block = Buffer.alloc(BLOCK_BYTES);
     for (let at = 0; at < bytes; at += BLOCK_BYTES) {
       signal?.throwIfAborted();
@@ -18,7 +19,7 @@ export async function writeRandomFile(path: string, bytes: number, signal?: Abor
   } catch (cause) {
     throw asIo(cause, path);
   } finally {
-    await file.close();
+    await file?.close();
   }
 }
 

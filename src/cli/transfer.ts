@@ -16,7 +16,7 @@ import { failedFileText, type ResultsView } from "./results.ts";
 export type Send = (options: SendOptions) => Promise<TransferResult>;
 
 /** After the first signal. */
-const STOPPING = "hawser: stopping: what is in flight is being finished; ^C again ends it at once\n";
+const STOPPING = "stopping: what is in flight is being finished; ^C again ends it at once";
 
 export interface TransferView {
   readonly results: ResultsView;
@@ -47,7 +47,10 @@ export async function runTransfer(
   };
   if (!view.insecure && !isLoopback(options.to.host))
     onEvent({ type: "warning", message: plainWarning(options.to.host) });
-  const onAbort = () => say(STOPPING);
+  const onAbort = () => {
+    if (mode === "json") progress.show({ type: "warning", message: STOPPING });
+    else say(`hawser: ${STOPPING}\n`);
+  };
   options.signal?.addEventListener("abort", onAbort, { once: true });
   try {
     const result = await send({ ...options, onEvent });

@@ -2,9 +2,8 @@
 import type { BlockPool } from "../net/blocks.ts";
 import { Connection } from "../net/connection.ts";
 import { dial, type Endpoint, formatEndpoint } from "../net/dial.ts";
-import { errorCodeOf, HawserError } from "../protocol/errors.ts";
+import { HawserError } from "../protocol/errors.ts";
 import type { Message } from "../protocol/messages.ts";
-import { escapeText } from "../protocol/names.ts";
 import type { Role } from "../protocol/states.ts";
 
 export interface HandshakeOptions {
@@ -55,7 +54,6 @@ async function open<A extends "WELCOME" | "ATTACHED">(
   });
   const connection = new Connection("client", role, blocks, {
     onMessage: (message) => {
-      if (message.name === "ERROR") reject(refusal(where, message.body));
       if (message.name !== asking.answer) return;
       asking.accept(connection, message.body as Message<A>);
       resolve();
@@ -81,10 +79,6 @@ async function open<A extends "WELCOME" | "ATTACHED">(
     clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);
   }
-}
-
-function refusal(where: string, { code, message }: Message<"ERROR">): HawserError {
-  return new HawserError(errorCodeOf(code), `${where} refused: ${escapeText(message)}`);
 }
 
 function closedEarly(where: string, connection: Connection, error: HawserError | undefined): HawserError {

@@ -8,9 +8,8 @@ import type { Connection } from "../net/connection.ts";
 import type { Endpoint } from "../net/dial.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
-import { asHawserError, errorCodeOf, HawserError } from "../protocol/errors.ts";
+import { asHawserError, endsSession, HawserError } from "../protocol/errors.ts";
 import type { Message } from "../protocol/messages.ts";
-import { escapeText } from "../protocol/names.ts";
 import type { Role } from "../protocol/states.ts";
 import { type HandshakeOptions, openControl, openStream } from "./handshake.ts";
 
@@ -35,6 +34,9 @@ const ANSWER_MS = 10_000;
 const PING_MS = 5_000;
 const TICK_MS = 1_000;
 const REDIAL_MS = 200;
+const REDIAL_WITHIN_MS = 2_000;
+/** Silence is seen when it has lasted this many pings. */
+const PINGS_MISSED = 3;
 
 export class Link {
   readonly #options: LinkOptions;
@@ -70,8 +72,9 @@ export class Link {
   /** Connects. What goes wrong, here or later, ends the link. */
   async start(): Promise<void> {
     try {
-      await this.#openControl();
-      this.#ticker = setInterval(() => this.#tick(), TICK_MS);
+      await this.#openControl().catch((thrown) => this.#onceMore(thrown));
+      if (this.#settled) return;
+      this.#ticker = setInterval(() => this.#tick(), Math.min(TICK_MS, this.#options.timeoutMs / PINGS_MISSED));
       const count = this.#terms?.streams ?? 0;
       for (let index = 0; index < count; index++) void this.#openStream(index);
     } catch (thrown) {
@@ -117,7 +120,21 @@ export class Link {
     await openControl(this.#handshake, hello, (control, terms) => this.#onWelcome(control, terms));
   }
 
+  /** The first dial is repeated when damage on the way may have spoilt it; not what took its time to fail. */
+  async #onceMore(thrown: unknown): Promise<void> {
+    const { code } = asHawserError(thrown);
+    const damaged = code === "E_DAMAGED" || code === "E_LOST" || code === "E_NOT_HAWSER" || code === "E_NO_ANSWER";
+    if (!damaged || this.#settled || performance.now() - this.#progressMs > REDIAL_WITHIN_MS) throw thrown;
+    this.retries++;
+    await new Promise((resolve) => setTimeout(resolve, REDIAL_MS));
+    await this.#openControl();
+  }
+
   #onWelcome(control: Connection, terms: Terms): void {
+    if (this.#settled) {
+      control.destroy();
+      return;
+    }
     this.#control = control;
     control.events = {
       onMessage: (message) => this.#onMessage(message),
@@ -153,19 +170,18 @@ export class Link {
   }
 
   #onMessage(message: NamedMessage): void {
-    if (this.#settled) return;
-    if (message.name === "ERROR") {
-      const { code, message: text } = message.body;
-      this.fail(new HawserError(errorCodeOf(code), escapeText(text)));
-    } else if (message.name !== "PONG") {
-      this.progress();
-      this.#end?.controlMessage(message);
-    }
+    if (this.#settled || message.name === "PONG") return;
+    this.progress();
+    this.#end?.controlMessage(message);
   }
 
   #onControlClosed(control: Connection, error: HawserError | undefined): void {
     if (this.#settled || control !== this.#control) return;
     this.#control = undefined;
+    if (error !== undefined && endsSession(error)) {
+      this.fail(error);
+      return;
+    }
     const lost = error ?? new HawserError("E_LOST", "the server closed the control connection");
     void this.#redial(-1, lost, () => this.#openControl().then(() => this.#redialling.delete(-1)));
   }
@@ -173,6 +189,10 @@ export class Link {
   #onStreamClosed(index: number, stream: Connection | undefined, error: HawserError | undefined): void {
     if (stream !== undefined && this.#streams.get(index) === stream) this.#streams.delete(index);
     if (this.#settled) return;
+    if (stream !== undefined && error !== undefined && endsSession(error)) {
+      this.fail(error);
+      return;
+    }
     const lost = error ?? new HawserError("E_LOST", `the server closed stream ${index}`);
     if (this.#redialling.delete(index)) this.#giveUp(index, lost);
     else void this.#redial(index, lost, () => this.#openStream(index));
@@ -217,7 +237,7 @@ export class Link {
       // It is being dialled again.
     } else if (nowMs - control.lastHeardMs > timeoutMs) {
       control.destroy(new HawserError("E_TIMEOUT", `the server was silent for ${timeoutMs / 1000} s`));
-    } else if (nowMs - this.#pingedMs >= PING_MS) {
+    } else if (nowMs - this.#pingedMs >= Math.min(PING_MS, timeoutMs / PINGS_MISSED)) {
       this.#pingedMs = nowMs;
       control.send("PING", { id: this.#pings++ });
     }

@@ -85,7 +85,8 @@ export async function measure(options: MeasureOptions): Promise<MeasureResult> {
   });
   const onAbort = () => link.fail(new HawserError("E_INTERRUPTED", "the measurement was interrupted"));
   options.signal?.addEventListener("abort", onAbort, { once: true });
-  void link.start();
+  if (options.signal?.aborted) onAbort();
+  else void link.start();
   const error = await link.over;
   options.signal?.removeEventListener("abort", onAbort);
   for (const timer of timers) clearTimeout(timer);

@@ -1,7 +1,7 @@
 /** What the user named, as the files that a transfer offers: each with its name at the destination. */
 import { basename } from "node:path";
 import { asHawserError, type Failure, HawserError } from "../protocol/errors.ts";
-import { displayName } from "../protocol/names.ts";
+import { displayName, nameRefusal } from "../protocol/names.ts";
 import { FileItem } from "../source/item.ts";
 
 export interface Plan {
@@ -33,6 +33,11 @@ export function planFiles({ paths, into, name }: PlanOptions): Plan {
     }
     byName.set(target, path);
     try {
+      // What no server takes is said here; what only this server's platform can't hold, it says itself.
+      const refusal = nameRefusal(Buffer.from(target), "posix");
+      if (refusal !== undefined) {
+        throw new HawserError("E_NAME", `the name '${displayName(Buffer.from(target))}' is refused: ${refusal}`);
+      }
       items.push(new FileItem(path, Buffer.from(target)));
     } catch (thrown) {
       refused.push({ name: displayName(Buffer.from(target)), failure: asHawserError(thrown).toFailure() });

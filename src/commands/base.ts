@@ -6,8 +6,8 @@ import { describeSettings, type Resolved, resolveSettings, type SettingTable } f
 import { usageErrorOf } from "../cli/usage.ts";
 import { asHawserError, HawserError } from "../protocol/errors.ts";
 
-/** The sections of the configuration file. */
-export const CONFIGURABLE = ["serve", "send", "shell", "demo", "bench", "history"];
+/** The sections of the configuration file: the commands that have something to set. */
+export const CONFIGURABLE = ["serve", "send", "shell", "demo", "bench"];
 
 export interface Invocation<S extends SettingTable> extends Resolved<S> {
   /** What is not a flag. */

@@ -65,8 +65,6 @@ function refuseUnknown(word: string | undefined): void {
 
 /** What oclif would look for in package.json and on the disk; no plugins, since they would run other people's code. */
 function loadOptions(pjson: Package) {
-  // oclif asks the system for the user's shell, which fails where the user has no entry in the password file.
-  process.env["SHELL"] ??= "";
   const [dir, extension] = import.meta.url.endsWith(".ts") ? ["./src", "ts"] : ["./dist", "js"];
   const oclif = {
     bin: "hawser",
@@ -74,7 +72,6 @@ function loadOptions(pjson: Package) {
     commands: { strategy: "explicit", target: `${dir}/commands/index.${extension}`, identifier: "COMMANDS" },
     helpClass: { target: `${dir}/cli/help.${extension}`, identifier: "HawserHelp" },
     additionalHelpFlags: HELP.slice(1),
-    topicSeparator: " ",
     helpOptions: { flagSortOrder: "none" },
   };
   return {

@@ -1,26 +1,41 @@
 /**
- * Buffers for chunks, used again and again: never zeroed, and no work for the garbage collector while data flows.
+ * Buffers for chunks, used again and again: never zeroed, and no work for the garbage collector while data flows. They
+ * come in a few sizes, whatever sizes are asked for, and what is kept is bounded.
  */
+import { SLACK_BYTES } from "../protocol/decoder.ts";
 
-/** Free buffers kept for each size; more than these are left to the garbage collector. */
-const KEPT_PER_SIZE = 64;
+/** Smaller ones are cheap to make, and are not kept. */
+const KEPT_BYTES_MIN = 64 * 1024;
 
-/** Smaller ones are cheap to make and would waste a kept one. */
-const POOLED_BYTES_MIN = 64 * 1024;
+/** Free buffers of all sizes together; more than these are left to the garbage collector. */
+const FREE_BYTES_MAX = 64 * 1024 * 1024;
 
 export class BlockPool {
   readonly #free = new Map<number, Uint8Array[]>();
+  #freeBytes = 0;
 
-  /** A buffer of `bytes`, with whatever it held before. */
+  /** A buffer of `bytes` or more, with whatever it held before. */
   take(bytes: number): Uint8Array {
-    return this.#free.get(bytes)?.pop() ?? Buffer.allocUnsafeSlow(bytes);
+    if (bytes < KEPT_BYTES_MIN) return Buffer.allocUnsafeSlow(bytes);
+    const size = sizeFor(bytes);
+    const block = this.#free.get(size)?.pop();
+    if (block === undefined) return Buffer.allocUnsafeSlow(size);
+    this.#freeBytes -= size;
+    return block;
   }
 
   /** Gives back a buffer that `take` gave and that nobody reads or writes any more. */
   give(block: Uint8Array): void {
-    if (block.length < POOLED_BYTES_MIN) return;
-    const free = this.#free.get(block.length);
-    if (free === undefined) this.#free.set(block.length, [block]);
-    else if (free.length < KEPT_PER_SIZE) free.push(block);
+    const size = block.length;
+    if (size < KEPT_BYTES_MIN || this.#freeBytes + size > FREE_BYTES_MAX) return;
+    this.#freeBytes += size;
+    const free = this.#free.get(size);
+    if (free === undefined) this.#free.set(size, [block]);
+    else free.push(block);
   }
+}
+
+/** The next power of two, with the slack that the decoder asks for: a chunk of 1 MiB and its slack fit exactly. */
+function sizeFor(bytes: number): number {
+  return 2 ** Math.ceil(Math.log2(bytes - SLACK_BYTES)) + SLACK_BYTES;
 }

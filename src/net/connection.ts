@@ -4,11 +4,12 @@
  */
 import type { Socket } from "node:net";
 import { type ArrivedChunk, Conversation, type NamedMessage } from "../protocol/conversation.ts";
-import { asHawserError, ERRORS, HawserError } from "../protocol/errors.ts";
+import { asHawserError, ERRORS, errorCodeOf, HawserError } from "../protocol/errors.ts";
 import { type ForeignProgram, ForeignProgramError } from "../protocol/greeting.ts";
 import type { MessageName } from "../protocol/header.ts";
 import { TEXT_CHARS_MAX } from "../protocol/limits.ts";
 import type { Message } from "../protocol/messages.ts";
+import { escapeText } from "../protocol/names.ts";
 import type { Role, Side, State } from "../protocol/states.ts";
 import type { BlockPool } from "./blocks.ts";
 import type { DirectReader } from "./direct-read.ts";
@@ -21,11 +22,12 @@ const CLOSING_MS = 2000;
 
 export interface ConnectionEvents {
   onGreeting?(version: number): void;
+  /** Any message but PING and ERROR, which are answered here. */
   onMessage(message: NamedMessage): void;
   onChunk?(chunk: ArrivedChunk): void;
   /** Another program is at the other end; what is returned is sent to it before the connection closes. */
   onForeign?(program: ForeignProgram): Uint8Array | undefined;
-  /** Called once. Without an error the peer closed between two frames. */
+  /** Called once, with what the peer said or what went wrong. Without an error it was just closed. */
   onClosed(error: HawserError | undefined): void;
 }
 
@@ -162,6 +164,11 @@ export class Connection implements DirectReader {
     this.#error ??= error;
     if (error !== undefined) this.#tell(error);
     this.#closing = true;
+    this.#endSocket();
+  }
+
+  /** Lets the peer have what was sent, and reads on meanwhile, so that unread bytes don't reset the connection. */
+  #endSocket(): void {
     const socket = this.#socket;
     if (socket === undefined) {
       this.#onSocketClosed();
@@ -200,7 +207,15 @@ export class Connection implements DirectReader {
   #onMessage(message: NamedMessage): void {
     if (!this.isOpen) return;
     if (message.name === "PING") this.send("PONG", message.body);
+    else if (message.name === "ERROR") this.#onError(message.body);
     else this.#events.onMessage(message);
+  }
+
+  /** The peer says why it ends the connection; nothing more may be sent on it. `onClosed` gets its reason. */
+  #onError({ code, message }: Message<"ERROR">): void {
+    this.#error ??= new HawserError(errorCodeOf(code), escapeText(message));
+    this.#closing = true;
+    this.#endSocket();
   }
 
   #onChunk(chunk: ArrivedChunk): void {

@@ -81,6 +81,14 @@ export function errorCodeOf(wire: number): ErrorCode {
   return byWire.get(wire) ?? "E_ILLEGAL";
 }
 
+/** Errors that cost a connection and nothing else: it is dialled again, and the session goes on. */
+const OF_ONE_CONNECTION = new Set<ErrorCode>(["E_DAMAGED", "E_LOST", "E_TIMEOUT", "E_UNKNOWN_SESSION"]);
+
+/** Whether an error ends the session, or only the connection that it happened on. */
+export function endsSession({ code }: { readonly code: ErrorCode }): boolean {
+  return !OF_ONE_CONNECTION.has(code);
+}
+
 /** What a file or a transfer failed of, as data: for JSON, for events, for messages between threads. */
 export interface Failure {
   readonly code: ErrorCode;

@@ -7,7 +7,7 @@ import { STAGING_NAME } from "../protocol/names.ts";
 import { type History, NAMES_SHOWN, type PastTransfer } from "./history.ts";
 import type { FileRecord, TransferRecord } from "./types.ts";
 
-const DATABASE_NAME = "history.db";
+export const HISTORY_NAME = "history.db";
 
 /** How long a writer waits for a reader in another process. Short: the event loop stands still meanwhile. */
 const BUSY_MS = 200;
@@ -40,7 +40,7 @@ export class DatabaseHistory implements History {
   /** Opens or makes the history of a staging directory. Throws E_IO. */
   static open(staging: string): DatabaseHistory {
     return guarded("opening the history", () => {
-      const database = new DatabaseSync(join(staging, DATABASE_NAME), { timeout: BUSY_MS });
+      const database = new DatabaseSync(join(staging, HISTORY_NAME), { timeout: BUSY_MS });
       database.exec(SCHEMA);
       return new DatabaseHistory(database);
     });
@@ -49,7 +49,7 @@ export class DatabaseHistory implements History {
   /** Opens the history of a served directory to read; undefined where there is none yet. Throws E_CONFIG, E_IO. */
   static read(directory: string): DatabaseHistory | undefined {
     if (!existsSync(directory)) throw new HawserError("E_CONFIG", `the directory '${directory}' does not exist`);
-    const path = join(directory, STAGING_NAME, DATABASE_NAME);
+    const path = join(directory, STAGING_NAME, HISTORY_NAME);
     if (!existsSync(path)) return undefined;
     return guarded("opening the history", () => new DatabaseHistory(new DatabaseSync(path, { readOnly: true })));
   }
@@ -92,7 +92,7 @@ export class DatabaseHistory implements History {
     for (const row of rows as Iterable<Row>) {
       const id = String(row["id"]);
       const first = (names.all(id, NAMES_SHOWN) as Row[]).map((file) => String(file["name"]));
-      yield { ...transferOf(row, first), fileRecords: () => this.#filesOf(id) };
+      yield { ...transferOf(row, first), fileRecords: () => this.filesOf(id) };
     }
   }
 
@@ -100,7 +100,8 @@ export class DatabaseHistory implements History {
     this.#database.close();
   }
 
-  *#filesOf(transferId: string): Iterable<FileRecord> {
+  /** The files of a transfer, in the order they were settled. */
+  *filesOf(transferId: string): Iterable<FileRecord> {
     const rows = this.#database.prepare("SELECT * FROM file WHERE transfer = ? ORDER BY number").iterate(transferId);
     for (const row of rows as Iterable<Row>) {
       yield {
@@ -119,7 +120,20 @@ export function* readHistory(directory: string, options: { readonly limit?: numb
   const history = DatabaseHistory.read(directory);
   if (history === undefined) return;
   try {
-    yield* guardedIteration(history.list(options.limit));
+    for (const transfer of guardedIteration(history.list(options.limit))) {
+      yield { ...transfer, fileRecords: () => readFiles(directory, transfer.transferId) };
+    }
+  } finally {
+    void history.close();
+  }
+}
+
+/** Opens the history by itself: whoever asks may do so long after the list was read. */
+function* readFiles(directory: string, transferId: string): Generator<FileRecord> {
+  const history = DatabaseHistory.read(directory);
+  if (history === undefined) return;
+  try {
+    yield* guardedIteration(history.filesOf(transferId));
   } finally {
     void history.close();
   }

@@ -9,6 +9,8 @@ import { HawserError } from "../protocol/errors.ts";
 import { escapeText } from "../protocol/names.ts";
 
 const LOCK_NAME = "lock.db";
+/** SQLite's result code for 'the database file is locked'. */
+const SQLITE_BUSY = 5;
 const HOLDER_NAME = "server.txt";
 
 export class DirectoryLock {
@@ -28,6 +30,10 @@ export class DirectoryLock {
       database.exec("BEGIN EXCLUSIVE");
     } catch (cause) {
       database.close();
+      if ((cause as { errcode?: number }).errcode !== SQLITE_BUSY) {
+        const why = `locking the directory failed: ${(cause as Error).message}`;
+        throw new HawserError("E_IO", `${why}; remove '${join(staging, LOCK_NAME)}' if no server runs`, { cause });
+      }
       const message = `another hawser serves this directory already${holderOf(holderPath)}`;
       throw new HawserError("E_DIRECTORY_IN_USE", message, { cause });
     }

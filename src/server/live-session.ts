@@ -5,8 +5,7 @@
 import type { Connection } from "../net/connection.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
-import { errorCodeOf, HawserError } from "../protocol/errors.ts";
-import { escapeText } from "../protocol/names.ts";
+import { endsSession, HawserError } from "../protocol/errors.ts";
 
 export interface LiveSessionOptions {
   readonly peer: string;
@@ -15,6 +14,8 @@ export interface LiveSessionOptions {
   /** How long it waits for its client to come back. */
   readonly ttlMs: number;
   readonly makeEnd: (session: LiveSession) => TransferEnd;
+  /** The receipt was given: it is no transfer under way any more. */
+  readonly onFinished: () => void;
   /** It ended and its resources are let go. Without an error it was finished. */
   readonly onEnded: (session: LiveSession, error: HawserError | undefined) => void;
 }
@@ -47,6 +48,10 @@ export class LiveSession {
 
   /** Takes a control connection that said HELLO: the first, or one in a broken one's place. */
   open(control: Connection): void {
+    if (this.#ending !== undefined) {
+      control.close(ended());
+      return;
+    }
     clearTimeout(this.#ttlTimer);
     if (this.#control !== undefined) {
       this.retries++;
@@ -65,6 +70,10 @@ export class LiveSession {
 
   /** Takes a connection that said ATTACH. */
   attach(stream: Connection, index: number): void {
+    if (this.#ending !== undefined) {
+      stream.close(ended());
+      return;
+    }
     const before = this.#streams.get(index);
     if (before !== undefined) {
       this.retries++;
@@ -83,7 +92,9 @@ export class LiveSession {
 
   /** This end gave or got the receipt: what remains is for the client to close. */
   finished(): void {
+    if (this.#finished) return;
     this.#finished = true;
+    this.#options.onFinished();
   }
   get isFinished(): boolean {
     return this.#finished;
@@ -107,16 +118,16 @@ export class LiveSession {
     clearTimeout(this.#ttlTimer);
     if (this.#control?.isOpen) this.#control.close(error);
     for (const stream of this.#streams.values()) stream.close(error);
-    await this.#end.dispose();
-    this.#options.onEnded(this, this.#finished ? undefined : error);
+    try {
+      await this.#end.dispose();
+    } finally {
+      this.#options.onEnded(this, this.#finished ? undefined : error);
+    }
   }
 
   #onMessage(control: Connection, message: NamedMessage): void {
     if (control !== this.#control || this.#ending !== undefined) return;
-    if (message.name === "ERROR") {
-      const { code, message: text } = message.body;
-      void this.end(new HawserError(errorCodeOf(code), `the client ended it: ${escapeText(text)}`));
-    } else if (message.name !== "PONG") this.#end.controlMessage(message);
+    if (message.name !== "PONG") this.#end.controlMessage(message);
   }
 
   #onControlClosed(control: Connection, error: HawserError | undefined): void {
@@ -132,15 +143,6 @@ export class LiveSession {
   }
 }
 
-/** A right CRC over something illegal ends the session; damage and loss end a connection only. */
-function endsSession({ code }: HawserError): boolean {
-  switch (code) {
-    case "E_LOST":
-    case "E_TIMEOUT":
-    case "E_DAMAGED":
-    case "E_UNKNOWN_SESSION":
-      return false;
-    default:
-      return true;
-  }
+function ended(): HawserError {
+  return new HawserError("E_UNKNOWN_SESSION", "the session has ended");
 }

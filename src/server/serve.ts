@@ -1,28 +1,29 @@
 /** The server: a listener, the sessions under way, and what they write to. */
 import { randomBytes, randomUUID } from "node:crypto";
-import { existsSync, statSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { AGENT } from "../agent.ts";
 import { BlockPool } from "../net/blocks.ts";
 import { type Connection, farewell } from "../net/connection.ts";
 import { type Listener, listen } from "../net/listen.ts";
-import type { Terms, TransferEnd } from "../net/transfer-end.ts";
+import type { Terms } from "../net/transfer-end.ts";
 import { asHawserError, HawserError } from "../protocol/errors.ts";
-import { DEFAULT_PORT, OPEN_FILES_MAX, SESSION_ID_BYTES, STREAMS_MAX, WINDOW_BYTES } from "../protocol/limits.ts";
+import {
+  CHUNK_BYTES_MIN,
+  DEFAULT_PORT,
+  OPEN_FILES_MAX,
+  SESSION_ID_BYTES,
+  STREAMS_MAX,
+  WINDOW_BYTES,
+} from "../protocol/limits.ts";
 import type { Message } from "../protocol/messages.ts";
-import { escapeText, STAGING_NAME } from "../protocol/names.ts";
-import { DatabaseSessionStore } from "../sink/database-session-store.ts";
+import { escapeText } from "../protocol/names.ts";
 import { DiscardSink } from "../sink/discard-sink.ts";
-import { DiskSink } from "../sink/disk-sink.ts";
 import { MemorySessionStore } from "../sink/memory-session-store.ts";
 import { SinkSession } from "../sink/session.ts";
-import type { SessionStore } from "../sink/session-store.ts";
-import type { Sink } from "../sink/sink.ts";
 import { Admission } from "./admission.ts";
-import { DatabaseHistory } from "./database-history.ts";
-import { DirectoryLock } from "./directory-lock.ts";
-import type { History } from "./history.ts";
+import type { Backend } from "./backend.ts";
 import { LiveSession } from "./live-session.ts";
+import { openDirectory } from "./open-directory.ts";
 import { receive } from "./reception.ts";
 import { TransferLog } from "./transfer-log.ts";
 import type { HawserServer, ServeOptions, ServerEvent } from "./types.ts";
@@ -35,17 +36,7 @@ const SESSION_TTL_MS = 60_000;
 const SILENT_MS = 60_000;
 const TICK_MS = 5_000;
 
-/** Where a server's sessions write to. The disk by default; another store, or a test's, in its place. */
-export interface Backend {
-  readonly sink: Sink;
-  readonly store: SessionStore;
-  readonly history: History;
-  /** Makes this end the source for a client that asks to be the sink. */
-  readonly makeSource?: (terms: Terms, session: LiveSession) => TransferEnd;
-  release(): Promise<void>;
-}
-
-/** Serves a directory. Throws E_CONFIG, E_DIRECTORY_IN_USE, E_ADDRESS_IN_USE, E_IO. */
+/** Serves a directory (see `openDirectory`). Throws E_CONFIG, E_DIRECTORY_IN_USE, E_ADDRESS_IN_USE, E_IO. */
 export async function serve(options: ServeOptions): Promise<HawserServer> {
   const backend = await openDirectory(options);
   try {
@@ -100,12 +91,13 @@ class Server implements HawserServer {
 
   async close({ drainMs = 0 }: { readonly drainMs?: number } = {}): Promise<void> {
     this.#draining = true;
-    this.#listener?.close();
+    // Transfers under way may still need to dial, so the port stays open while they go on.
     if (this.#isBusy && drainMs > 0) await this.#idleWithin(drainMs);
-    const stopped = new HawserError("E_SHUTTING_DOWN", "the server was stopped");
-    await Promise.all([...this.#sessions.values()].map((session) => session.end(stopped)));
-    for (const connection of this.#connections) connection.close();
+    this.#listener?.close();
     clearInterval(this.#ticker);
+    const stopped = new HawserError("E_SHUTTING_DOWN", "the server was stopped");
+    await Promise.allSettled([...this.#sessions.values()].map((session) => session.end(stopped)));
+    for (const connection of this.#connections) connection.close();
     await this.#backend.release();
   }
 
@@ -154,21 +146,24 @@ class Server implements HawserServer {
 
   async #openSession(connection: Connection, peer: string, hello: Message<"HELLO">): Promise<void> {
     const terms = this.#termsFor(hello);
+    let session: LiveSession | undefined;
     try {
-      const session = await this.#makeSession(peer, terms, hello);
+      session = await this.#makeSession(peer, terms, hello);
       this.#sessions.set(keyOf(terms.session), session);
       this.#emit({ type: "session", transferId: terms.transfer, peer, agent: session.agent });
       session.open(connection);
     } catch (thrown) {
-      this.#admission.closeSession(peer);
-      this.#refuse(connection, peer, asHawserError(thrown));
+      const error = asHawserError(thrown);
+      if (session === undefined) this.#admission.closeSession(peer);
+      else void session.end(error);
+      this.#refuse(connection, peer, error);
     }
   }
 
   #termsFor(hello: Message<"HELLO">): Terms {
     const { randomAccess, blockBytes } = this.#backend.sink.capabilities;
     const splitBytes = randomAccess ? hello.chunkBytes : blockBytes;
-    const chunkBytes = splitBytes % hello.chunkBytes === 0 ? hello.chunkBytes : splitBytes;
+    const chunkBytes = splitBytes % hello.chunkBytes === 0 ? hello.chunkBytes : CHUNK_BYTES_MIN;
     return {
       agent: AGENT,
       session: randomBytes(SESSION_ID_BYTES),
@@ -188,7 +183,7 @@ class Server implements HawserServer {
       throw new HawserError("E_ILLEGAL", "this server sends no files");
     }
     const discards = hello.purpose === "discard";
-    if (!discards) {
+    if (!discards && hello.role === "source") {
       const createdMs = Date.now();
       const { chunkBytes, transfer: transferId } = terms;
       await store.create({ id: keyOf(terms.session), transferId, peer, createdMs, chunkBytes });
@@ -207,15 +202,15 @@ class Server implements HawserServer {
           store: discards ? new MemorySessionStore() : store,
           events: {
             onSettled: async (records) => log?.files(session, records),
-            onFinished: async () => {
-              await log?.finished(session);
-              session.finished();
-              // Behind the receipt.
-              setImmediate(() => !this.#isBusy && this.#onIdle?.());
-            },
+            onFinished: async () => log?.finished(session),
+            onReceiptSent: () => session.finished(),
             onFailed: (error) => void session.end(error),
           },
         });
+      },
+      onFinished: () => {
+        this.#admission.closeSession(peer);
+        if (!this.#isBusy) this.#onIdle?.();
       },
       onEnded: (session, error) => void this.#onEnded(session, error, log),
     });
@@ -223,7 +218,7 @@ class Server implements HawserServer {
 
   async #onEnded(session: LiveSession, error: HawserError | undefined, log: TransferLog | undefined): Promise<void> {
     this.#sessions.delete(keyOf(session.terms.session));
-    this.#admission.closeSession(session.peer);
+    if (!session.isFinished) this.#admission.closeSession(session.peer);
     if (error !== undefined) {
       await log?.interrupted(session);
       const { code, message } = error;
@@ -267,39 +262,3 @@ class Server implements HawserServer {
 const BUSY = farewell(new HawserError("E_BUSY", "the server has as many connections as it allows"));
 
 const keyOf = (id: Uint8Array) => Buffer.from(id).toString("hex");
-
-/** A directory as a backend: locked, leftovers of earlier runs dropped. */
-async function openDirectory(options: ServeOptions): Promise<Backend> {
-  const { dir } = options;
-  if (!existsSync(dir)) throw new HawserError("E_CONFIG", `the directory '${dir}' does not exist`);
-  if (!statSync(dir).isDirectory()) throw new HawserError("E_CONFIG", `'${dir}' is not a directory`);
-  const sink = new DiskSink(dir, {
-    ...(options.minFreeBytes === undefined ? {} : { minFreeBytes: options.minFreeBytes }),
-    ...(options.maxFileBytes === undefined ? {} : { fileBytesMax: options.maxFileBytes }),
-  });
-  const staging = join(dir, STAGING_NAME);
-  let lock: DirectoryLock | undefined;
-  try {
-    lock = DirectoryLock.take(staging);
-    const store = new DatabaseSessionStore(join(staging, "sessions.db"));
-    // Sessions can't be gone on with after the program ended, so what they left goes.
-    for (const { id } of await store.list()) await store.drop(id);
-    await sink.dropLeftovers();
-    const history = DatabaseHistory.open(staging);
-    if (!sink.hasHardLinks) {
-      const message = `the file system of '${dir}' has no hard links: files are put in place by check and rename`;
-      options.onEvent?.({ type: "warning", message });
-    }
-    const release = async () => {
-      await history.close();
-      await store.close();
-      await sink.close();
-      lock?.release();
-    };
-    return { sink, store, history, release };
-  } catch (error) {
-    await sink.close();
-    lock?.release();
-    throw error;
-  }
-}

@@ -2,20 +2,24 @@
  * Lets chunks be written in any order to a sink that takes whole blocks only, such as the parts of a multipart upload:
  * chunks are held until their block is whole. Memory is a block for each stream, since ranges meet at block boundaries.
  */
+import { HawserError } from "../protocol/errors.ts";
 import { RangeSet } from "../protocol/ranges.ts";
 import type { Part, WriterDescriptor } from "./sink.ts";
 
 interface OpenBlock {
   readonly bytes: Uint8Array;
-  /** By position in the file. */
+  /** By position in the block. */
   readonly filled: RangeSet;
 }
 
 export class BlockPart implements Part {
   readonly #part: Part;
   readonly #blockBytes: number;
-  readonly #blocks = new Map<number, OpenBlock>();
-  #size: number | null;
+  /** In bytes; null until the commit says it. */
+  readonly #size: number | null;
+  readonly #open = new Map<number, OpenBlock>();
+  /** Blocks that were handed on, and when each is written: a chunk of one that comes again waits for it. */
+  readonly #handedOn = new Map<number, Promise<void>>();
 
   constructor(part: Part, blockBytes: number, size: number | null) {
     this.#part = part;
@@ -30,39 +34,53 @@ export class BlockPart implements Part {
 
   async write(offset: number, bytes: Uint8Array): Promise<void> {
     const index = Math.floor(offset / this.#blockBytes);
+    const before = this.#handedOn.get(index);
+    if (before !== undefined) return before;
     const start = index * this.#blockBytes;
-    const end = Math.min(start + this.#blockBytes, this.#size ?? Number.POSITIVE_INFINITY);
-    let block = this.#blocks.get(index);
-    if (block === undefined) {
-      block = { bytes: new Uint8Array(end - start), filled: new RangeSet() };
-      this.#blocks.set(index, block);
-    }
+    const block = this.#blockAt(index);
     block.bytes.set(bytes, offset - start);
-    block.filled.add(offset, offset + bytes.length);
-    if (block.filled.size < block.bytes.length) return;
-    this.#blocks.delete(index);
-    await this.#part.write(start, block.bytes);
+    block.filled.add(offset - start, offset - start + bytes.length);
+    if (!block.filled.covers(0, block.bytes.length)) return;
+    await this.#handOn(index, block.bytes);
   }
 
   written(): void {}
 
   async commit(size: number): Promise<void> {
-    // Of a file whose size wasn't known the last block ends early.
-    this.#size = size;
     try {
-      for (const [index, block] of this.#blocks) {
-        await this.#part.write(index * this.#blockBytes, block.bytes.subarray(0, block.filled.size));
+      // Of a file whose size wasn't known the last block ends early.
+      for (const [index, { bytes, filled }] of [...this.#open]) {
+        const end = Math.min(bytes.length, size - index * this.#blockBytes);
+        if (!filled.covers(0, end)) throw new HawserError("E_INTERNAL", "a block has holes at the commit");
+        await this.#handOn(index, bytes.subarray(0, end));
       }
+      await Promise.all(this.#handedOn.values());
     } catch (error) {
       await this.abort();
       throw error;
     }
-    this.#blocks.clear();
     await this.#part.commit(size);
   }
 
   abort(): Promise<void> {
-    this.#blocks.clear();
+    this.#open.clear();
     return this.#part.abort();
+  }
+
+  #blockAt(index: number): OpenBlock {
+    let block = this.#open.get(index);
+    if (block === undefined) {
+      const left = (this.#size ?? Number.POSITIVE_INFINITY) - index * this.#blockBytes;
+      block = { bytes: new Uint8Array(Math.min(this.#blockBytes, left)), filled: new RangeSet() };
+      this.#open.set(index, block);
+    }
+    return block;
+  }
+
+  #handOn(index: number, bytes: Uint8Array): Promise<void> {
+    this.#open.delete(index);
+    const writing = Promise.resolve(this.#part.write(index * this.#blockBytes, bytes));
+    this.#handedOn.set(index, writing);
+    return writing;
   }
 }

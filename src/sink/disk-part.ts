@@ -31,7 +31,11 @@ interface DiskPartHome {
   readonly locks: NameLocks | undefined;
   /** Takes back what was promised of the free space. */
   release(bytes: number): void;
+  /** Throws E_NO_SPACE where less is free than has to stay free. */
+  assertSpace(): void;
 }
+
+const SPACE_CHECK_BYTES = 64 * 1024 * 1024;
 
 const PERMISSION_BITS = 0o777;
 const UMASK = process.umask();
@@ -44,6 +48,7 @@ export class DiskPart implements Part {
   #ended = false;
   /** Of the free space that was promised, what is not used yet. */
   #promisedBytes: number;
+  #unpromisedBytes = 0;
 
   constructor(spec: PartSpec, stagingName: Buffer, home: DiskPartHome) {
     this.#spec = spec;
@@ -65,6 +70,11 @@ export class DiskPart implements Part {
     const used = Math.min(bytes, this.#promisedBytes);
     this.#promisedBytes -= used;
     this.#home.release(used);
+    // Of a file whose size isn't known nothing could be promised: now and then it is seen what is left.
+    this.#unpromisedBytes += bytes - used;
+    if (this.#unpromisedBytes < SPACE_CHECK_BYTES) return;
+    this.#unpromisedBytes = 0;
+    this.#home.assertSpace();
   }
 
   async commit(size: number): Promise<void> {
@@ -74,8 +84,8 @@ export class DiskPart implements Part {
       const fd = this.#opened();
       ftruncateSync(fd, size);
       fchmodSync(fd, mode & PERMISSION_BITS & ~UMASK);
-      const seconds = mtime[0] + mtime[1] / 1e9;
-      futimesSync(fd, seconds, seconds);
+      const time = timeOf(mtime);
+      futimesSync(fd, time, time);
       await syncFile(fd);
       await inDirectoryOf(this.#home.root, name, true, (directory, last) => this.#publish(directory, last));
     } catch (thrown) {
@@ -93,6 +103,8 @@ export class DiskPart implements Part {
     this.#promisedBytes = 0;
     if (this.#fd !== undefined) {
       closeSync(this.#fd);
+      // The system gives the number to the next file that is opened.
+      this.#fd = undefined;
       try {
         unlinkSync(this.#home.staging.entry(this.#stagingName));
       } catch {
@@ -103,8 +115,8 @@ export class DiskPart implements Part {
   }
 
   #opened(): number {
-    if (this.#fd !== undefined) return this.#fd;
     if (this.#ended) throw new HawserError("E_IO", "the part was dropped");
+    if (this.#fd !== undefined) return this.#fd;
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | O_NOFOLLOW;
     try {
       this.#fd = openSync(this.#home.staging.entry(this.#stagingName), flags, 0o600);
@@ -130,6 +142,12 @@ export class DiskPart implements Part {
       await directory.sync();
     });
   }
+}
+
+/** Seconds, as exactly as a double holds them. Node takes negative ones for 'now', and a Date for what it says. */
+function timeOf([seconds, nanoseconds]: PartSpec["mtime"]): number | Date {
+  const time = seconds + nanoseconds / 1e9;
+  return time >= 0 ? time : new Date(time * 1000);
 }
 
 function linkNew(part: Buffer, final: Buffer, name: Uint8Array): void {

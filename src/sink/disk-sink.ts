@@ -45,16 +45,18 @@ export class DiskSink implements Sink {
       fileBytesMax: options.fileBytesMax ?? FILE_BYTES_MAX,
       keeps: "durable",
     };
+    const held: HeldDirectory[] = [];
     try {
       this.#root = HeldDirectory.open(directory);
-      for (const name of [STAGING_NAME, `${STAGING_NAME}/${PARTS_NAME}`]) {
-        mkdirSync(this.#root.entry(Buffer.from(name)), { recursive: true, mode: 0o700 });
-      }
-      const staging = this.#root.child(Buffer.from(STAGING_NAME))?.child(Buffer.from(PARTS_NAME));
-      if (staging === undefined) throw new HawserError("E_IO", `${STAGING_NAME} was taken away`);
-      this.#staging = staging;
+      held.push(this.#root);
+      const home = makePrivate(this.#root, STAGING_NAME);
+      held.push(home);
+      this.#staging = makePrivate(home, PARTS_NAME);
+      held.push(this.#staging);
       this.hasHardLinks = options.hardLinks ?? this.#probeLinks();
+      home.close();
     } catch (thrown) {
+      for (const one of held) one.close();
       throw ioError(`preparing ${STAGING_NAME} in '${directory}'`, thrown);
     }
   }
@@ -80,6 +82,9 @@ export class DiskSink implements Sink {
       locks: this.hasHardLinks ? undefined : this.#locks,
       release: (count) => {
         this.#promisedBytes -= count;
+      },
+      assertSpace: () => {
+        if (this.#freeBytes() < 0) throw new HawserError("E_NO_SPACE", "the destination is as full as it may get");
       },
     });
   }
@@ -119,6 +124,17 @@ export class DiskSink implements Sink {
       for (const path of [probe, linked]) removeIfThere(path);
     }
   }
+}
+
+/** A directory that only its owner may enter, made where it is missing. */
+function makePrivate(parent: HeldDirectory, name: string): HeldDirectory {
+  const bytes = Buffer.from(name);
+  const there = parent.child(bytes);
+  if (there !== undefined) return there;
+  mkdirSync(parent.entry(bytes), { mode: 0o700 });
+  const made = parent.child(bytes);
+  if (made === undefined) throw new HawserError("E_IO", `'${name}' was taken away`);
+  return made;
 }
 
 function removeIfThere(path: Buffer): void {

@@ -24,10 +24,11 @@ export class Journal {
     else this.#timer ??= setTimeout(() => this.#flush(), FLUSH_MS);
   }
 
-  /** Files that are settled need no record. */
-  forget(files: readonly number[]): void {
+  /** Files that are settled need no record. Resolves when none of them is written any more. */
+  forget(files: readonly number[]): Promise<void> {
     const gone = new Set(files);
     this.#chunks = this.#chunks.filter(({ file }) => !gone.has(file));
+    return this.#writing;
   }
 
   close(): Promise<void> {

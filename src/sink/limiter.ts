@@ -11,15 +11,15 @@ export class Limiter {
   }
 
   async run<T>(work: () => Promise<T>): Promise<T> {
+    // Whoever waits is handed the place of one that ended, so that `idle` never sees the moment in between.
     if (this.#running >= this.#max) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    this.#running++;
+    else this.#running++;
     try {
       return await work();
     } finally {
-      this.#running--;
       const next = this.#waiting.shift();
       if (next !== undefined) next();
-      else if (this.#running === 0) for (const resolve of this.#idle.splice(0)) resolve();
+      else if (--this.#running === 0) for (const resolve of this.#idle.splice(0)) resolve();
     }
   }
 

@@ -25,7 +25,9 @@ export class MemorySink implements Sink {
 
   find(name: Uint8Array): Promise<ExistingFile | undefined> {
     const content = this.read(name);
-    return Promise.resolve(content && { size: content.length, digest: () => Promise.resolve(blake3(Buffer.from(content))) });
+    return Promise.resolve(
+      content && { size: content.length, digest: () => Promise.resolve(blake3(Buffer.from(content))) },
+    );
   }
 
   reserve(spec: PartSpec): Promise<Part> {

@@ -27,6 +27,8 @@ export interface SinkEvents {
   onSettled(records: readonly SettledRecord[]): Promise<void>;
   /** All is settled; the receipt goes out when the promise resolves. Must not reject. */
   onFinished(receipt: Message<"RECEIPT">): Promise<void>;
+  /** The receipt went out: all that is left is for the connections to be closed. */
+  onReceiptSent(): void;
   /** The session can't go on: the peer broke the protocol. */
   onFailed(error: HawserError): void;
 }
@@ -155,7 +157,8 @@ export class SinkSession implements TransferEnd {
     await this.#journal.close();
     for (const file of this.#files.values()) await file.part?.abort();
     this.#files.clear();
-    await this.#store.drop(this.#sessionId);
+    // What can't be forgotten now is dropped when the server starts again.
+    await this.#store.drop(this.#sessionId).catch(() => {});
   }
 
   #inOrder(work: () => Promise<void>): void {
@@ -335,6 +338,11 @@ export class SinkSession implements TransferEnd {
       this.#fail("E_OUT_OF_RANGE", `${bytes} bytes at ${offset} are no chunk of file ${index}`);
       return false;
     }
+    if (offset + bytes > this.#sink.capabilities.fileBytesMax) {
+      const message = `the server takes files of ${this.#sink.capabilities.fileBytesMax} bytes at most`;
+      this.#giveUp(index, { code: "E_TOO_LARGE", message });
+      return true;
+    }
     return true;
   }
 
@@ -345,7 +353,12 @@ export class SinkSession implements TransferEnd {
     // Two streams brought it at once, and the judge had seen neither stored.
     if (recorded === "different") this.#fail("E_ILLEGAL", "a chunk came twice, with different content");
     if (recorded !== "new") return;
-    file.part?.written(bytes);
+    try {
+      file.part?.written(bytes);
+    } catch (thrown) {
+      this.#giveUp(index, asHawserError(thrown).toFailure());
+      return;
+    }
     this.#journal.add({ file: index, offset, crc32 }, bytes);
     this.#commitIfWhole(file);
   }
@@ -414,7 +427,7 @@ export class SinkSession implements TransferEnd {
 
   async #recordSettled(records: readonly SettledRecord[]): Promise<void> {
     const indexes = records.map(({ outcome }) => outcome.file);
-    this.#journal.forget(indexes);
+    await this.#journal.forget(indexes);
     await this.#store.settleFiles(this.#sessionId, indexes).catch(() => {
       // The files are settled all the same; what stays of them goes with the session.
     });
@@ -428,7 +441,9 @@ export class SinkSession implements TransferEnd {
     }
     this.#receipt ??= this.#finish();
     const receipt = await this.#receipt;
-    if (this.#control?.state === "finishing") this.#control.send("RECEIPT", receipt);
+    if (this.#control?.state !== "finishing") return;
+    this.#control.send("RECEIPT", receipt);
+    this.#events.onReceiptSent();
   }
 
   async #finish(): Promise<Message<"RECEIPT">> {

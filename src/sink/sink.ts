@@ -6,7 +6,7 @@
 export interface SinkCapabilities {
   /** Whether `write` takes any offset and length. If not, each write is one whole block of `blockBytes`, the last less. */
   readonly randomAccess: boolean;
-  /** Writes start at multiples of this, in bytes; 1 where nothing is asked. */
+  /** Writes start at multiples of this, in bytes: 1 where nothing is asked, else a multiple of 64 KiB. */
   readonly blockBytes: number;
   /** The largest file, in bytes. */
   readonly fileBytesMax: number;
@@ -46,10 +46,10 @@ export interface Part {
   open(): WriterDescriptor;
   /**
    * Puts `bytes` at `offset`; done when it returns or its promise resolves, and `bytes` may then be used again. The same
-   * range may be written again. Throws E_NO_SPACE, E_IO: the part is then good for nothing but `abort`.
+   * range may be written again, with the same bytes. Throws E_NO_SPACE, E_IO: the part is then good for nothing but `abort`.
    */
   write(offset: number, bytes: Uint8Array): void | Promise<void>;
-  /** Told of bytes that a stream wrote by itself through the descriptor. */
+  /** Told of bytes that a stream wrote by itself through the descriptor. Throws E_NO_SPACE, as `write` does. */
   written(bytes: number): void;
   /**
    * Makes the part the file of its name, whole and durable as the sink's capabilities say, unless something is there:

@@ -120,6 +120,8 @@ export class SinkStream {
 
   #unwritable(ticket: number, arrived: ArrivedChunk, thrown: unknown): void {
     this.#report.post({ type: "unwritable", file: arrived.file, failure: asHawserError(thrown).toFailure() });
+    // The file has failed, and the source hears of it; the chunk must not stay in its window.
+    this.#acknowledge(factsOf(arrived));
     this.#done(ticket, arrived);
   }
 

@@ -64,7 +64,9 @@ export class FileItem implements SourceItem {
   }
 
   assertUnchanged(): void {
-    if (this.#fd !== undefined) this.#assertSame(fstatSync(this.#fd, { bigint: true }));
+    // An empty file has no chunk to be opened for.
+    if (this.#fd === undefined) this.#fd = this.#open();
+    else this.#assertSame(fstatSync(this.#fd, { bigint: true }));
   }
 
   async digest(signal: AbortSignal): Promise<ItemDigest> {

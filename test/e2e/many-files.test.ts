@@ -18,7 +18,10 @@ t.test("files of all sizes in one transfer, below a directory that is made", asy
     assertContent(t, join(dir, "new/below", `f${i}`), contentOf(bytes, i));
   });
   t.equal(sent.result.filesCommitted, sizes.length);
-  t.equal(sent.result.bytes, sizes.reduce((a, b) => a + b));
+  t.equal(
+    sent.result.bytes,
+    sizes.reduce((a, b) => a + b),
+  );
   t.same(partsIn(dir), []);
 });
 

@@ -3,9 +3,16 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Test } from "tap";
-import { ERRORS, type ErrorCode, type HawserServer, type ServeOptions, type ServerEvent, serve } from "../../src/index.ts";
 import type { FailureReport, FileResult, SendOptions, TransferEvent, TransferResult } from "../../src/index.ts";
-import { send } from "../../src/index.ts";
+import {
+  ERRORS,
+  type ErrorCode,
+  type HawserServer,
+  type ServeOptions,
+  type ServerEvent,
+  send,
+  serve,
+} from "../../src/index.ts";
 
 type Of<E, T> = Extract<E, { readonly type: T }>;
 
@@ -136,4 +143,23 @@ export function startChild<E extends { readonly type: string }>(
     await exited;
   });
   return { process: child, log, stderr: () => stderr, exited };
+}
+
+type ClientEvent =
+  | TransferEvent
+  | { readonly type: "result"; readonly result: TransferResult; readonly grownBytes: number };
+
+/** Sends from a process of its own, whose end is seen even when it crashes: `crash` then is what it said. */
+export async function sendInChild(
+  t: Test,
+  options: SendOptions,
+): Promise<Sent & { readonly crash: string | null; readonly grownBytes: number }> {
+  const child = startChild<ClientEvent>(t, "client-child.ts", options);
+  const { code, signal } = await child.exited;
+  const last = child.log.of("result")[0];
+  const crash = last === undefined || code !== 0 ? `${code ?? signal}: ${child.stderr()}` : null;
+  const error = { code: "E_INTERNAL", message: crash ?? "", hint: ERRORS.E_INTERNAL.hint, retryable: false } as const;
+  const result = last?.result ?? ({ ok: false, exitCode: 1, retries: 0, error } as TransferResult);
+  const log = child.log as unknown as EventLog<TransferEvent>;
+  return { result, files: log.of("file").map(({ file }) => file), log, crash, grownBytes: last?.grownBytes ?? 0 };
 }

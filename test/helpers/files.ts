@@ -2,8 +2,8 @@
 import { createCipheriv } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { Test } from "tap";
 import { crc32 } from "node:zlib";
+import type { Test } from "tap";
 
 export const KIB = 1024;
 export const MIB = 1024 * KIB;

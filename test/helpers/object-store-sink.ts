@@ -47,7 +47,7 @@ export class ObjectStoreSink implements Sink {
 
   async find(name: Uint8Array): Promise<ExistingFile | undefined> {
     const object = this.read(name);
-    return object && { size: object.length, digest: async () => blake3(object) };
+    return object && { size: object.length, digest: async () => blake3(Buffer.from(object)) };
   }
 
   async reserve(spec: PartSpec): Promise<Part> {

@@ -25,7 +25,12 @@ export const HEADER_FIELDS = {
   headerCrc: [28, 32],
 } as const;
 
-export const GREETING_FIELDS = { magic: [0, 8], versions: [8, 12], greetingReserved: [12, 16], greetingCrc: [16, 20] } as const;
+export const GREETING_FIELDS = {
+  magic: [0, 8],
+  versions: [8, 12],
+  greetingReserved: [12, 16],
+  greetingCrc: [16, 20],
+} as const;
 
 export type Part = keyof typeof HEADER_FIELDS | keyof typeof GREETING_FIELDS | "payload";
 
@@ -86,7 +91,7 @@ interface ArmedRule {
   left: number;
 }
 
-export class Proxy {
+export class TcpProxy {
   readonly seed: number;
   readonly #target: { host: string; port: number };
   readonly #options: ProxyOptions;
@@ -216,17 +221,19 @@ interface Packet {
   readonly round: number;
 }
 
-/** How often a slowed connection forwards. */
+/** How much time's worth a slowed connection forwards at once. */
 const SLICE_MS = 10;
 const QUEUED_BYTES_MAX = 64 * 1024;
 
 class Pair {
-  readonly #proxy: Proxy;
+  readonly #proxy: TcpProxy;
   readonly #options: PairOptions;
   readonly #sockets: Record<Direction, { from: Socket; to: Socket }>;
   readonly #tracks = { up: newTrack(), down: newTrack() };
   readonly #queues: Record<Direction, Packet[]> = { up: [], down: [] };
   readonly #queuedBytes = { up: 0, down: 0 };
+  /** Until when the path is busy with what was forwarded. */
+  readonly #freeMs = { up: 0, down: 0 };
   readonly #ended = { up: false, down: false };
   /** The round trips of what each end has got. */
   readonly #round = { client: 0, server: 0 };
@@ -237,7 +244,7 @@ class Pair {
   #stalled = false;
   #gone = false;
 
-  constructor(proxy: Proxy, client: Socket, server: Socket, options: PairOptions) {
+  constructor(proxy: TcpProxy, client: Socket, server: Socket, options: PairOptions) {
     this.#proxy = proxy;
     this.#options = options;
     this.#sockets = { up: { from: client, to: server }, down: { from: server, to: client } };
@@ -388,13 +395,16 @@ class Pair {
     if (!isFirst || connection === undefined) return undefined;
     for (const armed of this.#options.rules) {
       const { rule } = armed;
-      if (armed.left === 0 || rule.kind !== connection.kind || rule.direction !== direction || rule.part !== part) continue;
+      if (armed.left === 0 || rule.kind !== connection.kind || rule.direction !== direction || rule.part !== part)
+        continue;
       if (rule.ordinal !== undefined && rule.ordinal !== connection.ordinal) continue;
       if (rule.frame !== undefined && rule.frame !== track.name) continue;
       const nth = track.name === undefined ? 0 : (track.counts.get(track.name) ?? 0);
       if (rule.nth !== undefined && nth !== rule.nth) continue;
       armed.left--;
-      this.#proxy.harm.push(`${rule.action} ${connection.kind} ${connection.ordinal} ${direction} ${track.name} ${part}`);
+      this.#proxy.harm.push(
+        `${rule.action} ${connection.kind} ${connection.ordinal} ${direction} ${track.name} ${part}`,
+      );
       if (rule.action !== "flip") return rule.action;
       const spot = at + Math.floor(this.#options.random() * count);
       copy[spot] = (copy[spot] as number) ^ (1 << Math.floor(this.#options.random() * 8));
@@ -420,28 +430,27 @@ class Pair {
     const kind = this.kind;
     if (this.#stalled || (kind !== undefined && this.#proxy.isHeld(kind))) return;
     const rate = direction === "up" ? this.#shape.bytesPerSecond : undefined;
-    let budget = rate === undefined ? Number.POSITIVE_INFINITY : Math.max(1, Math.floor((rate * SLICE_MS) / 1000));
-    if (rate !== undefined && this.#sleeping[direction]) return;
-    while (queue.length > 0 && budget > 0 && to.writableLength < QUEUED_BYTES_MAX) {
+    while (queue.length > 0 && to.writableLength < QUEUED_BYTES_MAX) {
       const packet = queue[0] as Packet;
-      const waitMs = packet.dueMs - performance.now();
+      const nowMs = performance.now();
+      const waitMs = Math.max(packet.dueMs, this.#freeMs[direction]) - nowMs;
       if (waitMs > 0) {
         this.#later(direction, waitMs);
         break;
       }
       queue.shift();
       let { bytes } = packet;
-      if (bytes.length > budget) {
-        queue.unshift({ ...packet, bytes: bytes.subarray(budget) });
-        bytes = bytes.subarray(0, budget);
+      if (rate !== undefined) {
+        const count = Math.max(1, Math.floor((rate * SLICE_MS) / 1000));
+        if (bytes.length > count) queue.unshift({ ...packet, bytes: bytes.subarray(count) });
+        bytes = bytes.subarray(0, count);
+        this.#freeMs[direction] = Math.max(this.#freeMs[direction], nowMs - SLICE_MS) + (bytes.length / rate) * 1000;
       }
-      budget -= bytes.length;
       this.#queuedBytes[direction] -= bytes.length;
       const end = direction === "up" ? "server" : "client";
       this.#round[end] = Math.max(this.#round[end], packet.round);
       to.write(bytes);
     }
-    if (rate !== undefined && queue.length > 0) this.#later(direction, SLICE_MS);
     // A delay needs room for what is on its way; otherwise the sender is to feel how slow this is.
     const room = this.#shape.delayMs === undefined ? QUEUED_BYTES_MAX : 64 * QUEUED_BYTES_MAX;
     if (this.#queuedBytes[direction] >= room) from.pause();
@@ -468,8 +477,8 @@ export async function startProxy(
   t: Test,
   target: { host: string; port: number },
   options: ProxyOptions = {},
-): Promise<Proxy> {
-  const proxy = new Proxy(target, options);
+): Promise<TcpProxy> {
+  const proxy = new TcpProxy(target, options);
   await proxy.listen();
   t.teardown(() => proxy.close());
   return proxy;

@@ -1,0 +1,84 @@
+/**
+ * A directory of this machine as what a server writes to: locked, and rid of what earlier runs left. A database that
+ * can't be read is set aside and said; nothing that is served depends on it.
+ */
+import { existsSync, renameSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { HawserError } from "../protocol/errors.ts";
+import { STAGING_NAME } from "../protocol/names.ts";
+import { DatabaseSessionStore } from "../sink/database-session-store.ts";
+import { DiskSink } from "../sink/disk-sink.ts";
+import type { SessionStore } from "../sink/session-store.ts";
+import type { Backend } from "./backend.ts";
+import { DatabaseHistory, HISTORY_NAME } from "./database-history.ts";
+import { DirectoryLock } from "./directory-lock.ts";
+import type { ServeOptions } from "./types.ts";
+
+const SESSIONS_NAME = "sessions.db";
+
+/** Throws E_CONFIG, E_DIRECTORY_IN_USE, E_IO. */
+export async function openDirectory(options: ServeOptions): Promise<Backend> {
+  const { dir } = options;
+  if (!existsSync(dir)) throw new HawserError("E_CONFIG", `the directory '${dir}' does not exist`);
+  if (!statSync(dir).isDirectory()) throw new HawserError("E_CONFIG", `'${dir}' is not a directory`);
+  const warn = (message: string) => options.onEvent?.({ type: "warning", message });
+  const staging = join(dir, STAGING_NAME);
+  const toRelease: (() => unknown)[] = [];
+  const release = async () => {
+    for (const one of toRelease.splice(0).reverse()) await one();
+  };
+  try {
+    const sink = new DiskSink(dir, {
+      ...(options.minFreeBytes === undefined ? {} : { minFreeBytes: options.minFreeBytes }),
+      ...(options.maxFileBytes === undefined ? {} : { fileBytesMax: options.maxFileBytes }),
+    });
+    toRelease.push(() => sink.close());
+    const lock = DirectoryLock.take(staging);
+    toRelease.push(() => lock.release());
+    const store = await orSetAside(join(staging, SESSIONS_NAME), warn, async (path) => {
+      const opened = new DatabaseSessionStore(path);
+      await dropSessions(opened);
+      return opened;
+    });
+    toRelease.push(() => store.close());
+    await sink.dropLeftovers();
+    const history = await orSetAside(join(staging, HISTORY_NAME), warn, async () => DatabaseHistory.open(staging));
+    toRelease.push(() => history.close());
+    if (!sink.hasHardLinks) {
+      warn(`the file system of '${dir}' has no hard links: files are put in place by check and rename`);
+    }
+    return { sink, store, history, release };
+  } catch (error) {
+    await release();
+    throw error;
+  }
+}
+
+/** Sessions can't be gone on with after the program ended, so what they left goes. */
+async function dropSessions(store: SessionStore): Promise<void> {
+  try {
+    for (const { id } of await store.list()) await store.drop(id);
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+/** Opens a database, or, where it is spoilt, a new one in its place; the old one is kept under another name. */
+async function orSetAside<T>(
+  path: string,
+  warn: (message: string) => void,
+  open: (path: string) => Promise<T>,
+): Promise<T> {
+  try {
+    return await open(path);
+  } catch (thrown) {
+    if (!existsSync(path)) throw thrown;
+    const aside = `${path}.spoilt-${Date.now()}`;
+    renameSync(path, aside);
+    for (const suffix of ["-wal", "-shm"]) rmSync(path + suffix, { force: true });
+    const opened = await open(path);
+    warn(`${(thrown as Error).message}; it was set aside as '${aside}', and a new one begun`);
+    return opened;
+  }
+}

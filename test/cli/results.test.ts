@@ -1,0 +1,146 @@
+import t from "tap";
+import { demoRecord, verifiedText } from "../../src/cli/demo-view.ts";
+import { failedFileText, fileLine, JsonResults, receipt } from "../../src/cli/results.ts";
+import { FAILED_FILE, FILE, REFUSED, RESULT } from "./fakes.ts";
+import { nonconformity, schemaOf } from "./schema.ts";
+
+t.test("the receipt: golden", async (t) => {
+  let text = "";
+  const view = receipt((more) => {
+    text += more;
+  });
+  view.file(FILE);
+  view.file({ ...FILE, name: "notes.txt", bytes: 1234, crc32: null, status: "unchanged" });
+  view.file(FAILED_FILE);
+  view.finish({ ...RESULT, filesCommitted: 2, bytesResumed: 1024, retries: 3 });
+  t.equal(
+    text,
+    [
+      "sent        256 MiB  1c291ca3  big.bin",
+      "unchanged  1.21 KiB  --------  notes.txt",
+      "committed   2 files, 256 MiB (268,435,456 bytes)",
+      "time        1.23 s",
+      "rate        207 MiB/s",
+      "resumed     1.00 KiB",
+      "retries     3",
+      "streams     4",
+      "durability  commit",
+      "transfer    3e5667f9-c9ad-4897-83ed-75abac6c0c2c",
+      "",
+    ].join("\n"),
+  );
+});
+
+t.test("where nothing was committed there is no receipt", async (t) => {
+  let text = "";
+  const view = receipt((more) => {
+    text += more;
+  });
+  view.file(FAILED_FILE);
+  view.finish(REFUSED);
+  t.equal(text, "");
+});
+
+t.test("names are shown escaped", async (t) => {
+  t.equal(fileLine({ ...FILE, name: "a\u001b[2Jb" }), "sent        256 MiB  1c291ca3  a\\u{1b}[2Jb\n");
+});
+
+t.test("a failed file, for standard error", async (t) => {
+  t.equal(
+    failedFileText(FAILED_FILE),
+    "hawser: old.bin: a file of this name is there already, with other content (E_EXISTS)\n  Choose another name.\n",
+  );
+});
+
+function documentOf(fill: (results: JsonResults) => void): string {
+  let text = "";
+  fill(
+    new JsonResults((more) => {
+      text += more;
+    }),
+  );
+  return text;
+}
+
+t.test("send --json: golden", async (t) => {
+  const text = documentOf((results) => {
+    results.file(FILE);
+    results.finish(RESULT);
+  });
+  t.equal(
+    text,
+    [
+      '{"files":[',
+      '{"name":"big.bin","bytes":268435456,"crc32":"1c291ca3","status":"sent","error":null}',
+      '],"ok":true,"transferId":"3e5667f9-c9ad-4897-83ed-75abac6c0c2c","bytes":268435456,"bytesResumed":0,' +
+        '"durationMs":1234.568,"bytesPerSecond":217432720,"streams":4,"retries":0,"durability":"commit"}',
+      "",
+    ].join("\n"),
+  );
+});
+
+t.test("send --json conforms to its schema, whatever happened", async (t) => {
+  const documents: Record<string, (results: JsonResults) => void> = {
+    success: (results) => {
+      results.file(FILE);
+      results.finish(RESULT);
+    },
+    "partial failure": (results) => {
+      results.file(FILE);
+      results.file(FAILED_FILE);
+      results.finish({ ...RESULT, ok: false, error: FAILED_FILE.error });
+    },
+    "no connection": (results) => results.finish(REFUSED),
+    "never begun": (results) => results.abandon(REFUSED.error!),
+    "ended at once": (results) => {
+      results.file(FILE);
+      results.abandon(REFUSED.error!);
+    },
+  };
+  for (const [name, fill] of Object.entries(documents)) {
+    t.equal(nonconformity("send", JSON.parse(documentOf(fill))), undefined, name);
+  }
+  const ended = JSON.parse(documentOf(documents["ended at once"]!));
+  t.equal(ended.bytes, FILE.bytes, "what was committed counts");
+});
+
+t.test("the schema refuses what it must", async (t) => {
+  const good = JSON.parse(documentOf((results) => results.finish(RESULT)));
+  const bad: [string, object][] = [
+    ["a failure without an error", { ...good, ok: false }],
+    ["a success with one", { ...good, error: REFUSED.error }],
+    ["an unknown field", { ...good, extra: 1 }],
+    ["an unknown status", { ...good, files: [{ ...FILE, status: "lost" }] }],
+    ["a CRC of another form", { ...good, files: [{ ...FILE, crc32: "1C291CA3" }] }],
+    ["negative bytes", { ...good, bytes: -1 }],
+  ];
+  for (const [name, document] of bad) t.type(nonconformity("send", document), "string", name);
+  const { durability: _, ...missing } = good;
+  t.type(nonconformity("send", missing), "string", "a missing field");
+});
+
+t.test("the document has the fields that the contract lists, in its order", async (t) => {
+  const listed = [
+    "files",
+    "ok",
+    "transferId",
+    "bytes",
+    "bytesResumed",
+    "durationMs",
+    "bytesPerSecond",
+    "streams",
+    "retries",
+    "durability",
+  ];
+  t.same(Object.keys(JSON.parse(documentOf((results) => results.finish(RESULT)))), listed);
+  t.same(schemaOf("send")["required"], listed);
+});
+
+t.test("demo --json", async (t) => {
+  t.equal(nonconformity("demo", demoRecord(RESULT, true)), undefined);
+  const wrong = demoRecord(RESULT, false);
+  t.equal(nonconformity("demo", wrong), undefined);
+  t.equal(wrong["ok"], false, "a receipt alone is not a success");
+  t.equal(nonconformity("demo", demoRecord(REFUSED, false)), undefined);
+  t.equal(verifiedText(1048576), "verified    1,048,576 bytes on the disk are those that were sent\n");
+});

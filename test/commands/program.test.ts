@@ -1,0 +1,164 @@
+/** The program as a user's shell meets it, without a server: versions, help, mistakes, settings. */
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import t from "tap";
+import { COMMANDS } from "../../src/commands/index.ts";
+import { nonconformity } from "../cli/schema.ts";
+import { BIN, run } from "./program.ts";
+
+t.test("the version, on one line", async (t) => {
+  for (const flag of ["--version", "-V"]) {
+    const { code, out, err } = await run([flag]);
+    t.match(out, /^hawser\/\d+\.\d+\.\d+ \S+ node-v\d+\.\d+\.\d+\n$/);
+    t.same([code, err], [0, ""]);
+  }
+});
+
+t.test("help: for the program and for each command", async (t) => {
+  for (const args of [["-h"], []]) {
+    const { code, out, err } = await run(args);
+    t.same([code, err], [0, ""], args.join(" "));
+    for (const name of Object.keys(COMMANDS)) t.match(out, new RegExp(`^  ${name} `, "m"));
+  }
+  for (const name of Object.keys(COMMANDS)) {
+    const { code, out, err } = await run([name, "--help"]);
+    t.same([code, err], [0, ""], name);
+    t.match(out, `$ hawser ${name}`);
+    t.match(out, "EXAMPLES");
+  }
+  const { out } = await run(["help", "send"]);
+  t.equal(out, (await run(["send", "--help"])).out);
+  t.match(out, /^ {6}--to=HOST/m, "the first flag stands where the others do");
+});
+
+t.test(
+  "mistakes: exit code 2, a sentence and the next step on standard error, no trace, nothing on standard output",
+  async (t) => {
+    const cases: [string[], RegExp][] = [
+      [["snd"], /there is no command 'snd' \(E_USAGE\)\n {2}Did you mean send\?/],
+      [["--json"], /no flag --json before the command/],
+      [["send"], /send needs PATH, which is missing/],
+      [["send", "x"], /send needs a server.*\n.*--to HOST\[:PORT\], HAWSER_TO/],
+      [["send", "x", "--to"], /--to expects a value/],
+      [["send", "x", "--stream", "4"], /send has no flag --stream \(E_USAGE\)\n {2}Did you mean --streams\?/],
+      [["send", "x", "--to", "::1"], /--to '::1' can't be used.*\n.*\[fe80::1\]:23300/],
+      [["send", "x", "--to", "nas", "--streams", "65"], /--streams '65'.*\n.*from 1 to 64/],
+      [["send", "x", "--to", "nas", "-P", "0"], /--streams '0'/],
+      [["send", "x", "--to", "nas", "--parallel", "0"], /--streams '0'/],
+      [["send", "x", "--to", "nas", "--chunk-size", "1MB"], /it is 977 KiB \(1,000,000 bytes\)/],
+      [["send", "x", "--to", "nas", "--progress", "fancy"], /one of auto, bar, plain, json, none/],
+      [["send", "-", "--to", "nas"], /'-' \(standard input\) can't be sent yet: that comes in a later version/],
+      [["send", "x", "y", "--to", "nas", "--name", "z"], /--name renames one file, and 2 are given/],
+      [["serve", "a", "b"], /serve does not expect 'b'/],
+      [["serve", "--bind", "0.0.0.0"], /0\.0\.0\.0 is open to others.*\n {2}Add --insecure/],
+      [["serve", "--bind", "::"], /:: is open to others/],
+      [["serve", "--port", "65536"], /--port '65536'/],
+      [["history", "--limit", "0"], /--limit '0'/],
+      [["shell", "x"], /shell does not expect 'x'/],
+    ];
+    for (const [args, message] of cases) {
+      const { code, out, err } = await run(args);
+      t.same([code, out], [2, ""], args.join(" "));
+      t.match(err, message);
+      t.notMatch(err, /^ +at /m);
+    }
+  },
+);
+
+t.test("with --json a mistake is a document too", async (t) => {
+  for (const args of [["x"], ["--bogus"], ["x", "--to", "::1"], ["-", "--to", "nas"], []]) {
+    const { code, out, err } = await run(["send", "--json", ...args]);
+    t.equal(code, 2);
+    const document = JSON.parse(out);
+    t.equal(nonconformity("send", document), undefined);
+    t.same([document.ok, document.files, document.error.code], [false, [], "E_USAGE"]);
+    t.match(err, document.error.message);
+  }
+  t.equal((await run(["send", "--bogus", "--", "--json"])).out, "", "after -- it is a path");
+});
+
+t.test("the environment and the configuration file: exit code 78, and where", async (t) => {
+  const home = t.testdir({});
+  mkdirSync(join(home, "hawser"));
+  const write = (text: string) => writeFileSync(join(home, "hawser", "config.toml"), text);
+  const send = (env: Record<string, string> = {}) =>
+    run(["send", "x", "-v"], { env: { XDG_CONFIG_HOME: home, ...env } });
+
+  write('[send]\nstreams = 99\nto = "nas"\n');
+  const bad = await send();
+  t.equal(bad.code, 78);
+  t.match(bad.err, /hawser\/config\.toml: \[send\] streams '99' can't be used \(E_CONFIG\)\n.*from 1 to 64/);
+
+  write("[send]\nstreems = 9\n");
+  t.match(await send(), { code: 78, err: /config\.toml: \[send\] has no setting 'streems'/ });
+  write("[send\n");
+  t.match(await send(), { code: 78, err: /config\.toml:1:\d+ is not TOML/ });
+
+  write('[send]\nto = "127.0.0.1:1"\nchunk-size = "4M"\n');
+  t.match(await send({ HAWSER_STREAMS: "x" }), { code: 78, err: /HAWSER_STREAMS 'x' can't be used/ });
+  const good = await send({ HAWSER_TIMEOUT: "5" });
+  t.equal(good.code, 66, "the file to send is missing, and that comes last");
+  t.match(good.err, /hawser: to is 127\.0\.0\.1:1, from .*config\.toml: \[send\] to\n/);
+  t.match(good.err, /hawser: chunk-size is 4\.00 MiB \(4,194,304 bytes\), from .*: \[send\] chunk-size\n/);
+  t.match(good.err, /hawser: timeout is 5\.00 s, from HAWSER_TIMEOUT\n/);
+
+  const open = await run(["serve"], { env: { HAWSER_BIND: "0.0.0.0" } });
+  t.match(open, { code: 78, err: /0\.0\.0\.0 is open to others/ });
+});
+
+t.test("a bug says so, with its trace, and exits 1", async (t) => {
+  const breaking = `data:text/javascript,${encodeURIComponent("setImmediate(() => { throw new TypeError('boom'); })")}`;
+  // The fault is thrown while a command waits for its standard input.
+  const { code, err } = await run(["shell"], {
+    env: { NODE_OPTIONS: `--import=${breaking}` },
+    stdio: ["pipe", "pipe", "pipe"],
+  });
+  t.equal(code, 1);
+  t.match(err, /TypeError: boom\n +at /);
+});
+
+t.test(
+  "standard output on a full disk is an error, not a success",
+  { skip: existsSync("/dev/full") ? false : "there is no /dev/full" },
+  async (t) => {
+    const { status, stderr } = spawnSync("sh", ["-c", '"$0" "$1" send --help > /dev/full', process.execPath, BIN], {
+      encoding: "utf8",
+    });
+    t.equal(status, 74);
+    t.match(stderr, /standard output can't be written/);
+  },
+);
+
+const root = process.getuid?.() === 0;
+t.test("a user id without a name or a home", { skip: root ? false : "only root can be somebody else" }, async (t) => {
+  const script = "process.setgid(54321); process.setuid(54321);";
+  const become = `--import=data:text/javascript,${encodeURIComponent(script)}`;
+  // Without any of the runner's own variables, too: what they make a child write down, this user may not write.
+  const args = ["-i", process.execPath, become, BIN, "send", "/none", "--to", "127.0.0.1:1"];
+  const { status, stderr } = spawnSync("env", args, { encoding: "utf8", cwd: "/" });
+  t.match({ status, stderr }, { status: 66, stderr: /E_SOURCE_MISSING/ });
+});
+
+/** A Node on this machine that is too old, if there is one. */
+function olderNode(): string | undefined {
+  const candidates = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/local/bin", "/usr/bin"];
+  return candidates
+    .map((dir) => join(dir, "node"))
+    .find((path) => {
+      const { stdout, status } = spawnSync(path, ["--version"], { encoding: "utf8" });
+      return status === 0 && Number(/^v(\d+)/.exec(stdout)?.[1]) < 24;
+    });
+}
+
+const older = olderNode();
+t.test(
+  "an older Node gets one line",
+  { skip: older === undefined ? "no older Node is installed here" : false },
+  async (t) => {
+    const { code, out, err } = await run(["demo"], { node: older as string });
+    t.same([code, out], [78, ""]);
+    t.match(err, /^hawser \(.*\) needs Node 24\.20 or later, and this is Node \d+\.\d+\.\d+ \(.*\): .*\n$/);
+    t.equal(err.split("\n").length, 2);
+  },
+);

@@ -1,0 +1,128 @@
+/** Runs the real program, as compiled, in a process of its own, and waits for what it says: never for time. */
+import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { readLines } from "../../src/cli/lines.ts";
+
+export const BIN = fileURLToPath(new URL("../../bin/run.js", import.meta.url));
+
+/** A directory without a configuration file. */
+const NO_CONFIG = "/dev/null";
+
+export interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+export interface Running {
+  readonly child: ChildProcess;
+  readonly ended: Promise<Ended>;
+  /** Resolves when standard error matches, now or later. */
+  said(pattern: RegExp): Promise<void>;
+}
+
+export interface RunOptions {
+  readonly env?: Record<string, string>;
+  readonly cwd?: string;
+  /** What stands on standard input; nothing otherwise. */
+  readonly input?: string;
+  readonly node?: string;
+  readonly stdio?: SpawnOptions["stdio"];
+}
+
+/** The environment without what the test runner and the user put there. */
+function environment(env: Record<string, string> = {}): Record<string, string | undefined> {
+  const kept = Object.entries(process.env).filter(([name]) => !/^(HAWSER_|TAP|NODE_|XDG_)/.test(name));
+  return { ...Object.fromEntries(kept), XDG_CONFIG_HOME: NO_CONFIG, ...env };
+}
+
+/** A test that fails half-way leaves no process behind. */
+const alive = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of alive) child.kill("SIGKILL");
+});
+
+export function start(args: readonly string[], options: RunOptions = {}): Running {
+  const { env, cwd, input, node = process.execPath, stdio = ["pipe", "pipe", "pipe"] } = options;
+  const child = spawn(node, [BIN, ...args], { env: environment(env), cwd, stdio });
+  alive.add(child);
+  child.once("exit", () => alive.delete(child));
+  let out = "";
+  let err = "";
+  const waiting = new Set<() => void>();
+  child.stdout?.on("data", (data: Buffer) => {
+    out += data.toString();
+  });
+  child.stderr?.on("data", (data: Buffer) => {
+    err += data.toString();
+    for (const check of waiting) check();
+  });
+  if (input !== undefined) child.stdin?.end(input);
+  else if (options.stdio === undefined) child.stdin?.end();
+  const ended = new Promise<Ended>((resolve) => {
+    child.on("close", (code, signal) => {
+      for (const check of waiting) check();
+      resolve({ code, signal, out, err });
+    });
+  });
+  const said = (pattern: RegExp) =>
+    new Promise<void>((resolve, reject) => {
+      const check = () => {
+        if (pattern.test(err)) resolve();
+        else if (child.exitCode !== null) reject(new Error(`it ended without saying ${pattern}: ${err}`));
+        else return;
+        waiting.delete(check);
+      };
+      waiting.add(check);
+      check();
+    });
+  return { child, ended, said };
+}
+
+export function run(args: readonly string[], options: RunOptions = {}): Promise<Ended> {
+  return start(args, options).ended;
+}
+
+export interface Served extends Running {
+  readonly address: string;
+  readonly events: Record<string, unknown>[];
+  /** The next event of this kind, from the first on. */
+  event(kind: string): Promise<Record<string, unknown>>;
+  stop(): Promise<Ended>;
+}
+
+/** `serve --port 0 --json` on `dir`, once it listens. */
+export async function startServe(dir: string, args: readonly string[] = [], options: RunOptions = {}): Promise<Served> {
+  const running = start(["serve", dir, "--port", "0", "--json", ...args], options);
+  const events: Record<string, unknown>[] = [];
+  const waiting = new Set<() => void>();
+  const readEvents = async () => {
+    for await (const line of readLines(running.child.stdout as NodeJS.ReadableStream)) {
+      events.push(JSON.parse(line));
+      for (const check of waiting) check();
+    }
+  };
+  // A test may close this end.
+  readEvents().catch(() => {});
+  const seen = new Map<string, number>();
+  const event = (kind: string) =>
+    new Promise<Record<string, unknown>>((resolve, reject) => {
+      const check = () => {
+        const found = events.filter((entry) => entry["event"] === kind)[seen.get(kind) ?? 0];
+        if (found === undefined) return;
+        waiting.delete(check);
+        seen.set(kind, (seen.get(kind) ?? 0) + 1);
+        resolve(found);
+      };
+      waiting.add(check);
+      check();
+      void running.ended.then(({ err }) => reject(new Error(`it ended without an event '${kind}': ${err}`)));
+    });
+  const listening = await event("listening");
+  const stop = () => {
+    running.child.kill("SIGTERM");
+    return running.ended;
+  };
+  return { ...running, address: `${listening["host"]}:${listening["port"]}`, events, event, stop };
+}

@@ -1,0 +1,120 @@
+/** One end of real connections, driven by hand: what came is kept, and can be waited for. */
+import type { Test } from "tap";
+import { BlockPool } from "../../src/net/blocks.ts";
+import { Connection, type ConnectionEvents } from "../../src/net/connection.ts";
+import { dial, type Endpoint } from "../../src/net/dial.ts";
+import { listen } from "../../src/net/listen.ts";
+import type { ArrivedChunk, NamedMessage } from "../../src/protocol/conversation.ts";
+import { crc32 } from "../../src/protocol/crc32.ts";
+import type { HawserError } from "../../src/protocol/errors.ts";
+import type { MessageName } from "../../src/protocol/header.ts";
+import type { Message } from "../../src/protocol/messages.ts";
+import type { Role } from "../../src/protocol/states.ts";
+
+const PATIENCE_MS = 10_000;
+
+/** Rejects when `promise` takes longer than anything here may. */
+export async function soon<T>(promise: Promise<T>, what: string, patienceMs = PATIENCE_MS): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what} did not happen in ${patienceMs} ms`)), patienceMs);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Events written down, and waited for. */
+export class Recorder implements ConnectionEvents {
+  readonly versions: number[] = [];
+  readonly messages: NamedMessage[] = [];
+  readonly chunks: ArrivedChunk[] = [];
+  readonly closed: Promise<HawserError | undefined>;
+  #close: (error: HawserError | undefined) => void = () => {};
+  #waiting: (() => void)[] = [];
+
+  constructor() {
+    this.closed = new Promise((resolve) => {
+      this.#close = resolve;
+    });
+  }
+
+  onGreeting(version: number): void {
+    this.versions.push(version);
+  }
+  onMessage(message: NamedMessage): void {
+    this.messages.push(message);
+    this.#wake();
+  }
+  onChunk(chunk: ArrivedChunk): void {
+    this.chunks.push({ ...chunk, payload: chunk.payload.slice() });
+    this.#wake();
+  }
+  onClosed(error: HawserError | undefined): void {
+    this.#close(error);
+    this.#wake();
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  async until(what: string, holds: () => boolean): Promise<void> {
+    while (!holds()) await soon(new Promise<void>((resolve) => this.#waiting.push(resolve)), what);
+  }
+
+  /** The body of the first message of this name that nobody has asked for yet. */
+  async message<N extends MessageName>(name: N): Promise<Message<N>> {
+    const find = () => this.messages.findIndex((message) => message.name === name);
+    await this.until(name, () => find() >= 0);
+    const [message] = this.messages.splice(find(), 1);
+    return (message as NamedMessage).body as Message<N>;
+  }
+}
+
+export interface WireEnd {
+  readonly connection: Connection;
+  readonly heard: Recorder;
+  chunk(file: number, offset: number, payload: Uint8Array, crc?: number): void;
+}
+
+function endOf(connection: Connection, heard: Recorder): WireEnd {
+  return {
+    connection,
+    heard,
+    chunk: (file, offset, payload, crc = crc32(payload)) => connection.sendChunk(file, offset, payload, crc, () => {}),
+  };
+}
+
+/** A client's connection to a server. */
+export async function connectTo(t: Test, endpoint: Endpoint, role: Role = "source"): Promise<WireEnd> {
+  const heard = new Recorder();
+  const connection = new Connection("client", role, new BlockPool(), heard);
+  connection.attach(await dial(endpoint, connection, { timeoutMs: PATIENCE_MS }), true);
+  t.teardown(() => connection.destroy());
+  return endOf(connection, heard);
+}
+
+/** Both ends of one connection. */
+export async function connectedPair(t: Test, clientRole: Role = "source", blocks = new BlockPool()) {
+  const heard = new Recorder();
+  const connection = new Connection("server", undefined, blocks, heard);
+  const listener = await listen({ host: "127.0.0.1", port: 0 }, () => connection);
+  t.teardown(() => {
+    listener.close();
+    connection.destroy();
+  });
+  const client = await connectTo(t, listener.address, clientRole);
+  return { client, server: endOf(connection, heard), listener };
+}
+
+export const hello = (rest: Partial<Message<"HELLO">> = {}): Message<"HELLO"> => ({
+  agent: "hawser/0.1.0",
+  role: "source",
+  purpose: "transfer",
+  streams: 2,
+  chunkBytes: 65_536,
+  ...rest,
+});

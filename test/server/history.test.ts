@@ -1,0 +1,178 @@
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import t, { type Test } from "tap";
+import { DatabaseHistory, readHistory } from "../../src/server/database-history.ts";
+import { type History, MemoryHistory } from "../../src/server/history.ts";
+import type { FileRecord, TransferRecord } from "../../src/server/types.ts";
+
+function transfer(transferId: string, rest: Partial<TransferRecord> = {}): TransferRecord {
+  return {
+    transferId,
+    peer: "192.0.2.1",
+    status: "complete",
+    startedMs: 1_700_000_000_000,
+    durationMs: 2000.5,
+    files: 1,
+    filesFailed: 0,
+    bytes: 4001,
+    bytesPerSecond: 2000,
+    bytesResumed: 0,
+    retries: 2,
+    streams: 4,
+    durability: "commit",
+    names: ["a"],
+    ...rest,
+  };
+}
+const file = (name: string, rest: Partial<FileRecord> = {}): FileRecord => ({
+  name,
+  bytes: 10,
+  crc32: "0000abcd",
+  status: "committed",
+  error: null,
+  ...rest,
+});
+
+function historyConformance(t: Test, make: (t: Test) => History): void {
+  t.test("nothing", async (t) => {
+    t.strictSame([...make(t).list()], []);
+  });
+
+  t.test("transfers come newest first, each with its files in the order they were settled", async (t) => {
+    const history = make(t);
+    const files = [
+      file("z"),
+      file("a", { status: "failed", crc32: null, error: "no space", bytes: 0 }),
+      file("\\u{202e}m", { bytes: Number.MAX_SAFE_INTEGER }),
+      file("a", { status: "unchanged", crc32: null }),
+    ];
+    await history.addFiles("t1", files.slice(0, 2));
+    await history.addFiles("t2", [file("other")]);
+    await history.addFiles("t1", files.slice(2));
+    await history.addTransfer(transfer("t1", { status: "partial", files: 4, filesFailed: 1, bytes: 2 ** 45 }));
+    await history.addTransfer(transfer("t2", { peer: "2001:db8::1" }));
+    await history.addTransfer(transfer("t3", { status: "interrupted" }));
+    const found = [...history.list()];
+    t.strictSame(
+      found.map(({ transferId }) => transferId),
+      ["t3", "t2", "t1"],
+    );
+    const [t3, t2, t1] = found;
+    t.strictSame([...(t1?.fileRecords() ?? [])], files);
+    t.strictSame([...(t2?.fileRecords() ?? [])], [file("other")]);
+    t.strictSame([...(t3?.fileRecords() ?? [])], []);
+    t.strictSame(t1?.names, ["z", "a", "\\u{202e}m"]);
+    t.strictSame(t3?.names, []);
+    t.match(t1, { status: "partial", files: 4, filesFailed: 1, bytes: 2 ** 45, retries: 2, streams: 4 });
+    t.match(t1, { durationMs: 2000.5, startedMs: 1_700_000_000_000, durability: "commit", bytesResumed: 0 });
+    t.match(t2, { peer: "2001:db8::1", bytes: 4001 });
+    t.ok(Math.abs((t2?.bytesPerSecond ?? 0) - 2000) < 1);
+  });
+
+  t.test("a limit", async (t) => {
+    const history = make(t);
+    for (let i = 0; i < 10; i++) await history.addTransfer(transfer(`t${i}`));
+    for (const limit of [0, 1, 9, 10, 100]) t.equal([...history.list(limit)].length, Math.min(limit, 10));
+    t.equal([...history.list(1)][0]?.transferId, "t9");
+  });
+
+  t.test("a list may be left before its end", async (t) => {
+    const history = make(t);
+    for (let i = 0; i < 10; i++) await history.addTransfer(transfer(`t${i}`));
+    for (const { transferId } of history.list()) if (transferId === "t7") break;
+    await history.addTransfer(transfer("new"));
+    t.equal([...history.list()].length, 11);
+  });
+}
+
+t.test("in memory", async (t) => historyConformance(t, () => new MemoryHistory()));
+t.test("in a database", async (t) =>
+  historyConformance(t, (t) => {
+    const history = DatabaseHistory.open(t.testdir());
+    t.teardown(() => history.close());
+    return history;
+  }),
+);
+
+function served(t: Test): { dir: string; path: string } {
+  const dir = t.testdir({ ".hawser": {} });
+  return { dir, path: join(dir, ".hawser/history.db") };
+}
+
+t.test("readHistory beside a server that writes", async (t) => {
+  const { dir } = served(t);
+  t.strictSame([...readHistory(dir)], [], "none yet");
+  const history = DatabaseHistory.open(join(dir, ".hawser"));
+  await history.addFiles("t1", [file("a"), file("b")]);
+  await history.addTransfer(transfer("t1"));
+  for (const past of readHistory(dir)) {
+    t.equal(past.transferId, "t1");
+    t.strictSame(
+      [...past.fileRecords()].map(({ name }) => name),
+      ["a", "b"],
+    );
+    await history.addTransfer(transfer("t2"));
+  }
+  t.strictSame(
+    [...readHistory(dir, { limit: 1 })].map(({ transferId }) => transferId),
+    ["t2"],
+  );
+  await history.close();
+  t.equal([...readHistory(dir)].length, 2, "and when it is gone");
+});
+
+t.test("readHistory of what is no served directory", async (t) => {
+  const dir = t.testdir({});
+  t.strictSame([...readHistory(dir)], []);
+  t.throws(() => [...readHistory(join(dir, "nothing"))], { name: "HawserError", code: "E_CONFIG" });
+});
+
+t.test("a spoilt history is an error of the table, whatever is spoilt", async (t) => {
+  const { dir, path } = served(t);
+  const history = DatabaseHistory.open(join(dir, ".hawser"));
+  for (let i = 0; i < 300; i++) {
+    await history.addFiles(`t${i}`, [file(`name of file ${i}`)]);
+    await history.addTransfer(transfer(`t${i}`));
+  }
+  await history.close();
+  const whole = readFileSync(path);
+  const spoilt = {
+    text: Buffer.from("not a database at all, ".repeat(400)),
+    truncated: whole.subarray(0, 5000),
+    "first page": Buffer.concat([Buffer.alloc(4096, 0x5a), whole.subarray(4096)]),
+    "all but the first page": Buffer.concat([whole.subarray(0, 4096), Buffer.alloc(whole.length - 4096, 0x5a)]),
+  };
+  for (const [what, bytes] of Object.entries(spoilt)) {
+    const other = t.testdir({ ".hawser": {} });
+    writeFileSync(join(other, ".hawser/history.db"), bytes);
+    t.throws(() => [...readHistory(other)], { name: "HawserError", code: "E_IO" }, what);
+  }
+  t.test("a database of somebody else's", async (t) => {
+    const { dir, path } = served(t);
+    const database = new DatabaseSync(path);
+    database.exec("CREATE TABLE something (a)");
+    database.close();
+    t.throws(() => [...readHistory(dir)], { name: "HawserError", code: "E_IO" });
+  });
+  t.test("a directory in its place", async (t) => {
+    const { dir, path } = served(t);
+    mkdirSync(path);
+    t.throws(() => [...readHistory(dir)], { name: "HawserError", code: "E_IO" });
+    t.throws(() => DatabaseHistory.open(join(dir, ".hawser")), { name: "HawserError", code: "E_IO" });
+  });
+});
+
+t.test("a history that another process holds is an error after a short wait, not for ever", async (t) => {
+  const { dir, path } = served(t);
+  const history = DatabaseHistory.open(join(dir, ".hawser"));
+  t.teardown(() => history.close());
+  const holder = new DatabaseSync(path);
+  holder.exec("BEGIN IMMEDIATE");
+  await t.rejects(history.addTransfer(transfer("t1")), { name: "HawserError", code: "E_IO" });
+  await t.rejects(history.addFiles("t1", [file("a")]), { name: "HawserError", code: "E_IO" });
+  holder.exec("ROLLBACK");
+  holder.close();
+  await history.addTransfer(transfer("t1"));
+  t.equal([...history.list()].length, 1, "and goes on");
+});
