@@ -4,7 +4,7 @@
  */
 import type { Socket } from "node:net";
 import { type ArrivedChunk, Conversation, type NamedMessage } from "../protocol/conversation.ts";
-import { asHawserError, ERRORS, errorCodeOf, HawserError } from "../protocol/errors.ts";
+import { asHawserError, ERRORS, errorCodeOf, HawserError, PeerError } from "../protocol/errors.ts";
 import { type ForeignProgram, ForeignProgramError } from "../protocol/greeting.ts";
 import type { MessageName } from "../protocol/header.ts";
 import { TEXT_CHARS_MAX } from "../protocol/limits.ts";
@@ -213,7 +213,7 @@ export class Connection implements DirectReader {
 
   /** The peer says why it ends the connection; nothing more may be sent on it. `onClosed` gets its reason. */
   #onError({ code, message }: Message<"ERROR">): void {
-    this.#error ??= new HawserError(errorCodeOf(code), escapeText(message));
+    this.#error ??= new PeerError(errorCodeOf(code), escapeText(message));
     this.#closing = true;
     this.#endSocket();
   }

@@ -120,6 +120,9 @@ export class HawserError extends Error {
   }
 }
 
+/** What the peer said when it ended a connection or the session. */
+export class PeerError extends HawserError {}
+
 /** We called the protocol core in a way that it forbids: a bug on this end, which no peer can bring about. */
 export class LocalProtocolError extends Error {
   override readonly name = "LocalProtocolError";

@@ -6,7 +6,7 @@ import { dial, type Endpoint } from "../../src/net/dial.ts";
 import { listen } from "../../src/net/listen.ts";
 import type { ArrivedChunk, NamedMessage } from "../../src/protocol/conversation.ts";
 import { crc32 } from "../../src/protocol/crc32.ts";
-import type { HawserError } from "../../src/protocol/errors.ts";
+import { ERRORS, type HawserError, PeerError } from "../../src/protocol/errors.ts";
 import type { MessageName } from "../../src/protocol/header.ts";
 import type { Message } from "../../src/protocol/messages.ts";
 import type { Role } from "../../src/protocol/states.ts";
@@ -53,6 +53,10 @@ export class Recorder implements ConnectionEvents {
     this.#wake();
   }
   onClosed(error: HawserError | undefined): void {
+    // What the peer said last is kept like any other message.
+    if (error instanceof PeerError) {
+      this.messages.push({ name: "ERROR", body: { code: ERRORS[error.code].wire, message: error.message } });
+    }
     this.#close(error);
     this.#wake();
   }
