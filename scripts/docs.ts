@@ -60,7 +60,7 @@ const EXITS: Record<number, string> = {
   69: "server unreachable",
   73: "destination refused: exists, forbidden name",
   74: "I/O error, no space",
-  75: "interrupted, can be resumed",
+  75: "the connection was lost: run the same command again",
   76: "protocol error",
   77: "not authorized",
   78: "configuration",

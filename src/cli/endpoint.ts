@@ -3,7 +3,8 @@ import { isIP, isIPv4, isIPv6 } from "node:net";
 import type { Endpoint } from "../net/dial.ts";
 import { DEFAULT_PORT } from "../protocol/limits.ts";
 
-export const ENDPOINT_EXPECTED = "HOST or HOST:PORT, such as nas, nas:23300, 192.168.1.7 or [fe80::1]:23300";
+export const ENDPOINT_EXPECTED =
+  "HOST or HOST:PORT (a port is 1 to 65535), such as nas, nas:23300, 192.168.1.7 or [fe80::1]:23300";
 
 /** A host name of letters, digits, dots, hyphens and underscores; labels are not checked further: the resolver knows. */
 const HOST_NAME = /^[a-z0-9_]([a-z0-9._-]*[a-z0-9_.])?$/i;

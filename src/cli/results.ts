@@ -32,11 +32,15 @@ export function fileLine({ status, bytes, crc32, name }: FileResult): string {
 }
 
 export function receiptText(result: TransferResult): string {
-  const { filesCommitted, bytes, durationMs, bytesPerSecond, bytesResumed, retries, streams } = result;
+  const { filesCommitted, filesUnchanged, bytes, bytesSent, durationMs, bytesResumed, retries, streams } = result;
+  const filesSent = filesCommitted - filesUnchanged;
+  const bytesUnchanged = bytes - bytesSent;
+  const amount = (bytes: number) => `${formatBytes(bytes)} (${formatCount(bytes)} bytes)`;
   const rows = [
-    ["committed", `${plural(filesCommitted, "file")}, ${formatBytes(bytes)} (${formatCount(bytes)} bytes)`],
+    ...(filesSent > 0 ? [["committed", `${plural(filesSent, "file")}, ${amount(bytesSent)}`]] : []),
+    ...(filesUnchanged > 0 ? [["unchanged", `${plural(filesUnchanged, "file")}, ${amount(bytesUnchanged)}`]] : []),
     ["time", formatDuration(durationMs)],
-    ["rate", formatRate(bytesPerSecond)],
+    ...(filesSent > 0 ? [["rate", formatRate(result.bytesPerSecond)]] : []),
     ["resumed", formatBytes(bytesResumed)],
     ["retries", formatCount(retries)],
     ["streams", formatCount(streams)],
@@ -80,6 +84,7 @@ const NOTHING_SENT = {
   streams: 0,
   retries: 0,
   durability: null,
+  bytesSent: 0,
 };
 
 export function transferFields(result: TransferResult): Record<string, unknown> {
@@ -93,6 +98,7 @@ export function transferFields(result: TransferResult): Record<string, unknown> 
     streams: result.streams,
     retries: result.retries,
     durability: result.durability,
+    bytesSent: result.bytesSent,
     ...(result.error === null ? {} : { error: result.error }),
   };
 }

@@ -83,7 +83,8 @@ async function open<A extends "WELCOME" | "ATTACHED">(
 
 function closedEarly(where: string, connection: Connection, error: HawserError | undefined): HawserError {
   if (error !== undefined && error.code !== "E_LOST") {
-    return new HawserError(error.code, `${where}: ${error.message}`, { cause: error });
+    const message = error.message.startsWith(where) ? error.message : `${where}: ${error.message}`;
+    return new HawserError(error.code, message, { cause: error });
   }
   if (connection.bytesReceived === 0) {
     return new HawserError("E_NO_ANSWER", `${where} accepts connections, and closed this one without a word`);

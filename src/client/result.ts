@@ -28,7 +28,10 @@ export class ResultBuilder {
   readonly #startedCpu = process.cpuUsage();
   #committed = 0;
   #failed = 0;
+  #unchanged = 0;
   #bytes = 0;
+  #bytesSent = 0;
+  #isRetryable = false;
   #firstFailure: FailureReport | undefined;
   #terms: Message<"WELCOME"> | undefined;
   #receipt: Message<"RECEIPT"> | undefined;
@@ -43,10 +46,13 @@ export class ResultBuilder {
   addFile(file: FileResult): void {
     if (file.error !== null) {
       this.#failed++;
+      this.#isRetryable ||= file.error.retryable;
       this.#firstFailure ??= file.error;
     } else {
       this.#committed++;
       this.#bytes += file.bytes;
+      if (file.status === "unchanged") this.#unchanged++;
+      else this.#bytesSent += file.bytes;
     }
   }
 
@@ -66,10 +72,12 @@ export class ResultBuilder {
       transferId: this.#terms?.transfer ?? null,
       filesCommitted: this.#committed,
       filesFailed: this.#failed,
+      filesUnchanged: this.#unchanged,
+      bytesSent: this.#bytesSent,
       bytes: this.#bytes,
       bytesResumed: 0,
       durationMs,
-      bytesPerSecond: (this.#bytes / durationMs) * 1000,
+      bytesPerSecond: (this.#bytesSent / durationMs) * 1000,
       streams: this.#terms?.streams ?? 0,
       retries,
       durability: (this.#terms?.durability ?? null) as Durability | null,
@@ -88,6 +96,6 @@ export class ResultBuilder {
     if (this.#committed === 0) return this.#firstFailure;
     const code: ErrorCode = "E_PARTIAL";
     const message = `${this.#failed} of ${this.filesSettled} files failed, the first of them: ${this.#firstFailure.message}`;
-    return reportOf({ code, message });
+    return { ...reportOf({ code, message }), retryable: this.#isRetryable };
   }
 }

@@ -32,6 +32,10 @@ export interface TransferResult {
   readonly transferId: string | null;
   readonly filesCommitted: number;
   readonly filesFailed: number;
+  /** Of the committed ones, those that were there already: nothing of them was sent. */
+  readonly filesUnchanged: number;
+  /** Of the files that were sent; the rate is theirs. */
+  readonly bytesSent: number;
   /** Of the files that are now at the destination. */
   readonly bytes: number;
   readonly bytesResumed: number;

@@ -4,10 +4,9 @@
  */
 import type { Socket } from "node:net";
 import { type ArrivedChunk, Conversation, type NamedMessage } from "../protocol/conversation.ts";
-import { asHawserError, ERRORS, errorCodeOf, HawserError, PeerError } from "../protocol/errors.ts";
+import { asHawserError, ERRORS, errorCodeOf, HawserError, PeerError, wireFailureOf } from "../protocol/errors.ts";
 import { type ForeignProgram, ForeignProgramError } from "../protocol/greeting.ts";
 import type { MessageName } from "../protocol/header.ts";
-import { TEXT_CHARS_MAX } from "../protocol/limits.ts";
 import type { Message } from "../protocol/messages.ts";
 import { escapeText } from "../protocol/names.ts";
 import type { Role, Side, State } from "../protocol/states.ts";
@@ -224,10 +223,9 @@ export class Connection implements DirectReader {
   }
 
   #tell(error: HawserError): void {
-    const { wire } = ERRORS[error.code];
-    if (wire === 0 || this.state === "failed") return;
+    if (ERRORS[error.code].wire === 0 || this.state === "failed") return;
     try {
-      this.send("ERROR", { code: wire, message: error.message.slice(0, TEXT_CHARS_MAX) });
+      this.send("ERROR", wireFailureOf(error));
     } catch {
       // The greeting was not even sent, or the state allows no error any more: closing says enough.
     }
@@ -259,7 +257,7 @@ export class Connection implements DirectReader {
 export function farewell(error: HawserError): Uint8Array {
   const unused = { onMessage: () => {}, onChunk: () => {} };
   const conversation = new Conversation({ side: "server", buffers: { take: () => new Uint8Array(0) }, events: unused });
-  return conversation.message("ERROR", { code: ERRORS[error.code].wire, message: error.message });
+  return conversation.message("ERROR", wireFailureOf(error));
 }
 
 /** What a socket's error means to whoever waits for the transfer. */

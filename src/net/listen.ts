@@ -1,7 +1,7 @@
 /** Accepting connections: each becomes a socket that reads directly where Node allows it. */
-import { type AddressInfo, createServer, isIPv6, type Server, type Socket } from "node:net";
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { HawserError } from "../protocol/errors.ts";
-import type { Endpoint } from "./dial.ts";
+import { type Endpoint, formatEndpoint } from "./dial.ts";
 import { adoptAccepted, type DirectReader } from "./direct-read.ts";
 
 /** What a connection needs to start: a reader that then gets its socket. */
@@ -76,8 +76,8 @@ function addressOf(server: Server): Endpoint {
   return { host: address, port };
 }
 
-function bindError({ host, port }: Endpoint, cause: Error & { code?: string }): HawserError {
-  const where = isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
+function bindError(endpoint: Endpoint, cause: Error & { code?: string }): HawserError {
+  const where = formatEndpoint(endpoint);
   if (cause.code === "EADDRINUSE") {
     return new HawserError("E_ADDRESS_IN_USE", `${where} is in use by another program`, { cause });
   }

@@ -17,7 +17,7 @@ export interface TransferEnd {
   controlOpened(control: Connection): void;
   /** A message on the control connection that is open now. */
   controlMessage(message: NamedMessage): void;
-  /** A stream was attached; its events are this end's from now on, but `onClosed` is told to `streamClosed`. */
+  /** A stream was attached; its events are this end's from now on, and its end is told to `onClosed`. */
   streamOpened(stream: Connection, index: number, onClosed: (error: HawserError | undefined) => void): void;
   /** Ends this end's part: files are let go, parts are dropped. Called once, also after the receipt. */
   dispose(): Promise<void>;

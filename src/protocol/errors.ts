@@ -6,6 +6,8 @@
  * 6xx ends of a transfer; 0 stays on this machine.
  */
 
+import { TEXT_CHARS_MAX } from "./limits.ts";
+
 interface ErrorRow {
   readonly wire: number;
   readonly retryable: boolean;
@@ -22,7 +24,7 @@ const row = (wire: number, exit: number, retryable: boolean, hint: string): Erro
 
 export const ERRORS = {
   E_USAGE: row(0, 2, false, "See `hawser COMMAND --help`."),
-  E_CONFIG: row(0, 78, false, "Correct the setting that the message names."),
+  E_CONFIG: row(0, 78, false, "Correct what the message names: the setting, the file, or the directory."),
   E_ADDRESS_IN_USE: row(0, 78, false, "Choose another port with --port, or 0 to have a free one picked."),
   E_DIRECTORY_IN_USE: row(0, 78, false, "Use the server that already serves it, or serve another directory."),
   E_INTERNAL: row(0, 1, false, "This is a bug in hawser: please report it with the trace."),
@@ -46,7 +48,7 @@ export const ERRORS = {
   E_DAMAGED_PATH: row(208, 76, true, "One chunk arrived damaged again and again: check the network, or use another."),
 
   E_EXISTS: row(301, 73, false, "Choose another name with --name or --into, or remove the file that is there."),
-  E_NAME: row(302, 73, false, "Rename it, or give it another name with --name."),
+  E_NAME: row(302, 73, false, "Rename it, or give it another name with --name, another place with --into."),
   E_TOO_LARGE: row(303, 73, false, "The server's --max-file-size forbids it."),
   E_NO_SPACE: row(304, 74, true, "Free space on the destination, then run the same command again."),
   E_DESTINATION: row(305, 74, true, "Look at the server's log: it could not write there."),
@@ -93,6 +95,11 @@ export function endsSession({ code }: { readonly code: ErrorCode }): boolean {
 export interface Failure {
   readonly code: ErrorCode;
   readonly message: string;
+}
+
+/** A failure as it goes on the wire. Codes that have no number there are this machine's own affair: E_DESTINATION. */
+export function wireFailureOf({ code, message }: Failure): { code: number; message: string } {
+  return { code: ERRORS[code].wire || ERRORS.E_DESTINATION.wire, message: message.slice(0, TEXT_CHARS_MAX) };
 }
 
 /** An error with a place in the table: its reader can mend it, or the peer broke the protocol. Never a bug of ours. */

@@ -18,7 +18,7 @@ const SCHEMA = `
   CREATE TABLE IF NOT EXISTS transfer (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, peer TEXT NOT NULL, status TEXT NOT NULL,
     started_ms INTEGER NOT NULL, duration_ms REAL NOT NULL, files INTEGER NOT NULL, files_failed INTEGER NOT NULL,
-    bytes INTEGER NOT NULL, bytes_resumed INTEGER NOT NULL, retries INTEGER NOT NULL, streams INTEGER NOT NULL,
+    bytes INTEGER NOT NULL, bytes_per_second REAL NOT NULL, bytes_resumed INTEGER NOT NULL, retries INTEGER NOT NULL, streams INTEGER NOT NULL,
     durability TEXT NOT NULL
   ) STRICT;
   CREATE TABLE IF NOT EXISTS file (
@@ -76,12 +76,13 @@ export class DatabaseHistory implements History {
     guarded("writing the history", () =>
       this.#database
         .prepare(
-          `INSERT INTO transfer (id, peer, status, started_ms, duration_ms, files, files_failed, bytes, bytes_resumed,
-             retries, streams, durability) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+          `INSERT INTO transfer (id, peer, status, started_ms, duration_ms, files, files_failed, bytes,
+             bytes_per_second, bytes_resumed, retries, streams, durability)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
         )
         .run(
           ...([r.transferId, r.peer, r.status, Math.round(r.startedMs), r.durationMs, r.files, r.filesFailed] as const),
-          ...([r.bytes, r.bytesResumed, r.retries, r.streams, r.durability] as const),
+          ...([r.bytes, r.bytesPerSecond, r.bytesResumed, r.retries, r.streams, r.durability] as const),
         ),
     );
   }
@@ -149,18 +150,16 @@ function* guardedIteration<T>(items: Iterable<T>): Generator<T> {
 }
 
 function transferOf(row: Row, names: readonly string[]): TransferRecord {
-  const durationMs = Number(row["duration_ms"]);
-  const bytes = Number(row["bytes"]);
   return {
     transferId: String(row["id"]),
     peer: String(row["peer"]),
     status: String(row["status"]) as TransferRecord["status"],
     startedMs: Number(row["started_ms"]),
-    durationMs,
+    durationMs: Number(row["duration_ms"]),
     files: Number(row["files"]),
     filesFailed: Number(row["files_failed"]),
-    bytes,
-    bytesPerSecond: durationMs > 0 ? (bytes / durationMs) * 1000 : 0,
+    bytes: Number(row["bytes"]),
+    bytesPerSecond: Number(row["bytes_per_second"]),
     bytesResumed: Number(row["bytes_resumed"]),
     retries: Number(row["retries"]),
     streams: Number(row["streams"]),

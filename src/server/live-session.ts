@@ -33,6 +33,7 @@ export class LiveSession {
   #ending: Promise<void> | undefined;
   /** The receipt was given. */
   #finished = false;
+  #settled = false;
   /** Connections that took another's place. */
   retries = 0;
   /** The most streams that were attached at once. */
@@ -90,6 +91,11 @@ export class LiveSession {
     });
   }
 
+  /** All is settled and in history: from here on the transfer is complete, whether or not the client hears of it. */
+  settled(): void {
+    this.#settled = true;
+  }
+
   /** This end gave or got the receipt: what remains is for the client to close. */
   finished(): void {
     if (this.#finished) return;
@@ -121,7 +127,7 @@ export class LiveSession {
     try {
       await this.#end.dispose();
     } finally {
-      this.#options.onEnded(this, this.#finished ? undefined : error);
+      this.#options.onEnded(this, this.#finished || this.#settled ? undefined : error);
     }
   }
 

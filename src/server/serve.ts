@@ -202,7 +202,10 @@ class Server implements HawserServer {
           store: discards ? new MemorySessionStore() : store,
           events: {
             onSettled: async (records) => log?.files(session, records),
-            onFinished: async () => log?.finished(session),
+            onFinished: async () => {
+              await log?.finished(session);
+              session.settled();
+            },
             onReceiptSent: () => session.finished(),
             onFailed: (error) => void session.end(error),
           },

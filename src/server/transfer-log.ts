@@ -14,6 +14,7 @@ export class TransferLog {
   #files = 0;
   #failed = 0;
   #bytes = 0;
+  #bytesReceived = 0;
   #written = false;
 
   constructor(history: History, emit: (event: ServerEvent) => void) {
@@ -29,15 +30,21 @@ export class TransferLog {
       this.#files++;
       if (file.status === "failed") this.#failed++;
       else this.#bytes += file.bytes;
+      if (file.status === "committed") this.#bytesReceived += file.bytes;
       if (this.#names.length < NAMES_SHOWN) this.#names.push(file.name);
       this.#emit({ type: "file", transferId, peer: session.peer, file });
     }
   }
 
   async finished(session: LiveSession): Promise<void> {
-    const record = this.#record(session, this.#failed > 0 ? "partial" : "complete");
+    const record = this.#record(session, this.#status);
     await this.#write(record);
     this.#emit({ type: "transfer", record });
+  }
+
+  get #status(): TransferRecord["status"] {
+    if (this.#failed === 0) return "complete";
+    return this.#failed === this.#files ? "failed" : "partial";
   }
 
   /** The client went away. What was committed until then is history all the same. */
@@ -72,7 +79,7 @@ export class TransferLog {
       files: this.#files,
       filesFailed: this.#failed,
       bytes: this.#bytes,
-      bytesPerSecond: (this.#bytes / durationMs) * 1000,
+      bytesPerSecond: (this.#bytesReceived / durationMs) * 1000,
       bytesResumed: 0,
       retries: session.retries,
       streams: session.streamsSeen,

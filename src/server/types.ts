@@ -26,14 +26,16 @@ export interface TransferRecord {
   readonly transferId: string;
   /** The client's canonical IP address. */
   readonly peer: string;
-  /** `partial`: some files failed; `interrupted`: the client went away before all was settled. */
-  readonly status: "complete" | "partial" | "interrupted";
+  /** `partial`: some files failed, `failed`: all; `interrupted`: the client went away before all was settled. */
+  readonly status: "complete" | "partial" | "failed" | "interrupted";
   /** Milliseconds since 1970. */
   readonly startedMs: number;
   readonly durationMs: number;
   readonly files: number;
   readonly filesFailed: number;
+  /** Of the files that are now in the directory. */
   readonly bytes: number;
+  /** Of what was received. */
   readonly bytesPerSecond: number;
   readonly bytesResumed: number;
   readonly retries: number;

@@ -16,13 +16,13 @@ export interface OutcomeQueueOwner {
   record(records: readonly SettledRecord[]): Promise<void>;
   send(outcomes: SettledFile[]): void;
   /** Nothing waits to be recorded or sent. */
-  onEmpty(): void;
+  onEmpty(): Promise<void>;
 }
 
 export class OutcomeQueue {
   readonly #owner: OutcomeQueueOwner;
   #waiting: SettledRecord[] = [];
-  #running = false;
+  #running: Promise<void> | undefined;
   /** Told, and perhaps not heard. */
   readonly #told = new Map<number, SettledFile>();
   #totals = { files: 0, failed: 0, bytes: 0 };
@@ -32,23 +32,34 @@ export class OutcomeQueue {
   }
 
   get isEmpty(): boolean {
-    return this.#waiting.length === 0 && !this.#running;
+    return this.#waiting.length === 0 && this.#running === undefined;
   }
   /** Of all outcomes so far; bytes of files that are at their destination. */
   get totals(): { readonly files: number; readonly failed: number; readonly bytes: number } {
     return this.#totals;
   }
 
+  /** Resolves when nothing waits, and all that follows of that is done. */
+  async idle(): Promise<void> {
+    // What settles of what just ended is added in this turn of the event loop.
+    await new Promise((resolve) => setImmediate(resolve));
+    await this.#running;
+  }
+
   add(record: SettledRecord): void {
     this.#waiting.push(record);
-    if (!this.#running) void this.#run();
+    this.#running ??= this.#run();
   }
 
   /** Tells an outcome again. Returns false where it isn't known, or no more. */
   sendAgain(file: number): boolean {
     const outcome = this.#told.get(file);
     if (outcome !== undefined) this.#owner.send([outcome]);
-    return outcome !== undefined || this.#waiting.some((record) => record.outcome.file === file) || this.#running;
+    return (
+      outcome !== undefined ||
+      this.#waiting.some((record) => record.outcome.file === file) ||
+      this.#running !== undefined
+    );
   }
 
   forgetBelow(index: number): void {
@@ -56,7 +67,6 @@ export class OutcomeQueue {
   }
 
   async #run(): Promise<void> {
-    this.#running = true;
     while (this.#waiting.length > 0) {
       // What settles together is recorded together.
       await new Promise((resolve) => setImmediate(resolve));
@@ -74,8 +84,8 @@ export class OutcomeQueue {
       }
       for (const page of pages(records, wireBytesOf)) this.#owner.send(page.map(({ outcome }) => outcome));
     }
-    this.#running = false;
-    this.#owner.onEmpty();
+    this.#running = undefined;
+    await this.#owner.onEmpty();
   }
 }
 

@@ -9,8 +9,7 @@ import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import { ChunkLedger } from "../protocol/chunks.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
 import { formatCrc32 } from "../protocol/crc32.ts";
-import { asHawserError, ERRORS, errorCodeOf, type Failure, HawserError } from "../protocol/errors.ts";
-import { TEXT_CHARS_MAX } from "../protocol/limits.ts";
+import { asHawserError, errorCodeOf, type Failure, HawserError, wireFailureOf } from "../protocol/errors.ts";
 import type { Message, OfferedFile, SettledFile } from "../protocol/messages.ts";
 import { displayName, escapeText, nameRefusal } from "../protocol/names.ts";
 import { BlockPart } from "./block-part.ts";
@@ -96,7 +95,7 @@ export class SinkSession implements TransferEnd {
     this.#outcomes = new OutcomeQueue({
       record: (records) => this.#recordSettled(records),
       send: (outcomes) => this.#control?.send("OUTCOME", { files: outcomes }),
-      onEmpty: () => void this.#finishIfSettled(),
+      onEmpty: () => this.#finishIfSettled(),
     });
   }
 
@@ -153,7 +152,9 @@ export class SinkSession implements TransferEnd {
   async #dispose(): Promise<void> {
     this.#disposal.abort();
     await this.#offers;
+    // What is being committed gets its outcome, and its place in history, also when nobody hears of it any more.
     await this.#commits.idle();
+    await this.#outcomes.idle();
     await this.#journal.close();
     for (const file of this.#files.values()) await file.part?.abort();
     this.#files.clear();
@@ -405,8 +406,7 @@ export class SinkSession implements TransferEnd {
   }
 
   #settleFailed(file: OpenFile, failure: Failure): void {
-    const code = ERRORS[failure.code].wire || ERRORS.E_DESTINATION.wire;
-    const error = { code, message: failure.message.slice(0, TEXT_CHARS_MAX) };
+    const error = wireFailureOf(failure);
     // The part goes before the outcome, so that whoever hears of it finds staging clean.
     void (file.part?.abort() ?? Promise.resolve()).then(() =>
       this.#settle(file, { file: file.index, status: "failed", error }, failure),

@@ -7,8 +7,8 @@ import { joinedPorts, type Port } from "../net/port.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import { ChunkLedger } from "../protocol/chunks.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
-import { asHawserError, ERRORS, type Failure, HawserError } from "../protocol/errors.ts";
-import { CHUNK_RESENDS_MAX, TEXT_CHARS_MAX } from "../protocol/limits.ts";
+import { asHawserError, type Failure, HawserError, wireFailureOf } from "../protocol/errors.ts";
+import { CHUNK_RESENDS_MAX } from "../protocol/limits.ts";
 import { type FileExtent, type Message, type PlannedFile, pages, type SettledFile } from "../protocol/messages.ts";
 import { displayName } from "../protocol/names.ts";
 import { Dispatcher, type Piece } from "./dispatcher.ts";
@@ -46,7 +46,7 @@ interface StreamState {
   readonly files: Set<number>;
 }
 
-/** What an OFFER's entry takes on the wire besides the name: nine fields' names and values. */
+/** What an OFFER's entry takes on the wire besides the name, at most: the names of five fields, and seven numbers. */
 const OFFER_ENTRY_BYTES = 96;
 
 /** How often it is looked whether an idle stream should help one that is held up. */
@@ -110,7 +110,7 @@ export class SourceSession implements TransferEnd {
     stream.start();
   }
 
-  /** Deals out no more, and waits until what is under way is acknowledged. */
+  /** Deals out no more, and waits until what is under way is acknowledged, and what is sealed is settled. */
   stop(): Promise<void> {
     this.#stopped = true;
     return new Promise((resolve) => {
@@ -130,6 +130,7 @@ export class SourceSession implements TransferEnd {
 
   dispose(): Promise<void> {
     this.#stopped = true;
+    this.#idle?.();
     clearTimeout(this.#lookTimer);
     this.#disposal.abort();
     for (const file of this.#files.values()) file.item.close();
@@ -367,8 +368,7 @@ export class SourceSession implements TransferEnd {
   }
 
   #sendWithdrawal(file: OpenFile, { code, message }: Failure): void {
-    const error = { code: ERRORS[code].wire, message: message.slice(0, TEXT_CHARS_MAX) };
-    this.#control?.send("WITHDRAW", { files: [{ file: file.index, error }] });
+    this.#control?.send("WITHDRAW", { files: [{ file: file.index, error: wireFailureOf({ code, message }) }] });
   }
 
   #onOutcome(outcome: SettledFile): void {
@@ -377,6 +377,7 @@ export class SourceSession implements TransferEnd {
     this.#files.delete(file.index);
     this.#dispatcher.drop(file.index);
     this.#inFlight.forgetFile(file.index);
+    for (const key of this.#damages.keys()) if (key.startsWith(`${file.index}:`)) this.#damages.delete(key);
     for (const stream of this.#streams.values()) {
       if (stream.files.delete(file.index)) stream.port.post({ type: "forget", file: file.index });
     }
@@ -393,6 +394,10 @@ export class SourceSession implements TransferEnd {
   }
 
   #checkIdle(): void {
-    if (this.#idle !== undefined && !this.hasOutstanding) this.#idle();
+    if (this.#idle === undefined || this.hasOutstanding) return;
+    const files = [...this.#files.values()];
+    // All of them are read and on the other side: what remains is to hear what became of them, and then the receipt.
+    const isEnding = this.#finishSent && files.every(({ phase }) => phase === "sealed");
+    if (!isEnding && !files.some(({ phase }) => phase === "sealed")) this.#idle();
   }
 }

@@ -58,6 +58,8 @@ export const RESULT: TransferResult = {
   transferId: "3e5667f9-c9ad-4897-83ed-75abac6c0c2c",
   filesCommitted: 1,
   filesFailed: 0,
+  filesUnchanged: 0,
+  bytesSent: 268_435_456,
   bytes: 268_435_456,
   bytesResumed: 0,
   durationMs: 1234.567891,

@@ -30,7 +30,7 @@ function queue() {
       pages.push(outcomes);
       log.push(`send ${outcomes.map(({ file }) => file)}`);
     },
-    onEmpty: () => {
+    onEmpty: async () => {
       log.push("empty");
       empty();
       emptied = new Promise<void>((resolve) => {
