@@ -37,6 +37,10 @@ export function serverLogLine(event: ServerEvent, nowMs: number, { quiet, verbos
 function transferText(record: TransferRecord): string {
   const { peer, files, filesFailed, bytes, durationMs, bytesPerSecond } = record;
   const amount = `${formatBytes(bytes)} in ${formatDuration(durationMs)}, ${formatRate(bytesPerSecond)}`;
+  // Nothing was received of what is there now: it was there before.
+  if (filesFailed === 0 && bytes > 0 && bytesPerSecond === 0) {
+    return `${peer} unchanged: ${namesText(record)}, ${formatBytes(bytes)}`;
+  }
   const result = filesFailed === 0 ? "committed" : `${filesFailed} of ${plural(files, "file")} failed`;
   return `${peer} ${result}: ${namesText(record)}, ${amount}`;
 }

@@ -11,12 +11,11 @@ import type { NamedMessage } from "../protocol/conversation.ts";
 import { formatCrc32 } from "../protocol/crc32.ts";
 import { asHawserError, errorCodeOf, type Failure, HawserError, wireFailureOf } from "../protocol/errors.ts";
 import type { Message, OfferedFile, SettledFile } from "../protocol/messages.ts";
-import { displayName, escapeText, nameRefusal } from "../protocol/names.ts";
-import { BlockPart } from "./block-part.ts";
+import { escapeText } from "../protocol/names.ts";
 import { Journal } from "./journal.ts";
 import { Limiter } from "./limiter.ts";
 import { OutcomeQueue, type SettledRecord } from "./outcome-queue.ts";
-import { PLATFORM } from "./platform.ts";
+import { alreadyThere, planFile } from "./plan.ts";
 import type { SessionStore } from "./session-store.ts";
 import type { ExistingFile, Part, Sink } from "./sink.ts";
 import { type ChunkFacts, type SinkOrder, type SinkReport, SinkStream } from "./stream.ts";
@@ -194,12 +193,10 @@ export class SinkSession implements TransferEnd {
   }
 
   async #plan(offer: OfferedFile): Promise<"send" | "compare" | undefined> {
-    const { chunkBytes } = this.#terms;
-    const ledger = new ChunkLedger(offer.size, chunkBytes);
     const file: OpenFile = {
       index: offer.file,
       offer,
-      ledger,
+      ledger: new ChunkLedger(offer.size, this.#terms.chunkBytes),
       phase: "planning",
       part: undefined,
       existing: undefined,
@@ -207,31 +204,15 @@ export class SinkSession implements TransferEnd {
     };
     this.#files.set(offer.file, file);
     try {
-      const refusal = nameRefusal(offer.name, PLATFORM);
-      if (refusal !== undefined) {
-        throw new HawserError("E_NAME", `the name '${displayName(offer.name)}' is refused: ${refusal}`);
-      }
-      const existing = await this.#sink.find(offer.name);
-      if (existing !== undefined) {
-        if (existing.size === null || existing.size !== offer.size) throw alreadyThere(offer.name, existing);
-        file.existing = existing;
-        file.phase = "comparing";
-        return "compare";
-      }
-      file.part = await this.#reserve(offer);
-      file.phase = "receiving";
-      return "send";
+      const plan = await planFile(this.#sink, offer, this.#partId(offer.file));
+      file.phase = plan.action === "send" ? "receiving" : "comparing";
+      if (plan.action === "send") file.part = plan.part;
+      else file.existing = plan.existing;
+      return plan.action;
     } catch (thrown) {
       this.#giveUp(offer.file, asHawserError(thrown).toFailure());
       return undefined;
     }
-  }
-
-  async #reserve(offer: OfferedFile): Promise<Part> {
-    const { name, size, mtime, mode } = offer;
-    const part = await this.#sink.reserve({ id: this.#partId(offer.file), name, size, mtime, mode });
-    const { randomAccess, blockBytes } = this.#sink.capabilities;
-    return randomAccess ? part : new BlockPart(part, blockBytes, size);
   }
 
   /** Writes down what is now expected, before the source hears of it. */
@@ -458,9 +439,4 @@ export class SinkSession implements TransferEnd {
   #fail(code: "E_ILLEGAL" | "E_FOREIGN_CHUNK" | "E_WRONG_STATE" | "E_OUT_OF_RANGE", message: string): void {
     this.#events.onFailed(new HawserError(code, message));
   }
-}
-
-function alreadyThere(name: Uint8Array, { size }: ExistingFile): HawserError {
-  const what = size === null ? "something that is not a file" : "a file with other content";
-  return new HawserError("E_EXISTS", `${what} is already there under the name '${displayName(name)}'`);
 }

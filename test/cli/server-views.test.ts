@@ -96,3 +96,9 @@ t.test("history --json conforms to its schema", async (t) => {
   t.equal(nonconformity("history", { transfers: [] }), undefined);
   t.type(nonconformity("history", { transfers: [RECORD] }), "string", "the schema refuses");
 });
+
+t.test("files that were there already were not received", async (t) => {
+  const record = { ...RECORD, bytesPerSecond: 0 };
+  t.match(serverLogLine({ type: "transfer", record }, NOW_MS, NORMAL), / unchanged: /);
+  t.match(serverLogLine(TRANSFER, NOW_MS, NORMAL), / committed: /);
+});
