@@ -3,6 +3,7 @@
  * The installed command. Any Node from 14 on must be able to read this file: an older one than the program needs gets a
  * sentence, not a syntax error. Everything newer comes after that, through import().
  */
+import { existsSync } from "node:fs";
 import module from "node:module";
 
 const NEEDED = [24, 20];
@@ -35,5 +36,7 @@ if (found[0] < NEEDED[0] || (found[0] === NEEDED[0] && found[1] < NEEDED[1])) {
 function cacheCompiledCode() {
   const { XDG_CACHE_HOME, HOME } = process.env;
   const cache = XDG_CACHE_HOME || (HOME && `${HOME}/.cache`);
-  if (cache) module.enableCompileCache?.(`${cache}/hawser`);
+  // A directory that can't be made would keep Node trying for ever.
+  const home = XDG_CACHE_HOME || HOME;
+  if (cache && existsSync(home)) module.enableCompileCache?.(`${cache}/hawser`);
 }
