@@ -24,6 +24,7 @@ export function progressOf({ bytes, elapsedMs }: MeasureProgress, seconds: numbe
   return {
     type: "progress",
     phase: "sending",
+    stall: null,
     bytesDone: bytes,
     bytesTotal: null,
     filesDone: 0,

@@ -4,8 +4,9 @@
  */
 import { moveCursor } from "node:readline";
 import { MultiBar, type SingleBar } from "cli-progress";
+import { escapeText } from "../protocol/names.ts";
 import { formatBytes, formatEta, formatPercent, formatRate } from "./format.ts";
-import { PHASES, type Progress, type ProgressView, progressText } from "./progress-view.ts";
+import { PHASES, type Progress, type ProgressView, progressText, stallText } from "./progress-view.ts";
 
 /** Drawn this often at most; a terminal over a slow line can't take more. */
 const FRAMES_PER_SECOND = 8;
@@ -126,6 +127,10 @@ class Screen {
 export function totalLine(event: Progress, columns: number): string {
   const { phase, bytesDone, bytesTotal, filesDone, filesTotal, bytesPerSecond, etaMs } = event;
   if (phase === "connecting") return cut(PHASES[phase], columns);
+  if (event.stall !== null) {
+    const shown = bytesTotal === null ? formatBytes(bytesDone) : formatPercent(bytesDone, bytesTotal);
+    return cut(`${shown}  ${escapeText(stallText(event.stall))}`, columns);
+  }
   if (bytesTotal === null) return cut(progressText(event), columns);
   const parts = [
     formatPercent(bytesDone, bytesTotal).padStart(4),

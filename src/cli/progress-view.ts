@@ -19,7 +19,13 @@ export const PHASES = {
   comparing: "comparing with what is there",
   sending: "sending",
   committing: "making it durable",
-} as const satisfies Record<Extract<TransferEvent, { type: "progress" }>["phase"], string>;
+  stalled: "stalled",
+} as const satisfies Record<Progress["phase"], string>;
+
+/** `no data for 12 s: waiting for the server to write`. */
+export function stallText({ ms, waitingFor }: NonNullable<Progress["stall"]>): string {
+  return `no data for ${Math.floor(ms / 1000)} s: waiting for ${waitingFor}`;
+}
 
 /** A warning, as every view but JSON words it. */
 export function warningLine(message: string): string {
@@ -39,6 +45,7 @@ export function progressText(event: Progress): string {
     bytesTotal === null
       ? formatBytes(bytesDone)
       : `${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)} (${formatPercent(bytesDone, bytesTotal)})`;
+  if (event.stall !== null) return `${bytes}${files}, ${escapeText(stallText(event.stall))}`;
   if (phase !== "sending") return `${PHASES[phase]}: ${bytes}${files}`;
   const eta = etaMs === null ? "" : `, ${formatEta(etaMs)} left`;
   return `${bytes}${files}, ${formatRate(bytesPerSecond)}${eta}`;

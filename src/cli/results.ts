@@ -33,21 +33,28 @@ export function fileLine({ status, bytes, crc32, name }: FileResult): string {
 
 export function receiptText(result: TransferResult): string {
   const { filesCommitted, filesUnchanged, bytes, bytesSent, durationMs, bytesResumed, retries, streams } = result;
+  const bytesChanged = bytesSent + bytesResumed;
   const filesSent = filesCommitted - filesUnchanged;
-  const bytesUnchanged = bytes - bytesSent;
+  const bytesUnchanged = bytes - bytesChanged;
   const amount = (bytes: number) => `${formatBytes(bytes)} (${formatCount(bytes)} bytes)`;
   const rows = [
-    ...(filesSent > 0 ? [["committed", `${plural(filesSent, "file")}, ${amount(bytesSent)}`]] : []),
+    ...(filesSent > 0 ? [["committed", `${plural(filesSent, "file")}, ${amount(bytesChanged)}`]] : []),
     ...(filesUnchanged > 0 ? [["unchanged", `${plural(filesUnchanged, "file")}, ${amount(bytesUnchanged)}`]] : []),
     ["time", formatDuration(durationMs)],
     ...(filesSent > 0 ? [["rate", formatRate(result.bytesPerSecond)]] : []),
-    ["resumed", formatBytes(bytesResumed)],
+    ["resumed", resumedText(result)],
     ["retries", formatCount(retries)],
     ["streams", formatCount(streams)],
     ["durability", result.durability ?? "unknown"],
     ["transfer", escapeText(result.transferId ?? "none")],
   ];
   return rows.map(([label = "", value = ""]) => `${label.padEnd(10)}  ${value}\n`).join("");
+}
+
+/** `2.00 GiB`, and how much of it this run has not read itself. */
+function resumedText({ bytesResumed, bytesTrusted }: TransferResult): string {
+  if (bytesTrusted === 0) return formatBytes(bytesResumed);
+  return `${formatBytes(bytesResumed)}, ${formatBytes(bytesTrusted)} of it trusted by size and time, not read again`;
 }
 
 /** The document that design and schema promise: its fields, in this order, and an error when there is one. */
@@ -85,6 +92,7 @@ const NOTHING_SENT = {
   retries: 0,
   durability: null,
   bytesSent: 0,
+  bytesTrusted: 0,
 };
 
 export function transferFields(result: TransferResult): Record<string, unknown> {
@@ -99,6 +107,7 @@ export function transferFields(result: TransferResult): Record<string, unknown> 
     retries: result.retries,
     durability: result.durability,
     bytesSent: result.bytesSent,
+    bytesTrusted: result.bytesTrusted,
     ...(result.error === null ? {} : { error: result.error }),
   };
 }

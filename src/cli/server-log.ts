@@ -17,13 +17,17 @@ export function serverLogLine(event: ServerEvent, nowMs: number, { quiet, verbos
     case "transfer":
       return quiet && event.record.filesFailed === 0 ? "" : line(transferText(event.record));
     case "ended":
-      return line(`${event.peer} ended without a commit: ${event.message} (${event.code})`);
+      return line(`${event.peer} ended before it was complete: ${event.message} (${event.code}); it can be resumed`);
+    case "expired":
+      return line(`${event.peer} did not come back: what transfer ${event.transferId} had left is dropped`);
     case "refused":
       return line(`${event.peer} refused: ${event.message} (${event.code})`);
     case "warning":
       return line(`warning: ${event.message}`);
     case "session":
-      return verbose ? line(`${event.peer} begins transfer ${event.transferId} (${event.agent})`) : "";
+      return verbose
+        ? line(`${event.peer} ${event.resumed ? "resumes" : "begins"} transfer ${event.transferId} (${event.agent})`)
+        : "";
     case "file": {
       const { name, bytes, crc32, status, error } = event.file;
       if (status === "failed") return line(`${event.peer} failed: ${name}: ${error ?? "no reason given"}`);

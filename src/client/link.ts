@@ -1,6 +1,7 @@
 /**
- * The client's connections of one transfer: a control connection and N streams to one address, each dialled again once
- * when it breaks, as long as the transfer gets on in between. It does not know which role this end has.
+ * The client's connections of one transfer: a control connection and N streams to one address. Each is dialled again when
+ * it breaks, for as long as the transfer may go without progress; a server that comes back from its disk with another
+ * generation of the session gets all of them anew. It does not know which role this end has.
  */
 import { AGENT } from "../agent.ts";
 import { BlockPool } from "../net/blocks.ts";
@@ -8,9 +9,11 @@ import type { Connection } from "../net/connection.ts";
 import type { Endpoint } from "../net/dial.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
-import { asHawserError, endsSession, HawserError } from "../protocol/errors.ts";
+import { asHawserError, type ErrorCode, endsSession, HawserError } from "../protocol/errors.ts";
 import type { Message } from "../protocol/messages.ts";
+import { escapeText } from "../protocol/names.ts";
 import type { Role } from "../protocol/states.ts";
+import { backoffMs } from "./backoff.ts";
 import { type HandshakeOptions, openControl, openStream } from "./handshake.ts";
 
 export interface LinkOptions {
@@ -19,12 +22,20 @@ export interface LinkOptions {
   readonly purpose: "transfer" | "discard";
   readonly streams: number;
   readonly chunkBytes: number;
+  /** By which the server knows what earlier runs left. */
+  readonly keys?: readonly Uint8Array[];
+  /** What they left is thrown away. */
+  readonly fresh?: boolean;
   /** Without progress for this long the transfer has failed. */
   readonly timeoutMs: number;
+  /** How often a connection is dialled again, one after the other, before it is given up. */
+  readonly retries?: number;
   readonly signal?: AbortSignal | undefined;
   readonly makeEnd: (terms: Terms) => TransferEnd;
   /** Whether the transfer waits for bytes to be acknowledged, rather than for the other end to finish something. */
   readonly awaitsAcknowledgement: () => boolean;
+  /** Whether this end is at something that moves nothing, such as reading what earlier runs sent. */
+  readonly isWorking?: () => boolean;
   readonly onReady: (terms: Terms, address: Endpoint) => void;
   readonly onWarning: (message: string) => void;
 }
@@ -33,19 +44,41 @@ export interface LinkOptions {
 const ANSWER_MS = 10_000;
 const PING_MS = 5_000;
 const TICK_MS = 1_000;
-const REDIAL_MS = 200;
-const REDIAL_WITHIN_MS = 2_000;
+/** The first dial is repeated at once, where damage on the way may have spoilt it. */
+const FIRST_REDIAL_MS = 200;
+const FIRST_REDIAL_WITHIN_MS = 2_000;
 /** Silence is seen when it has lasted this many pings. */
 const PINGS_MISSED = 3;
+/** Of the control connection; others have a number of their own. */
+const CONTROL = -1;
+/** Below this a pause is nothing that a user wants to hear of. */
+const STALL_MS = 3_000;
+
+/** What a server says while it is being stopped, is full, or does not know the session: it may be otherwise soon. */
+const PASSING = new Set<ErrorCode>(["E_UNREACHABLE", "E_NO_ANSWER", "E_NOT_HAWSER", "E_BUSY"]);
+
+/** What of a PONG's word is worth saying (PROTOCOL.md has the list). */
+const DOING: Record<string, string> = {
+  writing: "the server to write",
+  syncing: "the server to sync what is written",
+  committing: "the server to commit",
+  comparing: "the server to compare what it has",
+  checking: "the server to check what it has",
+};
 
 export class Link {
   readonly #options: LinkOptions;
   readonly #blocks = new BlockPool();
   readonly #streams = new Map<number, Connection>();
-  /** Connections that are being dialled again, by stream number, and -1 for the control connection. */
-  readonly #redialling = new Set<number>();
-  /** When each was last dialled again: it must have got on since, to be dialled once more. */
-  readonly #redialledMs = new Map<number, number>();
+  /** Why each connection that is not there now broke, by number. */
+  readonly #broken = new Map<number, HawserError>();
+  /** How often each was dialled again in a row, and when last. */
+  readonly #failures = new Map<number, { count: number; sinceMs: number }>();
+  readonly #attempts = new Map<number, number>();
+  /** Streams that wait for the control connection. */
+  readonly #parked = new Set<number>();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #startedMs = performance.now();
   #end: TransferEnd | undefined;
   #terms: Terms | undefined;
   #address: Endpoint;
@@ -54,6 +87,9 @@ export class Link {
   #pings = 0;
   #pingedMs = 0;
   #progressMs = performance.now();
+  /** When waiting last was for something that the other end has to finish, or this one. */
+  #waitedMs = 0;
+  #doing: string | undefined;
   #settled = false;
   #resolve: (error: HawserError | undefined) => void = () => {};
   /** Resolves when the transfer is over: without an error when `finish` was called. Never rejects. */
@@ -75,8 +111,6 @@ export class Link {
       await this.#openControl().catch((thrown) => this.#onceMore(thrown));
       if (this.#settled) return;
       this.#ticker = setInterval(() => this.#tick(), Math.min(TICK_MS, this.#options.timeoutMs / PINGS_MISSED));
-      const count = this.#terms?.streams ?? 0;
-      for (let index = 0; index < count; index++) void this.#openStream(index);
     } catch (thrown) {
       this.fail(asHawserError(thrown));
     }
@@ -85,6 +119,22 @@ export class Link {
   /** The transfer got on. */
   progress(): void {
     this.#progressMs = performance.now();
+  }
+
+  /** For how long nothing has moved, and what is waited for; undefined while things move. */
+  get stall(): { readonly ms: number; readonly waitingFor: string } | undefined {
+    const ms = performance.now() - this.#progressMs;
+    if (this.#options.isWorking?.() && !this.#options.awaitsAcknowledgement()) return undefined;
+    if (ms < STALL_MS || this.#terms === undefined || this.#settled) return undefined;
+    const control = this.#control;
+    const lost = this.#broken.get(CONTROL);
+    if (control === undefined) return { ms, waitingFor: `the server to be reached again (${lost?.message ?? "lost"})` };
+    const silentMs = performance.now() - control.lastHeardMs;
+    if (silentMs > STALL_MS + this.#pingMs) return { ms, waitingFor: "the server to answer" };
+    const doing = DOING[this.#doing ?? ""];
+    if (doing !== undefined) return { ms, waitingFor: doing };
+    if (this.#streams.size === 0) return { ms, waitingFor: "streams to be opened again" };
+    return { ms, waitingFor: "the path to carry data" };
   }
 
   /** The receipt is here: all connections are closed. */
@@ -101,10 +151,15 @@ export class Link {
     if (this.#settled) return;
     this.#settled = true;
     clearInterval(this.#ticker);
+    for (const timer of this.#timers) clearTimeout(timer);
     this.#control?.close(error);
     // What is still on its way on a stream is there already, or of no use any more.
     for (const stream of this.#streams.values()) stream.destroy();
     this.#resolve(error);
+  }
+
+  get #pingMs(): number {
+    return Math.min(PING_MS, this.#options.timeoutMs / PINGS_MISSED / 2);
   }
 
   get #handshake(): HandshakeOptions {
@@ -114,19 +169,31 @@ export class Link {
   }
 
   async #openControl(): Promise<void> {
-    const { role, purpose, streams, chunkBytes } = this.#options;
+    const { role, purpose, streams, chunkBytes, keys = [], fresh = false } = this.#options;
     const hello: Message<"HELLO"> = { agent: AGENT, role, purpose, streams, chunkBytes };
-    if (this.#terms !== undefined) hello.session = this.#terms.session;
-    await openControl(this.#handshake, hello, (control, terms) => this.#onWelcome(control, terms));
+    if (keys.length > 0) hello.keys = [...keys];
+    if (this.#terms !== undefined) {
+      hello.session = this.#terms.session;
+      hello.generation = this.#terms.generation;
+    } else if (fresh) hello.fresh = true;
+    try {
+      await openControl(this.#handshake, hello, (control, terms) => this.#onWelcome(control, terms));
+    } catch (thrown) {
+      // The server has lost its memory of the session, and may still know the files.
+      if (hello.session === undefined || asHawserError(thrown).code !== "E_UNKNOWN_SESSION") throw thrown;
+      delete hello.session;
+      delete hello.generation;
+      await openControl(this.#handshake, hello, (control, terms) => this.#onWelcome(control, terms));
+    }
   }
 
-  /** The first dial is repeated when damage on the way may have spoilt it; not what took its time to fail. */
+  /** The first dial is repeated once, but not when it took its time to fail. */
   async #onceMore(thrown: unknown): Promise<void> {
     const { code } = asHawserError(thrown);
     const damaged = code === "E_DAMAGED" || code === "E_LOST" || code === "E_NOT_HAWSER" || code === "E_NO_ANSWER";
-    if (!damaged || this.#settled || performance.now() - this.#progressMs > REDIAL_WITHIN_MS) throw thrown;
+    if (!damaged || this.#settled || performance.now() - this.#startedMs > FIRST_REDIAL_WITHIN_MS) throw thrown;
     this.retries++;
-    await new Promise((resolve) => setTimeout(resolve, REDIAL_MS));
+    await this.#pause(FIRST_REDIAL_MS);
     await this.#openControl();
   }
 
@@ -135,42 +202,78 @@ export class Link {
       control.destroy();
       return;
     }
+    const before = this.#terms;
     this.#control = control;
+    this.#broken.delete(CONTROL);
     control.events = {
       onMessage: (message) => this.#onMessage(message),
       onClosed: (error) => this.#onControlClosed(control, error),
     };
     this.#pingedMs = performance.now();
-    if (this.#terms === undefined) {
-      this.#terms = terms;
-      // A name may stand for several addresses: the session belongs to the one that answered.
-      this.#address = { host: control.remoteAddress ?? this.#address.host, port: this.#address.port };
-      this.#end = this.#options.makeEnd(terms);
-      this.#options.onReady(terms, this.#address);
-      this.progress();
+    this.#terms = terms;
+    if (before === undefined) this.#begin(control, terms);
+    else if (!isSameSession(before, terms)) this.#beginAnew(terms);
+    else for (const index of this.#parked) void this.#openStream(index);
+    this.#parked.clear();
+    if (!this.#settled) this.#end?.controlOpened(control);
+  }
+
+  #begin(control: Connection, terms: Terms): void {
+    // A name may stand for several addresses: the session belongs to the one that answered.
+    this.#address = { host: control.remoteAddress ?? this.#address.host, port: this.#address.port };
+    this.#end = this.#options.makeEnd(terms);
+    this.#options.onReady(terms, this.#address);
+    this.progress();
+    for (let index = 0; index < terms.streams; index++) void this.#openStream(index);
+  }
+
+  /** The server remembers what is on its disk, and not which stream and which file is which. */
+  #beginAnew(terms: Terms): void {
+    if (this.#end?.restart === undefined) {
+      this.fail(new HawserError("E_UNKNOWN_SESSION", "the server has forgotten the transfer"));
+      return;
     }
-    this.#end?.controlOpened(control);
+    this.retries++;
+    for (const stream of this.#streams.values()) stream.destroy();
+    this.#streams.clear();
+    this.#end.restart(terms);
+    for (let index = 0; index < terms.streams; index++) void this.#openStream(index);
   }
 
   async #openStream(index: number): Promise<void> {
     const terms = this.#terms;
     const end = this.#end;
     if (terms === undefined || end === undefined || this.#settled) return;
+    const attempt = (this.#attempts.get(index) ?? 0) + 1;
+    this.#attempts.set(index, attempt);
+    const { session, generation, chunkBytes } = terms;
     try {
-      await openStream(this.#handshake, { session: terms.session, stream: index }, (stream) => {
-        stream.chunkBytesMax = terms.chunkBytes;
+      await openStream(this.#handshake, { session, generation, stream: index, attempt }, (stream) => {
+        if (this.#settled || this.#terms !== terms || this.#attempts.get(index) !== attempt) {
+          stream.destroy();
+          return;
+        }
+        stream.chunkBytesMax = chunkBytes;
         this.#streams.set(index, stream);
-        if (this.#settled) stream.destroy();
+        this.#broken.delete(index);
         end.streamOpened(stream, index, (error) => this.#onStreamClosed(index, stream, error));
       });
-      this.#redialling.delete(index);
     } catch (thrown) {
-      this.#onStreamClosed(index, undefined, asHawserError(thrown));
+      if (this.#terms === terms && this.#attempts.get(index) === attempt) {
+        this.#redial(index, asHawserError(thrown));
+      }
     }
   }
 
   #onMessage(message: NamedMessage): void {
-    if (this.#settled || message.name === "PONG") return;
+    if (this.#settled) return;
+    if (message.name === "PONG") {
+      this.#doing = message.body.doing;
+      // Nothing is to be acknowledged: the server is at something that takes its time.
+      if (!this.#options.awaitsAcknowledgement() && this.#doing !== "receiving") this.#waitedMs = performance.now();
+      return;
+    }
+    this.#doing = undefined;
     this.progress();
     this.#end?.controlMessage(message);
   }
@@ -182,66 +285,113 @@ export class Link {
       this.fail(error);
       return;
     }
-    const lost = error ?? new HawserError("E_LOST", "the server closed the control connection");
-    void this.#redial(-1, lost, () => this.#openControl().then(() => this.#redialling.delete(-1)));
+    this.#redial(CONTROL, error ?? new HawserError("E_LOST", "the server closed the control connection"));
   }
 
-  #onStreamClosed(index: number, stream: Connection | undefined, error: HawserError | undefined): void {
-    if (stream !== undefined && this.#streams.get(index) === stream) this.#streams.delete(index);
-    if (this.#settled) return;
-    if (stream !== undefined && error !== undefined && endsSession(error)) {
+  #onStreamClosed(index: number, stream: Connection, error: HawserError | undefined): void {
+    if (this.#settled || this.#streams.get(index) !== stream) return;
+    this.#streams.delete(index);
+    if (error !== undefined && endsSession(error)) {
       this.fail(error);
       return;
     }
-    const lost = error ?? new HawserError("E_LOST", `the server closed stream ${index}`);
-    if (this.#redialling.delete(index)) this.#giveUp(index, lost);
-    else void this.#redial(index, lost, () => this.#openStream(index));
+    this.#redial(index, error ?? new HawserError("E_LOST", `the server closed stream ${index}`));
   }
 
-  /** Dials again, unless that was done before and nothing came of it. */
-  async #redial(index: number, lost: HawserError, open: () => Promise<unknown>): Promise<void> {
-    const lastMs = this.#redialledMs.get(index);
-    if (lastMs !== undefined && lastMs >= this.#progressMs) {
-      this.#giveUp(index, lost);
+  /** Dials again after a while that grows, until the transfer has gone without progress for too long. */
+  #redial(index: number, error: HawserError): void {
+    if (this.#settled) return;
+    this.#broken.set(index, error);
+    const before = this.#failures.get(index);
+    // What got on in between begins to count anew.
+    const count = before === undefined || before.sinceMs < this.#progressMs ? 0 : before.count;
+    this.#failures.set(index, { count: count + 1, sinceMs: performance.now() });
+    if (count >= (this.#options.retries ?? Number.POSITIVE_INFINITY)) {
+      this.#giveUp(index, error);
       return;
     }
-    this.#redialling.add(index);
     this.retries++;
-    await new Promise((resolve) => setTimeout(resolve, REDIAL_MS));
-    if (this.#settled) return;
-    this.#redialledMs.set(index, performance.now());
-    try {
-      await open();
-    } catch (thrown) {
-      this.#redialling.delete(index);
-      this.#giveUp(index, asHawserError(thrown));
-    }
+    if (index === CONTROL && count === 1) this.#warn(`the server is lost, and dialled again: ${error.message}`);
+    void this.#pause(backoffMs(count, Math.random())).then(() => {
+      if (this.#settled) return;
+      if (index === CONTROL) void this.#openControl().catch((thrown) => this.#onRedialFailed(asHawserError(thrown)));
+      // A stream is nothing without its session: that is found again first.
+      else if (this.#control === undefined) this.#parked.add(index);
+      else void this.#openStream(index);
+    });
+  }
+
+  #onRedialFailed(error: HawserError): void {
+    if (endsSession(error) && !PASSING.has(error.code)) this.fail(error);
+    else this.#redial(CONTROL, error);
   }
 
   /** A connection is lost for good. The others go on, as long as there is one of each kind. */
   #giveUp(index: number, error: HawserError): void {
-    if (this.#settled) return;
-    const left = this.#streams.size + [...this.#redialling].filter((other) => other >= 0).length;
-    if (index === -1) this.fail(lostError("the control connection broke and could not be opened again", error));
+    const left = this.#streams.size;
+    if (index === CONTROL) this.fail(lostError("the control connection broke and could not be opened again", error));
     else if (left === 0) this.fail(lostError("all streams broke and could not be opened again", error));
-    else this.#options.onWarning(`stream ${index} is lost (${error.message}); ${left} go on`);
+    else this.#warn(`stream ${index} is lost (${error.message}); ${left} go on`);
+  }
+
+  #warn(message: string): void {
+    this.#options.onWarning(escapeText(message));
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        this.#timers.delete(timer);
+        resolve();
+      }, ms);
+      this.#timers.add(timer);
+    });
   }
 
   #tick(): void {
     const nowMs = performance.now();
     const { timeoutMs } = this.#options;
-    const control = this.#control;
-    if (this.#options.awaitsAcknowledgement() && nowMs - this.#progressMs > timeoutMs) {
-      this.fail(new HawserError("E_TIMEOUT", `nothing was acknowledged for ${timeoutMs / 1000} s`));
-    } else if (control === undefined) {
-      // It is being dialled again.
-    } else if (nowMs - control.lastHeardMs > timeoutMs) {
-      control.destroy(new HawserError("E_TIMEOUT", `the server was silent for ${timeoutMs / 1000} s`));
-    } else if (nowMs - this.#pingedMs >= Math.min(PING_MS, timeoutMs / PINGS_MISSED)) {
-      this.#pingedMs = nowMs;
-      control.send("PING", { id: this.#pings++ });
+    if (!this.#options.awaitsAcknowledgement() && this.#options.isWorking?.()) this.#waitedMs = nowMs;
+    const stalledMs = nowMs - Math.max(this.#progressMs, this.#waitedMs);
+    if (stalledMs > timeoutMs) {
+      this.fail(this.#timeoutError());
+      return;
     }
+    const silentMs = Math.max(PINGS_MISSED * this.#pingMs, timeoutMs / 2);
+    const late = (what: string) =>
+      new HawserError("E_TIMEOUT", `${what} was silent for ${Math.round(silentMs / 1000)} s`);
+    if (this.#control !== undefined && nowMs - this.#control.lastHeardMs > silentMs) {
+      this.#control.destroy(late("the server"));
+    }
+    for (const [index, stream] of this.#streams) {
+      if (nowMs - stream.lastHeardMs > silentMs) stream.destroy(late(`stream ${index}`));
+    }
+    if (nowMs - this.#pingedMs < this.#pingMs) return;
+    this.#pingedMs = nowMs;
+    const ping = { id: this.#pings++ };
+    this.#control?.send("PING", ping);
+    for (const stream of this.#streams.values()) if (stream.state === "data") stream.send("PING", ping);
   }
+
+  #timeoutError(): HawserError {
+    const after = `for ${this.#options.timeoutMs / 1000} s`;
+    const lost = this.#broken.get(CONTROL);
+    if (this.#control === undefined && lost !== undefined) {
+      return new HawserError("E_TIMEOUT", `the server could not be reached again ${after}: ${lost.message}`);
+    }
+    const [broken] = this.#broken.values();
+    if (this.#streams.size === 0 && broken !== undefined) {
+      return new HawserError("E_TIMEOUT", `no stream could be opened again ${after}: ${broken.message}`);
+    }
+    const stall = this.stall;
+    const what = this.#options.awaitsAcknowledgement() ? "nothing was acknowledged" : "nothing moved";
+    const message = stall === undefined ? `${what} ${after}` : `${what} ${after}: waiting for ${stall.waitingFor}`;
+    return new HawserError("E_TIMEOUT", message);
+  }
+}
+
+function isSameSession(a: Terms, b: Terms): boolean {
+  return a.generation === b.generation && Buffer.compare(a.session, b.session) === 0;
 }
 
 /** What the transfer failed of, said with its cause; retryable, since only connections were lost. */

@@ -74,6 +74,8 @@ export async function measure(options: MeasureOptions): Promise<MeasureResult> {
           endedMs = performance.now();
         },
         onResent: () => {},
+        onInherited: () => {},
+        onRestarted: () => {},
         onReceipt: (receipt) => {
           serverMicros = receipt.cpuMicros;
           link.finish();

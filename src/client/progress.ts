@@ -6,6 +6,8 @@ import type { TransferEvent } from "./types.ts";
 /** Often enough to look alive, seldom enough to cost nothing. */
 const EVERY_MS = 200;
 
+type Stall = NonNullable<Extract<TransferEvent, { type: "progress" }>["stall"]>;
+
 export class ProgressReporter {
   readonly #emit: (event: TransferEvent) => void;
   readonly #meter = new RateMeter(performance.now());
@@ -15,6 +17,9 @@ export class ProgressReporter {
   readonly #streamBytes: number[] = [];
   readonly #timer: NodeJS.Timeout;
   #session: SourceSession | undefined;
+  #stall: () => Stall | undefined = () => undefined;
+  /** Of files that are not settled, what was there when they were planned. */
+  #inheritedBytes = 0;
   /** Acknowledged of files that are not settled; those that are count whole, whatever was sent of them. */
   #acknowledgedBytes = 0;
   #settledBytes = 0;
@@ -27,14 +32,26 @@ export class ProgressReporter {
     this.#timer = setInterval(() => this.#report(), EVERY_MS);
   }
 
-  begin(session: SourceSession, streams: number): void {
+  begin(session: SourceSession, streams: number, stall: () => Stall | undefined): void {
     this.#session = session;
+    this.#stall = stall;
     for (let i = 0; i < streams; i++) this.#streamBytes[i] ??= 0;
   }
 
   acknowledged(stream: number, bytes: number): void {
     this.#acknowledgedBytes += bytes;
     this.#streamBytes[stream] = (this.#streamBytes[stream] ?? 0) + bytes;
+  }
+
+  /** Bytes were there already. */
+  inherited(bytes: number): void {
+    this.#inheritedBytes += bytes;
+  }
+
+  /** What was acknowledged counts as far as the server says so again. */
+  restarted(): void {
+    this.#acknowledgedBytes = this.#settledBytes;
+    this.#inheritedBytes = 0;
   }
 
   /** A file got its outcome; `sentBytes` of it were acknowledged before. */
@@ -51,12 +68,15 @@ export class ProgressReporter {
 
   #report(): void {
     const nowMs = performance.now();
-    const bytesDone = Math.max(this.#acknowledgedBytes, this.#settledBytes);
-    const bytesPerSecond = this.#meter.update(bytesDone, nowMs);
+    const known = Math.max(this.#acknowledgedBytes + this.#inheritedBytes, this.#settledBytes);
+    const bytesDone = Math.min(known, this.#bytesTotal ?? known);
+    const bytesPerSecond = this.#meter.update(Math.max(0, bytesDone - this.#inheritedBytes), nowMs);
+    const stall = this.#stall() ?? null;
     const remaining = this.#bytesTotal === null ? null : Math.max(0, this.#bytesTotal - bytesDone);
     this.#emit({
       type: "progress",
-      phase: this.#phase(remaining),
+      phase: stall === null ? this.#phase(remaining) : "stalled",
+      stall,
       bytesDone,
       bytesTotal: this.#bytesTotal,
       filesDone: this.#filesDone,
@@ -70,7 +90,7 @@ export class ProgressReporter {
 
   #phase(remaining: number | null): "connecting" | "comparing" | "sending" | "committing" {
     if (this.#session === undefined) return "connecting";
-    if (remaining === 0) return "committing";
+    if (remaining === 0) return this.#session.isComparing ? "comparing" : "committing";
     return this.#session.isComparing && !this.#session.hasOutstanding ? "comparing" : "sending";
   }
 }

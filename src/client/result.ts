@@ -1,24 +1,24 @@
 /** Collects what becomes of the files of a transfer, and makes its result. */
 import { formatCrc32 } from "../protocol/crc32.ts";
 import { ERRORS, type ErrorCode, errorCodeOf, type Failure, type HawserError } from "../protocol/errors.ts";
-import type { Message, SettledFile } from "../protocol/messages.ts";
+import type { Message } from "../protocol/messages.ts";
 import { displayName, escapeText } from "../protocol/names.ts";
-import type { SourceItem } from "../source/item.ts";
-import type { Durability, FailureReport, FileResult, TransferResult } from "./types.ts";
+import type { SettledItem } from "../source/session.ts";
+import type { FailureReport, FileResult, TransferResult } from "./types.ts";
 
 export function reportOf({ code, message }: Failure): FailureReport {
   const { hint, retryable } = ERRORS[code];
   return { code, message, hint, retryable };
 }
 
-/** The result of a file from its outcome; `crc32` is what this end read. */
-export function fileResultOf(item: SourceItem, outcome: SettledFile, crc32: number | undefined): FileResult {
+/** The result of a file from its outcome. */
+export function fileResultOf({ item, outcome, crc32, bytesResumed }: SettledItem): FileResult {
   const { status, error } = outcome;
   return {
     name: displayName(item.name),
     bytes: outcome.size ?? item.size ?? 0,
     crc32: status !== "failed" && crc32 !== undefined ? formatCrc32(crc32) : null,
-    status: status === "committed" ? "sent" : status,
+    status: status === "committed" ? (bytesResumed > 0 ? "resumed" : "sent") : status,
     error: error === undefined ? null : reportOf({ code: errorCodeOf(error.code), message: escapeText(error.message) }),
   };
 }
@@ -31,6 +31,8 @@ export class ResultBuilder {
   #unchanged = 0;
   #bytes = 0;
   #bytesSent = 0;
+  #bytesResumed = 0;
+  #bytesTrusted = 0;
   #isRetryable = false;
   #firstFailure: FailureReport | undefined;
   #terms: Message<"WELCOME"> | undefined;
@@ -43,7 +45,7 @@ export class ResultBuilder {
     return performance.now() - this.#startedMs;
   }
 
-  addFile(file: FileResult): void {
+  addFile(file: FileResult, bytesResumed = 0, bytesTrusted = 0): void {
     if (file.error !== null) {
       this.#failed++;
       this.#isRetryable ||= file.error.retryable;
@@ -52,7 +54,9 @@ export class ResultBuilder {
       this.#committed++;
       this.#bytes += file.bytes;
       if (file.status === "unchanged") this.#unchanged++;
-      else this.#bytesSent += file.bytes;
+      else this.#bytesSent += file.bytes - bytesResumed;
+      this.#bytesResumed += bytesResumed;
+      this.#bytesTrusted += bytesTrusted;
     }
   }
 
@@ -75,12 +79,13 @@ export class ResultBuilder {
       filesUnchanged: this.#unchanged,
       bytesSent: this.#bytesSent,
       bytes: this.#bytes,
-      bytesResumed: 0,
+      bytesResumed: this.#bytesResumed,
+      bytesTrusted: this.#bytesTrusted,
       durationMs,
       bytesPerSecond: (this.#bytesSent / durationMs) * 1000,
       streams: this.#terms?.streams ?? 0,
       retries,
-      durability: (this.#terms?.durability ?? null) as Durability | null,
+      durability: this.#terms?.durability ?? null,
       cpuSeconds: {
         client: (user + system) / 1e6,
         server: this.#receipt === undefined ? null : this.#receipt.cpuMicros / 1e6,

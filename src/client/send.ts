@@ -1,7 +1,7 @@
 /** One transfer from this machine: look at the files, connect, send, and say what became of it. */
 import { asHawserError, HawserError } from "../protocol/errors.ts";
-import { CHUNK_BYTES_DEFAULT, STREAMS_DEFAULT } from "../protocol/limits.ts";
-import { SourceSession } from "../source/session.ts";
+import { CHUNK_BYTES_DEFAULT, RESUME_KEYS_MAX, STREAMS_DEFAULT } from "../protocol/limits.ts";
+import { type SourceEvents, SourceSession } from "../source/session.ts";
 import { Link } from "./link.ts";
 import { type Plan, planFiles } from "./plan.ts";
 import { ProgressReporter } from "./progress.ts";
@@ -20,8 +20,8 @@ const STOPPING_MS = 5_000;
 export async function send(options: SendOptions): Promise<TransferResult> {
   const results = new ResultBuilder();
   const emit = (event: TransferEvent) => options.onEvent?.(event);
-  const settle = (file: FileResult) => {
-    results.addFile(file);
+  const settle = (file: FileResult, bytesResumed = 0, bytesTrusted = 0) => {
+    results.addFile(file, bytesResumed, bytesTrusted);
     emit({ type: "file", file });
   };
   let plan: Plan;
@@ -43,7 +43,7 @@ async function transfer(
   options: SendOptions,
   { items }: Plan,
   results: ResultBuilder,
-  settle: (file: FileResult) => void,
+  settle: (file: FileResult, bytesResumed: number, bytesTrusted: number) => void,
 ): Promise<TransferResult> {
   const emit = (event: TransferEvent) => options.onEvent?.(event);
   const totals = { files: items.length, bytes: items.reduce((sum, { size }) => sum + size, 0) };
@@ -56,9 +56,13 @@ async function transfer(
     purpose: "transfer",
     streams: options.streams ?? STREAMS_DEFAULT,
     chunkBytes: options.chunkBytes ?? CHUNK_BYTES_DEFAULT,
+    keys: items.slice(0, RESUME_KEYS_MAX).map(({ key }) => key),
+    fresh: options.resume === false,
     timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
+    ...(options.retries === undefined ? {} : { retries: options.retries }),
     signal: options.signal,
     awaitsAcknowledgement: () => session?.hasOutstanding ?? false,
+    isWorking: () => session?.isComparing ?? false,
     onReady: (terms, address) => {
       results.opened(terms);
       const { transfer: transferId, agent, streams, chunkBytes, durability } = terms;
@@ -66,11 +70,13 @@ async function transfer(
     },
     onWarning: (message) => emit({ type: "warning", message }),
     makeEnd: (terms) => {
-      session = new SourceSession(items, terms, {
-        onSettled: (item, outcome, crc32) => {
-          progress.settled(item.size ?? 0);
-          settle(fileResultOf(item, outcome, crc32));
+      const events: SourceEvents = {
+        onSettled: (settled) => {
+          progress.settled(settled.item.size ?? 0);
+          settle(fileResultOf(settled), settled.bytesResumed, settled.bytesTrusted);
         },
+        onInherited: (bytes) => progress.inherited(bytes),
+        onRestarted: () => progress.restarted(),
         onAcknowledged: (stream, bytes) => {
           link.progress();
           progress.acknowledged(stream, bytes);
@@ -83,8 +89,9 @@ async function transfer(
           link.finish();
         },
         onFailed: (error) => link.fail(error),
-      });
-      progress.begin(session, terms.streams);
+      };
+      session = new SourceSession(items, terms, events, options.trustMtime);
+      progress.begin(session, terms.streams, () => link.stall);
       return session;
     },
   });

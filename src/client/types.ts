@@ -1,10 +1,14 @@
 /** What a caller of `send` gives and gets: plain data, the same for the terminal, for scripts and for other programs. */
 
 import type { Endpoint } from "../net/dial.ts";
+import type { Terms } from "../net/transfer-end.ts";
 import type { ErrorCode } from "../protocol/errors.ts";
 
+/** What the server syncs, and when: `--durability` of serve. */
+type Durability = Terms["durability"];
+
 export type FileStatus = "sent" | "resumed" | "unchanged" | "renamed" | "skipped" | "failed";
-export type Durability = "none" | "commit" | "checkpoint" | "strict";
+export type { Durability };
 
 export interface FailureReport {
   readonly code: ErrorCode;
@@ -34,11 +38,14 @@ export interface TransferResult {
   readonly filesFailed: number;
   /** Of the committed ones, those that were there already: nothing of them was sent. */
   readonly filesUnchanged: number;
-  /** Of the files that were sent; the rate is theirs. */
+  /** Of the files that are now at the destination, what this run brought; the rate is theirs. */
   readonly bytesSent: number;
   /** Of the files that are now at the destination. */
   readonly bytes: number;
+  /** Of these, what earlier runs had brought. */
   readonly bytesResumed: number;
+  /** Of that, what was not read again, because `trustMtime` says so. */
+  readonly bytesTrusted: number;
   readonly durationMs: number;
   readonly bytesPerSecond: number;
   readonly streams: number;
@@ -65,8 +72,12 @@ export type TransferEvent =
     }
   | {
       readonly type: "progress";
-      /** `committing`: every byte is there, and the server makes it durable. */
-      readonly phase: "connecting" | "comparing" | "sending" | "committing";
+      /**
+       * `comparing`: what is there is compared with what is here. `committing`: every byte is there, and the server makes
+       * it durable. `stalled`: nothing moves, and `stall` says since when, and why as far as that is known.
+       */
+      readonly phase: "connecting" | "comparing" | "sending" | "committing" | "stalled";
+      readonly stall: { readonly ms: number; readonly waitingFor: string } | null;
       readonly bytesDone: number;
       /** null while a size isn't known. */
       readonly bytesTotal: number | null;
@@ -94,8 +105,14 @@ export interface SendOptions {
   readonly into?: string;
   /** Another name for the one file that is sent. */
   readonly name?: string;
-  /** Without any progress for this long the transfer ends (60,000). */
+  /** Without any progress for this long the transfer ends; broken connections are dialled again until then (60,000). */
   readonly timeoutMs?: number;
+  /** How often one connection is dialled again without progress in between (until the timeout). */
+  readonly retries?: number;
+  /** false: what an interrupted run left on the server is thrown away (true). */
+  readonly resume?: boolean;
+  /** What earlier runs read of a file of the same size, times and inode is not read again (false). */
+  readonly trustMtime?: boolean;
   /** Aborting hands out no more chunks, lets what is in flight be recorded, and ends the transfer. */
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: TransferEvent) => void;

@@ -7,7 +7,8 @@ import { watchInterrupts } from "../cli/interrupts.ts";
 import { shellQuote } from "../cli/quote.ts";
 import { JsonResults, NO_RESULTS, type ResultsView, receipt } from "../cli/results.ts";
 import { optional } from "../cli/settings.ts";
-import { text } from "../cli/values.ts";
+import { onOff, text, wholeNumber } from "../cli/values.ts";
+import type { TransferResult } from "../client/types.ts";
 import { HawserCommand } from "./base.ts";
 
 const SETTINGS = {
@@ -30,6 +31,28 @@ const SETTINGS = {
     perRun: true,
   }),
   timeoutMs: common.timeoutMs,
+  retries: common.setting({
+    flag: "retries",
+    placeholder: "N",
+    about: "dial a broken connection again N times at most, without progress in between",
+    kind: optional(wholeNumber(0, 1_000_000)),
+    fallback: undefined,
+    fallbackText: "until --timeout",
+  }),
+  resume: common.setting({
+    flag: "resume",
+    about: "go on where an interrupted run of the same files stood",
+    kind: onOff,
+    fallback: true,
+    fallbackText: "on",
+    negatable: true,
+  }),
+  trustMtime: common.setting({
+    flag: "trust-mtime",
+    about: "don't read again what an interrupted run has read, where size and times are the same",
+    kind: onOff,
+    fallback: false,
+  }),
   insecure: common.insecure,
   json: common.json,
   progress: common.progress,
@@ -42,7 +65,7 @@ export class SendCommand extends HawserCommand {
   static override description =
     "Sends regular files over several connections at once, and prints a receipt: each file's CRC-32 is that of what was " +
     "read here and of what the server wrote. A file already there with the same content is a success, with other content " +
-    "an error.";
+    "an error. Interrupted, the same command goes on where it stood.";
   static override usage = "send PATH... --to HOST[:PORT]";
   static override examples = [
     "<%= config.bin %> send backup.tar --to nas",
@@ -75,13 +98,15 @@ export class SendCommand extends HawserCommand {
         streams: values.streams,
         chunkBytes: values.chunkBytes,
         timeoutMs: values.timeoutMs,
+        resume: values.resume,
+        trustMtime: values.trustMtime,
+        ...(values.retries === undefined ? {} : { retries: values.retries }),
         signal: interrupts.signal,
         ...(into === undefined ? {} : { into }),
         ...(name === undefined ? {} : { name }),
       };
       const result = await runTransfer(send, options, { ...values, results: this.#results(quiet) }, this.output);
-      const stopped = interrupts.signal.aborted && !result.ok;
-      if (stopped && values.progress !== "json") this.output.err(againText(this.argv));
+      if (canBeResumed(result) && values.progress !== "json") this.output.err(againText(this.argv));
       process.exitCode = result.exitCode;
     } finally {
       interrupts.dispose();
@@ -121,7 +146,12 @@ function refuse(paths: readonly string[], name: string | undefined): void {
   }
 }
 
+/** It was begun, and the same command will go on with it. */
+function canBeResumed({ error, transferId }: TransferResult): boolean {
+  return error?.retryable === true && transferId !== null;
+}
+
 function againText(argv: readonly string[]): string {
   const command = ["hawser", "send", ...argv].map(shellQuote).join(" ");
-  return `  To send it again (files that are not committed start over: resuming does not exist yet):\n  ${command}\n`;
+  return `  The same command goes on where this one stopped:\n  ${command}\n`;
 }

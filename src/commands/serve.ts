@@ -9,12 +9,13 @@ import { watchInterrupts } from "../cli/interrupts.ts";
 import { toJson } from "../cli/json.ts";
 import { serverLogLine, serverRecord } from "../cli/server-log.ts";
 import { optional, type Resolved } from "../cli/settings.ts";
-import { duration, host, size, wholeNumber } from "../cli/values.ts";
+import { choice, duration, host, size, wholeNumber } from "../cli/values.ts";
 import { formatEndpoint } from "../net/dial.ts";
 import { ERRORS } from "../protocol/errors.ts";
 import { DEFAULT_PORT } from "../protocol/limits.ts";
 import { escapeText } from "../protocol/names.ts";
 import type { HawserServer, ServeOptions, ServerEvent } from "../server/types.ts";
+import type { Durability } from "../sink/sink.ts";
 import { HawserCommand } from "./base.ts";
 
 const SETTINGS = {
@@ -68,13 +69,22 @@ const SETTINGS = {
     fallback: 0,
     fallbackText: "0",
   }),
+  durability: common.setting<Durability>({
+    flag: "durability",
+    placeholder: "none|commit|checkpoint|strict",
+    about:
+      "what outlives a power cut: nothing; committed files; those, and what is recorded of unfinished ones; and read back",
+    kind: choice("none", "commit", "checkpoint", "strict"),
+    fallback: "commit",
+    fallbackText: "commit",
+  }),
   sessionTtlMs: common.setting({
     flag: "session-ttl",
     placeholder: "DURATION",
-    about: "how long a session waits for a client that vanished",
+    about: "how long what is unfinished is kept for its client to come back",
     kind: duration(100),
-    fallback: 60_000,
-    fallbackText: "60s",
+    fallback: 7 * 24 * 3600 * 1000,
+    fallbackText: "7d",
   }),
   drainMs: common.setting({
     flag: "drain-timeout",
@@ -168,6 +178,7 @@ function refuseOpenPlain({ bind, insecure }: Values, fromFlag: boolean): void {
 
 function serveOptions(dir: string, values: Values): ServeOptions {
   const { bind, port, maxConnections, maxSessionsPerPeer, maxFileBytes, minFreeBytes, sessionTtlMs } = values;
+  const { durability } = values;
   return {
     dir,
     host: bind,
@@ -176,6 +187,7 @@ function serveOptions(dir: string, values: Values): ServeOptions {
     maxSessionsPerPeer,
     minFreeBytes,
     sessionTtlMs,
+    durability,
     ...(maxFileBytes === undefined ? {} : { maxFileBytes }),
   };
 }

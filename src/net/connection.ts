@@ -46,6 +46,9 @@ export class Connection implements DirectReader {
   bytesReceived = 0;
   bytesSent = 0;
 
+  /** What this end is at, for the answer to a PING. */
+  doing: (() => string | undefined) | undefined;
+
   /** Called when the socket is gone, whoever owns the events by then: for whoever counts connections. */
   onSocketClosed: (() => void) | undefined;
 
@@ -205,9 +208,14 @@ export class Connection implements DirectReader {
 
   #onMessage(message: NamedMessage): void {
     if (!this.isOpen) return;
-    if (message.name === "PING") this.send("PONG", message.body);
+    if (message.name === "PING") this.#answerPing(message.body.id);
     else if (message.name === "ERROR") this.#onError(message.body);
     else this.#events.onMessage(message);
+  }
+
+  #answerPing(id: number): void {
+    const doing = this.doing?.();
+    this.send("PONG", doing === undefined ? { id } : { id, doing });
   }
 
   /** The peer says why it ends the connection; nothing more may be sent on it. `onClosed` gets its reason. */

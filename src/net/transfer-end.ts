@@ -15,10 +15,14 @@ export interface TransferEnd {
   readonly role: Role;
   /** A control connection is open: the first one, or one that takes a broken one's place. */
   controlOpened(control: Connection): void;
+  /** The server has begun the session anew, from its disk; missing where this end can't follow. Before `controlOpened`. */
+  restart?(terms: Terms): void;
   /** A message on the control connection that is open now. */
   controlMessage(message: NamedMessage): void;
   /** A stream was attached; its events are this end's from now on, and its end is told to `onClosed`. */
   streamOpened(stream: Connection, index: number, onClosed: (error: HawserError | undefined) => void): void;
-  /** Ends this end's part: files are let go, parts are dropped. Called once, also after the receipt. */
+  /** One word of what this end is at, for a peer that sees nothing move. */
+  readonly doing?: string | undefined;
+  /** Ends this end's part: files are let go, and what is unfinished is left for another run. Also after the receipt. */
   dispose(): Promise<void>;
 }

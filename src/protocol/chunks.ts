@@ -3,7 +3,7 @@
  * the whole. Both ends keep one of these per file. Pure.
  */
 import { combineCrc32, combineEqualParts } from "./crc32.ts";
-import { RangeSet } from "./ranges.ts";
+import { type Range, RangeSet } from "./ranges.ts";
 
 /** CRCs are kept in pages made when first needed, so that memory follows what arrived, not what was declared. */
 const PAGE_CHUNKS = 1024;
@@ -63,6 +63,42 @@ export class ChunkLedger {
     page[chunk % PAGE_CHUNKS] = crc;
     this.#present.add(chunk, chunk + 1);
     return "new";
+  }
+
+  /** The chunk at `offset` is not there after all. */
+  forget(offset: number): void {
+    const chunk = offset / this.chunkBytes;
+    this.#present.subtract(chunk, chunk + 1);
+  }
+
+  /** Length of the chunk at `offset`, in bytes; only where the size is known. */
+  bytesAt(offset: number): number {
+    return Math.min(this.chunkBytes, (this.#size ?? 0) - offset);
+  }
+
+  /** Where the chunks that are there start, in order. */
+  *offsets(): Generator<number> {
+    for (const { start, end } of this.#present) {
+      for (let chunk = start; chunk < end; chunk++) yield chunk * this.chunkBytes;
+    }
+  }
+
+  /** What is there, in bytes. */
+  get presentRanges(): Range[] {
+    return [...this.#present].map(({ start, end }) => this.#bytesOf(start, end));
+  }
+  /** What of a file of known size is not there, in bytes. */
+  get missingRanges(): Range[] {
+    const count = this.#countFor(this.#size ?? 0);
+    return this.#present.missing(0, count).map(({ start, end }) => this.#bytesOf(start, end));
+  }
+  get bytesPresent(): number {
+    return this.presentRanges.reduce((sum, { start, end }) => sum + end - start, 0);
+  }
+
+  #bytesOf(start: number, end: number): Range {
+    const limit = this.#size ?? Number.POSITIVE_INFINITY;
+    return { start: start * this.chunkBytes, end: Math.min(end * this.chunkBytes, limit) };
   }
 
   /** The recorded CRC of the chunk at `offset`. */

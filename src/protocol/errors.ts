@@ -34,7 +34,12 @@ export const ERRORS = {
   E_NOT_HAWSER: row(0, 76, false, "Another program answers there: check the port that `hawser serve` printed."),
   E_VERSION: row(101, 76, false, "Update the older end."),
   E_UNKNOWN_SESSION: row(102, 75, true, "Run the same command again."),
-  E_BUSY: row(103, 69, true, "The server has as many connections or sessions as it allows: try again later."),
+  E_BUSY: row(
+    103,
+    69,
+    true,
+    "Try again later; where another hawser sends the same file, let it finish or stop it first.",
+  ),
   E_SHUTTING_DOWN: row(104, 69, true, "The server is being stopped: try again when it is back."),
   E_TIMEOUT: row(105, 75, true, "Check the path between the two machines, then run the same command again."),
 
@@ -84,7 +89,14 @@ export function errorCodeOf(wire: number): ErrorCode {
 }
 
 /** Errors that cost a connection and nothing else: it is dialled again, and the session goes on. */
-const OF_ONE_CONNECTION = new Set<ErrorCode>(["E_DAMAGED", "E_LOST", "E_TIMEOUT", "E_UNKNOWN_SESSION"]);
+const OF_ONE_CONNECTION = new Set<ErrorCode>([
+  "E_DAMAGED",
+  "E_LOST",
+  "E_TIMEOUT",
+  "E_UNKNOWN_SESSION",
+  // Its sessions are on its disk, and go on when it is back.
+  "E_SHUTTING_DOWN",
+]);
 
 /** Whether an error ends the session, or only the connection that it happened on. */
 export function endsSession({ code }: { readonly code: ErrorCode }): boolean {

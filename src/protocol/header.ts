@@ -35,6 +35,7 @@ export const FRAME_TYPES = {
   ATTACHED: 15,
   ACK: 16,
   RESEND: 17,
+  HAVE: 18,
   CHUNK: 32,
 } as const;
 

@@ -63,6 +63,14 @@ export const FILE_BYTES_MAX = Number.MAX_SAFE_INTEGER;
 /** A session's id: 128 bits from the system's random source can't be guessed. */
 export const SESSION_ID_BYTES = 16;
 
+/** What a file of an interrupted transfer is known again by: a digest that nobody has to guess or to keep secret. */
+export const RESUME_KEY_BYTES = 16;
+/** Keys in a HELLO: as many as fit before a peer is known, with room for the rest. */
+export const RESUME_KEYS_MAX = 64;
+
+/** Chunks in one HAVE: four bytes each, half of what a control frame holds. */
+export const HAVE_CHUNKS_MAX = 8192;
+
 /** BLAKE3's digest. */
 export const DIGEST_BYTES = 32;
 

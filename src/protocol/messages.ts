@@ -13,9 +13,12 @@ import {
   CONTROL_PAYLOAD_BYTES_MAX,
   DIGEST_BYTES,
   FILE_BYTES_MAX,
+  HAVE_CHUNKS_MAX,
   NAME_BYTES_MAX,
   PAGE_BYTES,
   PAGE_ENTRIES_MAX,
+  RESUME_KEY_BYTES,
+  RESUME_KEYS_MAX,
   SESSION_ID_BYTES,
   STREAMS_MAX,
   TEXT_CHARS_MAX,
@@ -35,6 +38,7 @@ const uint32 = integer(0, 0xffffffff);
 const byteCount = integer(0, FILE_BYTES_MAX);
 const text = v.pipe(v.string(), v.maxLength(TEXT_CHARS_MAX));
 const chunkBytes = v.pipe(integer(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX), v.multipleOf(CHUNK_BYTES_STEP));
+const resumeKey = bytes(RESUME_KEY_BYTES, RESUME_KEY_BYTES);
 const sessionId = bytes(SESSION_ID_BYTES, SESSION_ID_BYTES);
 /** [file, offset, length]. */
 const fileExtent = v.pipe(
@@ -53,6 +57,8 @@ const offeredFile = v.object({
   mtime: v.tuple([integer(-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER), integer(0, 999_999_999)]),
   /** Permission bits. */
   mode: integer(0, 0o7777),
+  /** What the file is known again by after an interruption; missing where that can't be. */
+  key: v.optional(resumeKey),
 });
 
 const plannedFile = v.object({
@@ -77,10 +83,18 @@ export const SCHEMAS = {
     chunkBytes,
     /** Joins a session whose control connection broke, instead of opening one. */
     session: v.optional(sessionId),
+    /** With `session`: which generation of it. */
+    generation: v.optional(uint32),
+    /** Of the first files that will be offered: a session that has one of them goes on. */
+    keys: v.optional(v.pipe(v.array(resumeKey), v.maxLength(RESUME_KEYS_MAX))),
+    /** What earlier runs left of these files is to be thrown away. */
+    fresh: v.optional(v.boolean()),
   }),
   WELCOME: v.object({
     agent: text,
     session: sessionId,
+    /** Counts the times that the session was taken up: what belongs to an earlier one means nothing any more. */
+    generation: uint32,
     /** Names the transfer in receipts, logs and history; it opens nothing. */
     transfer: text,
     chunkBytes,
@@ -98,6 +112,15 @@ export const SCHEMAS = {
     settledBelow: uint32,
     files: page(offeredFile),
   }),
+  /** Chunks that are there already: neighbours from `offset` on, four bytes of CRC-32 each, big-endian. */
+  HAVE: v.object({
+    file: uint32,
+    offset: byteCount,
+    crcs: v.pipe(
+      bytes(4, 4 * HAVE_CHUNKS_MAX),
+      v.check((crcs) => crcs.length % 4 === 0),
+    ),
+  }),
   PLAN: v.object({ files: page(plannedFile) }),
   DIGEST: v.object({ files: page(v.object({ file: uint32, blake3: bytes(DIGEST_BYTES, DIGEST_BYTES) })) }),
   SEAL: v.object({ files: page(v.object({ file: uint32, size: byteCount, crc32: uint32 })) }),
@@ -113,9 +136,19 @@ export const SCHEMAS = {
     cpuMicros: v.pipe(v.number(), v.finite(), v.minValue(0)),
   }),
   PING: v.object({ id: uint32 }),
-  PONG: v.object({ id: uint32 }),
+  PONG: v.object({
+    id: uint32,
+    /** What this end is at, one word of PROTOCOL.md: why nothing moves, where nothing does. */
+    doing: v.optional(text),
+  }),
   ERROR: failure,
-  ATTACH: v.object({ session: sessionId, stream: integer(0, STREAMS_MAX - 1) }),
+  ATTACH: v.object({
+    session: sessionId,
+    generation: uint32,
+    stream: integer(0, STREAMS_MAX - 1),
+    /** Counts the dials of this stream: a later one takes an earlier one's place, never the other way round. */
+    attempt: uint32,
+  }),
   ATTACHED: v.object({ stream: integer(0, STREAMS_MAX - 1) }),
   ACK: v.object({ chunks: page(fileExtent) }),
   RESEND: v.object({ chunks: page(fileExtent) }),

@@ -35,11 +35,11 @@ export const TRANSITIONS: readonly Transition[] = [
   ...by("client", "start", "welcoming", "HELLO"),
   ...by("server", "welcoming", "open", "WELCOME"),
   ...by("source", "open", "open", "OFFER", "DIGEST", "SEAL", "WITHDRAW"),
-  ...by("sink", "open", "open", "PLAN", "OUTCOME"),
+  ...by("sink", "open", "open", "HAVE", "PLAN", "RESEND", "OUTCOME"),
   ...by("source", "open", "finishing", "FINISH"),
   // What was on its way when the source finished: files are offered no more, but not all are settled.
   ...by("source", "finishing", "finishing", "DIGEST", "SEAL", "WITHDRAW"),
-  ...by("sink", "finishing", "finishing", "PLAN", "OUTCOME"),
+  ...by("sink", "finishing", "finishing", "HAVE", "PLAN", "RESEND", "OUTCOME"),
   ...by("sink", "finishing", "done", "RECEIPT"),
   ...either("open", "open", "PING", "PONG"),
   ...either("finishing", "finishing", "PING", "PONG"),

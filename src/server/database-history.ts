@@ -26,7 +26,14 @@ const SCHEMA = `
     status TEXT NOT NULL, error TEXT
   ) STRICT;
   CREATE INDEX IF NOT EXISTS file_of_transfer ON file (transfer, number);
+  CREATE UNIQUE INDEX IF NOT EXISTS file_by_name ON file (transfer, name);
 `;
+
+/** Of all files of a transfer that went on after an interruption, as SQL of its row. */
+const COUNT = "(SELECT count(*) FROM file WHERE file.transfer = transfer.id)";
+const SUCCEEDED = "(SELECT count(*) FROM file WHERE file.transfer = transfer.id AND file.status <> 'failed')";
+const BYTES =
+  "(SELECT coalesce(sum(file.bytes), 0) FROM file WHERE file.transfer = transfer.id AND file.status <> 'failed')";
 
 type Row = Record<string, SQLOutputValue>;
 
@@ -57,7 +64,10 @@ export class DatabaseHistory implements History {
   async addFiles(transferId: string, files: readonly FileRecord[]): Promise<void> {
     guarded("writing the history", () => {
       const insert = this.#database.prepare(
-        "INSERT INTO file (transfer, name, bytes, crc32, status, error) VALUES (?, ?, ?, ?, ?, ?)",
+        // A file that failed may be there when the transfer is gone on with, and what is told again is not new.
+        `INSERT INTO file (transfer, name, bytes, crc32, status, error) VALUES (?, ?, ?, ?, ?, ?)
+           ON CONFLICT (transfer, name) DO UPDATE SET
+             bytes = excluded.bytes, crc32 = excluded.crc32, status = excluded.status, error = excluded.error`,
       );
       this.#database.exec("BEGIN IMMEDIATE");
       try {
@@ -78,7 +88,13 @@ export class DatabaseHistory implements History {
         .prepare(
           `INSERT INTO transfer (id, peer, status, started_ms, duration_ms, files, files_failed, bytes,
              bytes_per_second, bytes_resumed, retries, streams, durability)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+           ON CONFLICT (id) DO UPDATE SET
+             status = excluded.status, duration_ms = duration_ms + excluded.duration_ms,
+             files = max(excluded.files, ${COUNT}), files_failed = max(excluded.files_failed, ${COUNT} - ${SUCCEEDED}),
+             bytes = max(excluded.bytes, ${BYTES}), bytes_per_second = excluded.bytes_per_second,
+             bytes_resumed = excluded.bytes_resumed, retries = retries + excluded.retries,
+             streams = max(streams, excluded.streams), durability = excluded.durability`,
         )
         .run(
           ...([r.transferId, r.peer, r.status, Math.round(r.startedMs), r.durationMs, r.files, r.filesFailed] as const),

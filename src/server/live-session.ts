@@ -11,13 +11,13 @@ export interface LiveSessionOptions {
   readonly peer: string;
   readonly terms: Terms;
   readonly agent: string;
-  /** How long it waits for its client to come back. */
-  readonly ttlMs: number;
+  /** How long it waits, with all that it remembers, for its client to come back. */
+  readonly lingerMs: number;
   readonly makeEnd: (session: LiveSession) => TransferEnd;
   /** The receipt was given: it is no transfer under way any more. */
   readonly onFinished: () => void;
   /** It ended and its resources are let go. Without an error it was finished. */
-  readonly onEnded: (session: LiveSession, error: HawserError | undefined) => void;
+  readonly onEnded: (session: LiveSession, error: HawserError | undefined) => Promise<void>;
 }
 
 export class LiveSession {
@@ -29,7 +29,10 @@ export class LiveSession {
   readonly #options: LiveSessionOptions;
   readonly #streams = new Map<number, Connection>();
   #control: Connection | undefined;
-  #ttlTimer: NodeJS.Timeout | undefined;
+  /** The dial of each stream that was taken last. */
+  readonly #attempts = new Map<number, number>();
+  #lingerTimer: NodeJS.Timeout | undefined;
+  readonly #probes = new Set<(isThere: boolean) => void>();
   #ending: Promise<void> | undefined;
   /** The receipt was given. */
   #finished = false;
@@ -53,13 +56,14 @@ export class LiveSession {
       control.close(ended());
       return;
     }
-    clearTimeout(this.#ttlTimer);
+    clearTimeout(this.#lingerTimer);
     if (this.#control !== undefined) {
       this.retries++;
       this.#control.destroy();
     }
     this.#control = control;
     control.role = this.#end.role;
+    control.doing = () => this.#end.doing;
     control.events = {
       onMessage: (message) => this.#onMessage(control, message),
       onClosed: (error) => this.#onControlClosed(control, error),
@@ -70,11 +74,13 @@ export class LiveSession {
   }
 
   /** Takes a connection that said ATTACH. */
-  attach(stream: Connection, index: number): void {
-    if (this.#ending !== undefined) {
+  attach(stream: Connection, index: number, attempt: number): void {
+    // A connection that was slow to come must not take the place of the one that was dialled after it.
+    if (this.#ending !== undefined || attempt < (this.#attempts.get(index) ?? 0)) {
       stream.close(ended());
       return;
     }
+    this.#attempts.set(index, attempt);
     const before = this.#streams.get(index);
     if (before !== undefined) {
       this.retries++;
@@ -83,6 +89,7 @@ export class LiveSession {
     this.#streams.set(index, stream);
     this.streamsSeen = Math.max(this.streamsSeen, this.#streams.size);
     stream.role = this.#end.role;
+    stream.doing = () => this.#end.doing;
     stream.chunkBytesMax = this.terms.chunkBytes;
     stream.send("ATTACHED", { stream: index });
     this.#end.streamOpened(stream, index, (error) => {
@@ -114,6 +121,22 @@ export class LiveSession {
     }
   }
 
+  /** Whether the client is there: a control connection is open, and something comes over it when it is asked. */
+  probe(withinMs: number): Promise<boolean> {
+    const control = this.#control;
+    if (control === undefined || !control.isOpen || this.#ending !== undefined) return Promise.resolve(false);
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => answer(false), withinMs);
+      const answer = (isThere: boolean) => {
+        clearTimeout(timer);
+        this.#probes.delete(answer);
+        resolve(isThere);
+      };
+      this.#probes.add(answer);
+      control.send("PING", { id: 0 });
+    });
+  }
+
   /** Ends the session, and tells the client why. */
   end(error?: HawserError): Promise<void> {
     this.#ending ??= this.#doEnd(error);
@@ -121,30 +144,32 @@ export class LiveSession {
   }
 
   async #doEnd(error: HawserError | undefined): Promise<void> {
-    clearTimeout(this.#ttlTimer);
+    clearTimeout(this.#lingerTimer);
     if (this.#control?.isOpen) this.#control.close(error);
     for (const stream of this.#streams.values()) stream.close(error);
     try {
       await this.#end.dispose();
     } finally {
-      this.#options.onEnded(this, this.#finished || this.#settled ? undefined : error);
+      await this.#options.onEnded(this, this.#finished || this.#settled ? undefined : error);
     }
   }
 
   #onMessage(control: Connection, message: NamedMessage): void {
     if (control !== this.#control || this.#ending !== undefined) return;
+    for (const answer of [...this.#probes]) answer(true);
     if (message.name !== "PONG") this.#end.controlMessage(message);
   }
 
   #onControlClosed(control: Connection, error: HawserError | undefined): void {
     if (control !== this.#control || this.#ending !== undefined) return;
     this.#control = undefined;
+    for (const answer of [...this.#probes]) answer(false);
     if (this.#finished && error === undefined) void this.end();
     else if (error !== undefined && endsSession(error)) void this.end(error);
     else {
-      // It may only have broken: the client has this long to come back.
-      const gone = new HawserError("E_LOST", "the client went away and did not come back");
-      this.#ttlTimer = setTimeout(() => void this.end(gone), this.#options.ttlMs);
+      // It may only have broken: for a while its client finds all as it was, and after that what is on the disk.
+      const gone = new HawserError("E_LOST", "the client went away");
+      this.#lingerTimer = setTimeout(() => void this.end(gone), this.#options.lingerMs);
     }
   }
 }

@@ -1,6 +1,6 @@
 /**
- * A directory of this machine as what a server writes to: locked, and rid of what earlier runs left. A database that
- * can't be read is set aside and said; nothing that is served depends on it.
+ * A directory of this machine as what a server writes to: locked, and with what earlier runs left unfinished. A database
+ * that can't be read is set aside and said: what it held has to be sent again, and nothing else depends on it.
  */
 import { existsSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
@@ -14,7 +14,7 @@ import { DatabaseHistory, HISTORY_NAME } from "./database-history.ts";
 import { DirectoryLock } from "./directory-lock.ts";
 import type { ServeOptions } from "./types.ts";
 
-const SESSIONS_NAME = "sessions.db";
+export const SESSIONS_NAME = "sessions.db";
 
 /** Throws E_CONFIG, E_DIRECTORY_IN_USE, E_IO. */
 export async function openDirectory(options: ServeOptions): Promise<Backend> {
@@ -30,18 +30,24 @@ export async function openDirectory(options: ServeOptions): Promise<Backend> {
   try {
     const sink = new DiskSink(dir, {
       ...(options.minFreeBytes === undefined ? {} : { minFreeBytes: options.minFreeBytes }),
+      ...(options.durability === undefined ? {} : { durability: options.durability }),
       ...(options.maxFileBytes === undefined ? {} : { fileBytesMax: options.maxFileBytes }),
     });
     toRelease.push(() => sink.close());
     const lock = DirectoryLock.take(staging);
     toRelease.push(() => lock.release());
     const store = await orSetAside(join(staging, SESSIONS_NAME), warn, async (path) => {
-      const opened = new DatabaseSessionStore(path);
-      await dropSessions(opened);
-      return opened;
+      const opened = DatabaseSessionStore.open(path);
+      try {
+        await opened.closeAll();
+        await dropOrphans(opened, sink);
+        return opened;
+      } catch (error) {
+        await opened.release();
+        throw error;
+      }
     });
-    toRelease.push(() => store.close());
-    await sink.dropLeftovers();
+    toRelease.push(() => store.release());
     const history = await orSetAside(join(staging, HISTORY_NAME), warn, async () => DatabaseHistory.open(staging));
     toRelease.push(() => history.close());
     if (!sink.hasHardLinks) {
@@ -54,14 +60,15 @@ export async function openDirectory(options: ServeOptions): Promise<Backend> {
   }
 }
 
-/** Sessions can't be gone on with after the program ended, so what they left goes. */
-async function dropSessions(store: SessionStore): Promise<void> {
-  try {
-    for (const { id } of await store.list()) await store.drop(id);
-  } catch (error) {
-    await store.close();
-    throw error;
+/** Parts that no session knows of can't be gone on with, nor sessions whose files have none. */
+async function dropOrphans(store: SessionStore, sink: DiskSink): Promise<void> {
+  const parts = new Set<string>();
+  for (const { id } of await store.list()) {
+    const files = (await store.load(id))?.files ?? [];
+    for (const { partId } of files) parts.add(partId);
+    if (files.length === 0) await store.drop(id);
   }
+  await sink.dropAllBut(parts);
 }
 
 /** Opens a database, or, where it is spoilt, a new one in its place; the old one is kept under another name. */

@@ -1,40 +1,40 @@
 /** The server: a listener, the sessions under way, and what they write to. */
-import { randomBytes, randomUUID } from "node:crypto";
 import { resolve } from "node:path";
-import { AGENT } from "../agent.ts";
 import { BlockPool } from "../net/blocks.ts";
 import { type Connection, farewell } from "../net/connection.ts";
 import { type Listener, listen } from "../net/listen.ts";
 import type { Terms } from "../net/transfer-end.ts";
 import { asHawserError, HawserError } from "../protocol/errors.ts";
-import {
-  CHUNK_BYTES_MIN,
-  DEFAULT_PORT,
-  OPEN_FILES_MAX,
-  SESSION_ID_BYTES,
-  STREAMS_MAX,
-  WINDOW_BYTES,
-} from "../protocol/limits.ts";
+import { DEFAULT_PORT } from "../protocol/limits.ts";
 import type { Message } from "../protocol/messages.ts";
 import { escapeText } from "../protocol/names.ts";
 import { DiscardSink } from "../sink/discard-sink.ts";
 import { MemorySessionStore } from "../sink/memory-session-store.ts";
 import { SinkSession } from "../sink/session.ts";
+import { Unfinished } from "../sink/unfinished.ts";
 import { Admission } from "./admission.ts";
 import type { Backend } from "./backend.ts";
+import { Expiry } from "./expiry.ts";
 import { LiveSession } from "./live-session.ts";
 import { openDirectory } from "./open-directory.ts";
 import { receive } from "./reception.ts";
+import { Sessions } from "./sessions.ts";
 import { TransferLog } from "./transfer-log.ts";
 import type { HawserServer, ServeOptions, ServerEvent } from "./types.ts";
 
 const MAX_CONNECTIONS = 1024;
 const MAX_SESSIONS_PER_PEER = 64;
-const SESSION_TTL_MS = 60_000;
+/** Long enough for whoever interrupts a transfer on a Friday. */
+const SESSION_TTL_MS = 7 * 24 * 3600 * 1000;
+
+/** A session stays in memory, as it is, for a client that lost its connections. */
+const LINGER_MS = 60_000;
 
 /** A client pings every few seconds, whatever else it does. */
 const SILENT_MS = 60_000;
 const TICK_MS = 5_000;
+/** How often it is looked for what has expired, at most. */
+const SWEEP_MS = 60_000;
 
 /** Serves a directory (see `openDirectory`). Throws E_CONFIG, E_DIRECTORY_IN_USE, E_ADDRESS_IN_USE, E_IO. */
 export async function serve(options: ServeOptions): Promise<HawserServer> {
@@ -59,29 +59,52 @@ class Server implements HawserServer {
   readonly #backend: Backend;
   readonly #admission: Admission;
   readonly #blocks = new BlockPool();
-  readonly #sessions = new Map<string, LiveSession>();
+  readonly #unfinished: Unfinished;
+  readonly #sessions: Sessions;
+  readonly #expiry: Expiry;
   readonly #connections = new Set<Connection>();
   #listener: Listener | undefined;
-  #ticker: NodeJS.Timeout | undefined;
+  readonly #tickers: NodeJS.Timeout[] = [];
   #draining = false;
   #onIdle: (() => void) | undefined;
 
   constructor(options: ServeOptions, backend: Backend) {
+    const { sink, store } = backend;
     this.#options = options;
     this.#backend = backend;
     this.#admission = new Admission({
       maxConnections: options.maxConnections ?? MAX_CONNECTIONS,
       maxSessionsPerPeer: options.maxSessionsPerPeer ?? MAX_SESSIONS_PER_PEER,
     });
+    this.#unfinished = new Unfinished(sink, store);
+    this.#sessions = new Sessions({
+      store,
+      capabilities: sink.capabilities,
+      make: (peer, terms, hello) => this.#makeSession(peer, terms, hello),
+    });
+    this.#expiry = new Expiry({
+      store,
+      unfinished: this.#unfinished,
+      ttlMs: this.#ttlMs,
+      onExpired: (session) => this.#emit({ type: "expired", ...session }),
+    });
   }
 
   async start(): Promise<void> {
     const { host = "127.0.0.1", port = DEFAULT_PORT, dir } = this.#options;
+    await this.#expiry.sweep();
     this.#listener = await listen({ host, port }, (remoteAddress) => this.#accept(remoteAddress));
-    this.#ticker = setInterval(() => {
-      for (const session of this.#sessions.values()) session.dropSilent(SILENT_MS);
-    }, TICK_MS);
+    this.#tickers.push(
+      setInterval(() => {
+        for (const session of this.#sessions.all) session.dropSilent(SILENT_MS);
+      }, TICK_MS),
+      setInterval(() => void this.#expiry.sweep(), Math.max(1, Math.min(SWEEP_MS, this.#ttlMs / 4))),
+    );
     this.#emit({ type: "listening", ...this.address, dir: resolve(dir) });
+  }
+
+  get #ttlMs(): number {
+    return this.#options.sessionTtlMs ?? SESSION_TTL_MS;
   }
 
   get address(): { readonly host: string; readonly port: number } {
@@ -94,16 +117,17 @@ class Server implements HawserServer {
     // Transfers under way may still need to dial, so the port stays open while they go on.
     if (this.#isBusy && drainMs > 0) await this.#idleWithin(drainMs);
     this.#listener?.close();
-    clearInterval(this.#ticker);
+    for (const ticker of this.#tickers) clearInterval(ticker);
     const stopped = new HawserError("E_SHUTTING_DOWN", "the server was stopped");
-    await Promise.allSettled([...this.#sessions.values()].map((session) => session.end(stopped)));
+    await Promise.allSettled(this.#sessions.all.map((session) => session.end(stopped)));
     for (const connection of this.#connections) connection.close();
+    await this.#expiry.sweep();
     await this.#backend.release();
   }
 
   /** Whether a transfer is under way; one that has its receipt is not. */
   get #isBusy(): boolean {
-    return [...this.#sessions.values()].some((session) => !session.isFinished);
+    return this.#sessions.all.some((session) => !session.isFinished);
   }
 
   #idleWithin(drainMs: number): Promise<void> {
@@ -133,94 +157,73 @@ class Server implements HawserServer {
   }
 
   #onHello(connection: Connection, peer: string, hello: Message<"HELLO">): void {
-    if (hello.session !== undefined) {
-      this.#findFor(connection, hello.session, peer)?.open(connection);
-    } else if (this.#draining) {
+    const open =
+      hello.session === undefined ? undefined : this.#sessions.find(peer, hello.session, hello.generation ?? 1);
+    if (open !== undefined) open.open(connection);
+    else if (this.#draining) {
       this.#refuse(connection, peer, new HawserError("E_SHUTTING_DOWN", "the server is being stopped"));
-    } else {
-      const busy = this.#admission.openSession(peer);
-      if (busy === undefined) void this.#openSession(connection, peer, hello);
-      else this.#refuse(connection, peer, new HawserError(busy.code, busy.message));
-    }
+    } else void this.#openSession(connection, peer, hello);
   }
 
   async #openSession(connection: Connection, peer: string, hello: Message<"HELLO">): Promise<void> {
-    const terms = this.#termsFor(hello);
-    let session: LiveSession | undefined;
+    // Nothing may be said on it before it is answered.
+    connection.events = { onMessage: () => {}, onClosed: () => {} };
     try {
-      session = await this.#makeSession(peer, terms, hello);
-      this.#sessions.set(keyOf(terms.session), session);
-      this.#emit({ type: "session", transferId: terms.transfer, peer, agent: session.agent });
+      const session = await this.#sessions.admit(peer, hello);
       session.open(connection);
     } catch (thrown) {
-      const error = asHawserError(thrown);
-      if (session === undefined) this.#admission.closeSession(peer);
-      else void session.end(error);
-      this.#refuse(connection, peer, error);
+      this.#refuse(connection, peer, asHawserError(thrown));
     }
   }
 
-  #termsFor(hello: Message<"HELLO">): Terms {
-    const { randomAccess, blockBytes } = this.#backend.sink.capabilities;
-    const splitBytes = randomAccess ? hello.chunkBytes : blockBytes;
-    const chunkBytes = splitBytes % hello.chunkBytes === 0 ? hello.chunkBytes : CHUNK_BYTES_MIN;
-    return {
-      agent: AGENT,
-      session: randomBytes(SESSION_ID_BYTES),
-      transfer: randomUUID(),
-      chunkBytes,
-      windowBytes: Math.max(WINDOW_BYTES, 4 * chunkBytes),
-      splitBytes,
-      streams: Math.min(hello.streams, STREAMS_MAX),
-      openFiles: OPEN_FILES_MAX,
-      durability: hello.purpose === "discard" ? "none" : "commit",
-    };
-  }
-
-  async #makeSession(peer: string, terms: Terms, hello: Message<"HELLO">): Promise<LiveSession> {
-    const { makeSource, store } = this.#backend;
+  /** Throws E_BUSY, E_ILLEGAL. */
+  #makeSession(peer: string, terms: Terms, hello: Message<"HELLO">): LiveSession {
+    const { makeSource, store, sink } = this.#backend;
     if (hello.role === "sink" && makeSource === undefined) {
       throw new HawserError("E_ILLEGAL", "this server sends no files");
     }
+    const busy = this.#admission.openSession(peer);
+    if (busy !== undefined) throw new HawserError(busy.code, busy.message);
     const discards = hello.purpose === "discard";
-    if (!discards && hello.role === "source") {
-      const createdMs = Date.now();
-      const { chunkBytes, transfer: transferId } = terms;
-      await store.create({ id: keyOf(terms.session), transferId, peer, createdMs, chunkBytes });
-    }
+    const agent = escapeText(hello.agent);
     const log = discards ? undefined : new TransferLog(this.#backend.history, (event) => this.#emit(event));
+    this.#emit({ type: "session", transferId: terms.transfer, peer, agent, resumed: terms.generation > 1 });
     return new LiveSession({
       peer,
       terms,
-      agent: escapeText(hello.agent),
-      ttlMs: this.#options.sessionTtlMs ?? SESSION_TTL_MS,
+      agent,
+      lingerMs: Math.min(LINGER_MS, this.#ttlMs),
       makeEnd: (session) => {
         if (hello.role === "sink" && makeSource !== undefined) return makeSource(terms, session);
-        return new SinkSession({
+        const part: SinkSession = new SinkSession({
           terms,
-          sink: discards ? new DiscardSink() : this.#backend.sink,
-          store: discards ? new MemorySessionStore() : store,
+          peer,
+          fresh: hello.fresh === true,
+          ...(discards
+            ? { sink: new DiscardSink(), store: new MemorySessionStore() }
+            : { sink, store, unfinished: this.#unfinished }),
           events: {
             onSettled: async (records) => log?.files(session, records),
             onFinished: async () => {
-              await log?.finished(session);
+              await log?.finished(session, part.bytesResumed);
               session.settled();
             },
             onReceiptSent: () => session.finished(),
             onFailed: (error) => void session.end(error),
           },
         });
+        return part;
       },
       onFinished: () => {
         this.#admission.closeSession(peer);
         if (!this.#isBusy) this.#onIdle?.();
       },
-      onEnded: (session, error) => void this.#onEnded(session, error, log),
+      onEnded: (session, error) => this.#onEnded(session, error, log),
     });
   }
 
   async #onEnded(session: LiveSession, error: HawserError | undefined, log: TransferLog | undefined): Promise<void> {
-    this.#sessions.delete(keyOf(session.terms.session));
+    this.#sessions.remove(session);
     if (!session.isFinished) this.#admission.closeSession(session.peer);
     if (error !== undefined) {
       await log?.interrupted(session);
@@ -230,23 +233,14 @@ class Server implements HawserServer {
     if (!this.#isBusy) this.#onIdle?.();
   }
 
-  #onAttach(connection: Connection, peer: string, { session: id, stream }: Message<"ATTACH">): void {
-    const session = this.#findFor(connection, id, peer);
-    if (session === undefined) return;
-    if (stream < session.terms.streams) session.attach(connection, stream);
+  #onAttach(connection: Connection, peer: string, attach: Message<"ATTACH">): void {
+    const { session: id, generation, stream, attempt } = attach;
+    const session = this.#sessions.find(peer, id, generation);
+    if (session === undefined) {
+      const message = "no session of this id belongs to this address";
+      this.#refuse(connection, peer, new HawserError("E_UNKNOWN_SESSION", message));
+    } else if (stream < session.terms.streams) session.attach(connection, stream, attempt);
     else this.#refuse(connection, peer, new HawserError("E_ILLEGAL", `stream ${stream} of ${session.terms.streams}`));
-  }
-
-  /** The session of this id, which must be the peer's own: somebody else's is as unknown as one that never was. */
-  #findFor(connection: Connection, id: Uint8Array, peer: string): LiveSession | undefined {
-    const session = this.#sessions.get(keyOf(id));
-    if (session?.peer === peer) return session;
-    this.#refuse(
-      connection,
-      peer,
-      new HawserError("E_UNKNOWN_SESSION", "no session of this id belongs to this address"),
-    );
-    return undefined;
   }
 
   /** Tells the client and the log why it gets nothing; it goes with a closed connection. */
@@ -263,5 +257,3 @@ class Server implements HawserServer {
 
 /** What a client hears for whom there is no place. */
 const BUSY = farewell(new HawserError("E_BUSY", "the server has as many connections as it allows"));
-
-const keyOf = (id: Uint8Array) => Buffer.from(id).toString("hex");

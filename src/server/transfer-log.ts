@@ -36,8 +36,8 @@ export class TransferLog {
     }
   }
 
-  async finished(session: LiveSession): Promise<void> {
-    const record = this.#record(session, this.#status);
+  async finished(session: LiveSession, bytesResumed: number): Promise<void> {
+    const record = this.#record(session, this.#status, bytesResumed);
     await this.#write(record);
     this.#emit({ type: "transfer", record });
   }
@@ -49,7 +49,7 @@ export class TransferLog {
 
   /** The client went away. What was committed until then is history all the same. */
   async interrupted(session: LiveSession): Promise<void> {
-    if (this.#files > 0 && !this.#written) await this.#write(this.#record(session, "interrupted"));
+    if (this.#files > 0 && !this.#written) await this.#write(this.#record(session, "interrupted", 0));
   }
 
   async #write(record: TransferRecord): Promise<void> {
@@ -68,7 +68,7 @@ export class TransferLog {
     }
   }
 
-  #record(session: LiveSession, status: TransferRecord["status"]): TransferRecord {
+  #record(session: LiveSession, status: TransferRecord["status"], bytesResumed: number): TransferRecord {
     const durationMs = performance.now() - this.#startedMs;
     return {
       transferId: session.terms.transfer,
@@ -79,8 +79,8 @@ export class TransferLog {
       files: this.#files,
       filesFailed: this.#failed,
       bytes: this.#bytes,
-      bytesPerSecond: (this.#bytesReceived / durationMs) * 1000,
-      bytesResumed: 0,
+      bytesPerSecond: (Math.max(0, this.#bytesReceived - bytesResumed) / durationMs) * 1000,
+      bytesResumed,
       retries: session.retries,
       streams: session.streamsSeen,
       durability: session.terms.durability,

@@ -1,5 +1,6 @@
 /** What a caller of `serve` gives and gets: plain data. */
 import type { Endpoint } from "../net/dial.ts";
+import type { Durability } from "../sink/sink.ts";
 
 export interface ServeOptions {
   /** An existing directory. */
@@ -16,8 +17,10 @@ export interface ServeOptions {
   readonly maxFileBytes?: number;
   /** Bytes that stay free on the file system (0). */
   readonly minFreeBytes?: number;
-  /** How long a session waits for a client that vanished, with its parts (60,000). */
+  /** How long what is unfinished waits for its client to come back, in milliseconds (7 days). */
   readonly sessionTtlMs?: number;
+  /** What is synced, and when ("commit"). */
+  readonly durability?: Durability;
   readonly onEvent?: (event: ServerEvent) => void;
 }
 
@@ -55,7 +58,14 @@ export interface FileRecord {
 
 export type ServerEvent =
   | { readonly type: "listening"; readonly host: string; readonly port: number; readonly dir: string }
-  | { readonly type: "session"; readonly transferId: string; readonly peer: string; readonly agent: string }
+  | {
+      readonly type: "session";
+      readonly transferId: string;
+      readonly peer: string;
+      readonly agent: string;
+      /** Whether an earlier run began it. */
+      readonly resumed: boolean;
+    }
   | { readonly type: "file"; readonly transferId: string; readonly peer: string; readonly file: FileRecord }
   | { readonly type: "transfer"; readonly record: TransferRecord }
   | {
@@ -65,6 +75,8 @@ export type ServerEvent =
       readonly code: string;
       readonly message: string;
     }
+  /** What a client left unfinished, and did not come back for, was dropped. */
+  | { readonly type: "expired"; readonly transferId: string; readonly peer: string }
   | { readonly type: "refused"; readonly peer: string; readonly code: string; readonly message: string }
   | { readonly type: "warning"; readonly message: string };
 

@@ -46,20 +46,31 @@ export class BlockPart implements Part {
 
   written(): void {}
 
-  async commit(size: number): Promise<void> {
-    try {
-      // Of a file whose size wasn't known the last block ends early.
-      for (const [index, { bytes, filled }] of [...this.#open]) {
-        const end = Math.min(bytes.length, size - index * this.#blockBytes);
-        if (!filled.covers(0, end)) throw new HawserError("E_INTERNAL", "a block has holes at the commit");
-        await this.#handOn(index, bytes.subarray(0, end));
-      }
-      await Promise.all(this.#handedOn.values());
-    } catch (error) {
-      await this.abort();
-      throw error;
+  /** What a store holds of an upload can't be read before it is complete, nor gone on with. */
+  read(): Promise<number> {
+    return Promise.resolve(0);
+  }
+  sync(): Promise<void> {
+    return Promise.resolve();
+  }
+  get fingerprint(): string {
+    return this.#part.fingerprint;
+  }
+
+  async commit(size: number, crc32: number): Promise<void> {
+    // Of a file whose size wasn't known the last block ends early.
+    for (const [index, { bytes, filled }] of [...this.#open]) {
+      const end = Math.min(bytes.length, size - index * this.#blockBytes);
+      if (!filled.covers(0, end)) throw new HawserError("E_INTERNAL", "a block has holes at the commit");
+      await this.#handOn(index, bytes.subarray(0, end));
     }
-    await this.#part.commit(size);
+    await Promise.all(this.#handedOn.values());
+    await this.#part.commit(size, crc32);
+  }
+
+  close(): Promise<void> {
+    this.#open.clear();
+    return this.#part.close();
   }
 
   abort(): Promise<void> {

@@ -6,7 +6,11 @@ const nowhere: Part = {
   open: () => ({ kind: "discard" }),
   write: () => {},
   written: () => {},
+  read: () => Promise.resolve(0),
+  sync: () => Promise.resolve(),
+  fingerprint: "",
   commit: () => Promise.resolve(),
+  close: () => Promise.resolve(),
   abort: () => Promise.resolve(),
 };
 
@@ -15,7 +19,7 @@ export class DiscardSink implements Sink {
     randomAccess: true,
     blockBytes: 1,
     fileBytesMax: FILE_BYTES_MAX,
-    keeps: "nothing",
+    durability: "none",
   };
 
   find(): Promise<undefined> {
@@ -24,7 +28,16 @@ export class DiscardSink implements Sink {
   reserve(): Promise<Part> {
     return Promise.resolve(nowhere);
   }
-  dropLeftovers(): Promise<number> {
+  reopen(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+  isCommitted(): Promise<boolean> {
+    return Promise.resolve(false);
+  }
+  dropPart(): Promise<void> {
+    return Promise.resolve();
+  }
+  dropAllBut(): Promise<number> {
     return Promise.resolve(0);
   }
   close(): Promise<void> {

@@ -12,7 +12,7 @@ import type { ExistingFile } from "./sink.ts";
 const READ_BYTES = 1024 * 1024;
 
 export function findOnDisk(root: HeldDirectory, name: Uint8Array): Promise<ExistingFile | undefined> {
-  return inDirectoryOf(root, name, false, (directory, last) => {
+  return inDirectoryOf(root, name, "no", (directory, last) => {
     const size = sizeOf(directory, last);
     if (size === undefined) return undefined;
     return { size, digest: (signal) => digestOnDisk(root, name, signal) };
@@ -31,7 +31,7 @@ function sizeOf(directory: HeldDirectory, name: Uint8Array): number | null | und
 }
 
 async function digestOnDisk(root: HeldDirectory, name: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
-  const digest = await inDirectoryOf(root, name, false, (directory, last) => digestOf(directory, last, signal));
+  const digest = await inDirectoryOf(root, name, "no", (directory, last) => digestOf(directory, last, signal));
   if (digest === undefined) throw new HawserError("E_IO", `'${displayName(name)}' was taken away`);
   return digest;
 }

@@ -3,28 +3,35 @@
  * synced, then linked to its name, then the directory is synced, then the name in staging goes.
  */
 import {
+  type BigIntStats,
   closeSync,
   constants,
   fchmodSync,
+  fstatSync,
   ftruncateSync,
   futimesSync,
   linkSync,
   lstatSync,
   openSync,
+  read,
   renameSync,
   unlinkSync,
 } from "node:fs";
+import { promisify } from "node:util";
+import { crc32 as crc32Of } from "../protocol/crc32.ts";
 import { HawserError } from "../protocol/errors.ts";
 import { displayName } from "../protocol/names.ts";
-import { syncFile } from "./durable.ts";
+import { DirectReader } from "./direct-reader.ts";
+import { SyncError, syncData, syncFile } from "./durable.ts";
 import { type HeldDirectory, inDirectoryOf } from "./held-directory.ts";
 import { ioError } from "./io-error.ts";
 import type { NameLocks } from "./name-locks.ts";
 import { O_NOFOLLOW } from "./platform.ts";
-import type { Part, PartSpec, WriterDescriptor } from "./sink.ts";
+import type { Durability, Part, PartSpec, WriterDescriptor } from "./sink.ts";
 import { writeAll } from "./writer.ts";
 
 interface DiskPartHome {
+  readonly durability: Durability;
   readonly root: HeldDirectory;
   readonly staging: HeldDirectory;
   /** Where there are no hard links. */
@@ -36,29 +43,52 @@ interface DiskPartHome {
 }
 
 const SPACE_CHECK_BYTES = 64 * 1024 * 1024;
+const READ_BACK_BYTES = 1024 * 1024;
 
 const PERMISSION_BITS = 0o777;
 const UMASK = process.umask();
+
+const readAsync = promisify(read);
+
+/** What a file keeps when it gets its name: its inode. */
+export const fingerprintOf = ({ dev, ino }: BigIntStats) => `${dev}:${ino}`;
 
 export class DiskPart implements Part {
   readonly #spec: PartSpec;
   readonly #stagingName: Buffer;
   readonly #home: DiskPartHome;
   #fd: number | undefined;
+  /** Closed, committed or dropped. */
   #ended = false;
+  /** Whether its name in staging outlives a power cut. */
+  #nameSynced = false;
   /** Of the free space that was promised, what is not used yet. */
   #promisedBytes: number;
   #unpromisedBytes = 0;
+  /** Reads and syncs under way: the descriptor must not be closed under them. */
+  readonly #using = new Set<Promise<unknown>>();
 
-  constructor(spec: PartSpec, stagingName: Buffer, home: DiskPartHome) {
+  constructor(spec: PartSpec, promisedBytes: number, stagingName: Buffer, home: DiskPartHome) {
     this.#spec = spec;
     this.#stagingName = stagingName;
     this.#home = home;
-    this.#promisedBytes = spec.size ?? 0;
+    this.#promisedBytes = promisedBytes;
   }
 
   open(): WriterDescriptor {
     return { kind: "file", fd: this.#opened(), shownName: displayName(this.#spec.name) };
+  }
+
+  /** Opens what an earlier run left. Returns whether there is something. Throws E_IO. */
+  reopen(): boolean {
+    try {
+      const fd = openSync(this.#path, constants.O_RDWR | O_NOFOLLOW | constants.O_NONBLOCK);
+      this.#fd = fd;
+      return fstatSync(fd).isFile();
+    } catch (thrown) {
+      if ((thrown as NodeJS.ErrnoException).code === "ENOENT") return false;
+      throw ioError(`opening the part of '${displayName(this.#spec.name)}'`, thrown);
+    }
   }
 
   write(offset: number, bytes: Uint8Array): void {
@@ -77,41 +107,83 @@ export class DiskPart implements Part {
     this.#home.assertSpace();
   }
 
-  async commit(size: number): Promise<void> {
+  async read(offset: number, room: Uint8Array): Promise<number> {
+    const fd = this.#opened();
+    try {
+      return await this.#use(readFully(fd, offset, room));
+    } catch (thrown) {
+      throw ioError(`reading the part of '${displayName(this.#spec.name)}'`, thrown);
+    }
+  }
+
+  async sync(): Promise<void> {
+    if (this.#ended || this.#fd === undefined) return;
+    await this.#use(syncData(this.#fd));
+    if (this.#nameSynced) return;
+    await this.#home.staging.sync();
+    this.#nameSynced = true;
+  }
+
+  get fingerprint(): string {
+    return fingerprintOf(fstatSync(this.#opened(), { bigint: true }));
+  }
+
+  async commit(size: number, crc32: number): Promise<void> {
     const { name, mode, mtime } = this.#spec;
-    const shown = displayName(name);
     try {
       const fd = this.#opened();
       ftruncateSync(fd, size);
       fchmodSync(fd, mode & PERMISSION_BITS & ~UMASK);
       const time = timeOf(mtime);
       futimesSync(fd, time, time);
-      await syncFile(fd);
-      await inDirectoryOf(this.#home.root, name, true, (directory, last) => this.#publish(directory, last));
+      if (this.#syncs) await this.#use(syncFile(fd));
+      if (this.#home.durability === "strict") await this.#use(this.#readBack(fd, size, crc32));
+      await inDirectoryOf(this.#home.root, name, this.#syncs ? "durably" : "yes", (directory, last) =>
+        this.#publish(directory, last),
+      );
     } catch (thrown) {
-      throw ioError(`committing '${shown}'`, thrown);
-    } finally {
-      await this.abort();
+      throw ioError(`committing '${displayName(name)}'`, thrown);
     }
-    await this.#home.staging.sync();
+    await this.abort();
+    if (this.#syncs) await this.#home.staging.sync();
   }
 
-  abort(): Promise<void> {
-    if (this.#ended) return Promise.resolve();
+  async close(): Promise<void> {
+    if (this.#ended) return;
     this.#ended = true;
     this.#home.release(this.#promisedBytes);
     this.#promisedBytes = 0;
-    if (this.#fd !== undefined) {
-      closeSync(this.#fd);
-      // The system gives the number to the next file that is opened.
-      this.#fd = undefined;
-      try {
-        unlinkSync(this.#home.staging.entry(this.#stagingName));
-      } catch {
-        // Renamed into place, or taken away by somebody else: either way it is not there.
-      }
+    await Promise.allSettled(this.#using);
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    // The system gives the number to the next file that is opened.
+    this.#fd = undefined;
+  }
+
+  async abort(): Promise<void> {
+    const wasThere = this.#fd !== undefined;
+    await this.close();
+    if (!wasThere) return;
+    try {
+      unlinkSync(this.#path);
+    } catch {
+      // Renamed into place, or taken away by somebody else: either way it is not there.
     }
-    return Promise.resolve();
+  }
+
+  get #syncs(): boolean {
+    return this.#home.durability !== "none";
+  }
+  get #path(): Buffer {
+    return this.#home.staging.entry(this.#stagingName);
+  }
+
+  async #use<T>(work: Promise<T>): Promise<T> {
+    this.#using.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#using.delete(work);
+    }
   }
 
   #opened(): number {
@@ -119,29 +191,69 @@ export class DiskPart implements Part {
     if (this.#fd !== undefined) return this.#fd;
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | O_NOFOLLOW;
     try {
-      this.#fd = openSync(this.#home.staging.entry(this.#stagingName), flags, 0o600);
+      this.#fd = openSync(this.#path, flags, 0o600);
     } catch (thrown) {
       throw ioError(`making a part for '${displayName(this.#spec.name)}'`, thrown);
     }
     return this.#fd;
   }
 
+  /** Reads what was synced, from the disk where the platform can, and compares. */
+  async #readBack(fd: number, size: number, expected: number): Promise<void> {
+    const direct = DirectReader.open(this.#path, READ_BACK_BYTES);
+    const room = direct === undefined ? Buffer.allocUnsafeSlow(READ_BACK_BYTES) : undefined;
+    let found = 0;
+    try {
+      for (let at = 0; at < size; ) {
+        const bytes = room === undefined ? await direct?.read(at) : room.subarray(0, await readFully(fd, at, room));
+        if (bytes === undefined || bytes.length === 0) break;
+        found = crc32Of(bytes, found);
+        at += bytes.length;
+      }
+    } finally {
+      await direct?.close();
+    }
+    if (found !== expected) {
+      throw new SyncError("E_IO", `what the disk holds of '${displayName(this.#spec.name)}' is not what was written`);
+    }
+  }
+
   /** Gives the part its name, unless something has it. */
   async #publish(directory: HeldDirectory, last: Uint8Array): Promise<void> {
-    const part = this.#home.staging.entry(this.#stagingName);
     const final = directory.entry(last);
     const { locks } = this.#home;
     if (locks === undefined) {
-      linkNew(part, final, this.#spec.name);
-      await directory.sync();
-      return;
+      linkNew(this.#path, final, this.#spec.name);
+      return this.#makeNameDurable(directory, final);
     }
     await locks.hold(this.#spec.name, async () => {
       if (isThere(final)) throw exists(this.#spec.name);
-      renameSync(part, final);
-      await directory.sync();
+      renameSync(this.#path, final);
+      await this.#makeNameDurable(directory, final);
     });
   }
+
+  /** A name that may not last is taken back: whoever hears that the commit failed must not find the file. */
+  async #makeNameDurable(directory: HeldDirectory, final: Buffer): Promise<void> {
+    if (!this.#syncs) return;
+    try {
+      await directory.sync();
+    } catch (thrown) {
+      unlinkSync(final);
+      throw thrown;
+    }
+  }
+}
+
+/** Reads until `room` is full or the file ends. Returns how many bytes. */
+async function readFully(fd: number, offset: number, room: Uint8Array): Promise<number> {
+  let count = 0;
+  while (count < room.length) {
+    const { bytesRead } = await readAsync(fd, room, count, room.length - count, offset + count);
+    if (bytesRead === 0) break;
+    count += bytesRead;
+  }
+  return count;
 }
 
 /** Seconds, as exactly as a double holds them. Node takes negative ones for 'now', and a Date for what it says. */
@@ -160,13 +272,7 @@ function linkNew(part: Buffer, final: Buffer, name: Uint8Array): void {
 }
 
 function isThere(path: Buffer): boolean {
-  try {
-    lstatSync(path);
-    return true;
-  } catch (thrown) {
-    if ((thrown as NodeJS.ErrnoException).code === "ENOENT") return false;
-    throw thrown;
-  }
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
 function exists(name: Uint8Array): HawserError {

@@ -2,17 +2,17 @@
  * Files in a directory of this machine. Parts lie in staging, on the same file system, and become files by a link, which
  * never replaces what is there; where there are no hard links a lock per name, a check and a rename do.
  */
-import { linkSync, mkdirSync, readdirSync, statfsSync, unlinkSync, writeFileSync } from "node:fs";
+import { linkSync, lstatSync, mkdirSync, readdirSync, statfsSync, unlinkSync, writeFileSync } from "node:fs";
 import { HawserError } from "../protocol/errors.ts";
 import { FILE_BYTES_MAX } from "../protocol/limits.ts";
 import { STAGING_NAME } from "../protocol/names.ts";
 import { findOnDisk } from "./disk-existing.ts";
-import { DiskPart } from "./disk-part.ts";
-import { HeldDirectory } from "./held-directory.ts";
+import { DiskPart, fingerprintOf } from "./disk-part.ts";
+import { HeldDirectory, inDirectoryOf } from "./held-directory.ts";
 import { ioError } from "./io-error.ts";
 import { NameLocks } from "./name-locks.ts";
 import { NO_HARD_LINKS } from "./platform.ts";
-import type { ExistingFile, Part, PartSpec, Sink, SinkCapabilities } from "./sink.ts";
+import type { Durability, ExistingFile, Part, PartSpec, Sink, SinkCapabilities } from "./sink.ts";
 
 const PARTS_NAME = "parts";
 const PART_SUFFIX = ".part";
@@ -21,6 +21,7 @@ export interface DiskSinkOptions {
   /** Bytes that stay free on the file system. */
   readonly minFreeBytes?: number;
   readonly fileBytesMax?: number;
+  readonly durability?: Durability;
   /** false: as on a file system without hard links. */
   readonly hardLinks?: boolean;
 }
@@ -43,7 +44,7 @@ export class DiskSink implements Sink {
       randomAccess: true,
       blockBytes: 1,
       fileBytesMax: options.fileBytesMax ?? FILE_BYTES_MAX,
-      keeps: "durable",
+      durability: options.durability ?? "commit",
     };
     const held: HeldDirectory[] = [];
     try {
@@ -66,17 +67,35 @@ export class DiskSink implements Sink {
   }
 
   async reserve(spec: PartSpec): Promise<Part> {
-    const bytes = spec.size ?? 0;
-    if (bytes > this.capabilities.fileBytesMax) {
+    return this.#promise(spec, 0);
+  }
+
+  async reopen(spec: PartSpec, bytesThere: number): Promise<Part | undefined> {
+    const part = this.#promise(spec, bytesThere);
+    try {
+      if (part.reopen()) return part;
+    } catch (thrown) {
+      await part.close();
+      throw thrown;
+    }
+    await part.close();
+    return undefined;
+  }
+
+  #promise(spec: PartSpec, bytesThere: number): DiskPart {
+    const size = spec.size ?? 0;
+    const bytes = Math.max(0, size - bytesThere);
+    if (size > this.capabilities.fileBytesMax) {
       throw new HawserError("E_TOO_LARGE", `the server takes files of ${this.capabilities.fileBytesMax} bytes at most`);
     }
     const freeBytes = this.#freeBytes();
     if (bytes > freeBytes) {
-      const message = `the file needs ${bytes} bytes, and ${Math.max(0, freeBytes)} are free on the destination`;
+      const message = `the file needs ${bytes} bytes${bytesThere > 0 ? " more" : ""}, and ${Math.max(0, freeBytes)} are free on the destination`;
       throw new HawserError("E_NO_SPACE", message);
     }
     this.#promisedBytes += bytes;
-    return new DiskPart(spec, Buffer.from(spec.id + PART_SUFFIX), {
+    return new DiskPart(spec, bytes, stagingNameOf(spec.id), {
+      durability: this.capabilities.durability,
       root: this.#root,
       staging: this.#staging,
       locks: this.hasHardLinks ? undefined : this.#locks,
@@ -89,9 +108,23 @@ export class DiskSink implements Sink {
     });
   }
 
-  dropLeftovers(): Promise<number> {
-    const leftovers = readdirSync(this.#staging.entry(Buffer.from(".")), { encoding: "buffer" });
-    for (const name of leftovers) unlinkSync(this.#staging.entry(name));
+  async isCommitted(name: Uint8Array, fingerprint: string, size: number): Promise<boolean> {
+    const found = await inDirectoryOf(this.#root, name, "no", (directory, last) => {
+      const stats = lstatSync(directory.entry(last), { bigint: true, throwIfNoEntry: false });
+      return stats?.isFile() && fingerprintOf(stats) === fingerprint && Number(stats.size) === size;
+    });
+    return found ?? false;
+  }
+
+  async dropPart(id: string): Promise<void> {
+    removeIfThere(this.#staging.entry(stagingNameOf(id)));
+  }
+
+  dropAllBut(ids: ReadonlySet<string>): Promise<number> {
+    const kept = new Set([...ids].map((id) => id + PART_SUFFIX));
+    const found = readdirSync(this.#staging.entry(Buffer.from(".")), { encoding: "latin1" });
+    const leftovers = found.filter((name) => !kept.has(name));
+    for (const name of leftovers) unlinkSync(this.#staging.entry(Buffer.from(name, "latin1")));
     return Promise.resolve(leftovers.length);
   }
 
@@ -125,6 +158,8 @@ export class DiskSink implements Sink {
     }
   }
 }
+
+const stagingNameOf = (id: string) => Buffer.from(id + PART_SUFFIX);
 
 /** A directory that only its owner may enter, made where it is missing. */
 function makePrivate(parent: HeldDirectory, name: string): HeldDirectory {

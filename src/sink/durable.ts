@@ -1,36 +1,62 @@
 /** Syncing: what fsync(2) has returned for outlives a power cut, and only that. In the thread pool: it takes its time. */
-import { close, constants, fsync, open } from "node:fs";
+import { close, constants, fdatasync, fsync, open } from "node:fs";
 import { promisify } from "node:util";
+import { HawserError } from "../protocol/errors.ts";
 import { ioError } from "./io-error.ts";
 import { O_DIRECTORY, SYNCS_DIRECTORIES } from "./platform.ts";
 
 const fsyncAsync = promisify(fsync);
+const fdatasyncAsync = promisify(fdatasync);
 const openAsync = promisify(open);
 const closeAsync = promisify(close);
 
 /**
- * Syncs a file's data and what its inode says. A failure is final: the kernel may have dropped the dirty pages, and what
- * is read back then comes from its cache (fsync(2); Rebello et al., Can Applications Recover from fsync Failures?, 2020).
+ * A sync failed, and what it covered is lost for good: the kernel may have dropped the dirty pages, so that neither
+ * another sync nor reading back says anything of the disk (fsync(2); Rebello et al., Can Applications Recover from fsync
+ * Failures?, 2020).
  */
-export async function syncFile(fd: number): Promise<void> {
-  try {
-    await fsyncAsync(fd);
-  } catch (thrown) {
-    throw ioError("syncing a file", thrown);
-  }
+export class SyncError extends HawserError {}
+
+/** Syncs a file's data and what its inode says. Throws SyncError. */
+export function syncFile(fd: number): Promise<void> {
+  return syncing("syncing a file", () => fsyncAsync(fd));
+}
+
+/** Syncs a file's data, and of its inode only what is needed to read it again. Throws SyncError. */
+export function syncData(fd: number): Promise<void> {
+  return syncing("syncing a part", () => fdatasyncAsync(fd));
+}
+
+/** Syncs the file at a path, where there is one. Throws SyncError. */
+export function syncPath(path: string): Promise<void> {
+  return syncing("syncing the journal", async () => {
+    const fd = await openAsync(path, constants.O_RDONLY);
+    try {
+      await fsyncAsync(fd);
+    } finally {
+      await closeAsync(fd);
+    }
+  });
 }
 
 /** Syncs a directory's entries: without it a new name may be gone after a power cut, though the file was synced. */
-export async function syncDirectory(path: Buffer): Promise<void> {
-  if (!SYNCS_DIRECTORIES) return;
-  try {
+export function syncDirectory(path: Buffer): Promise<void> {
+  if (!SYNCS_DIRECTORIES) return Promise.resolve();
+  return syncing("syncing a directory", async () => {
     const fd = await openAsync(path, constants.O_RDONLY | O_DIRECTORY);
     try {
       await fsyncAsync(fd);
     } finally {
       await closeAsync(fd);
     }
+  });
+}
+
+async function syncing(doing: string, sync: () => Promise<void>): Promise<void> {
+  try {
+    await sync();
   } catch (thrown) {
-    throw ioError("syncing a directory", thrown);
+    const { code, message } = ioError(doing, thrown);
+    throw new SyncError(code, message, { cause: thrown });
   }
 }

@@ -49,8 +49,8 @@ export class HeldDirectory {
     }
   }
 
-  /** Makes a directory in this one, durably, unless it is there, and holds it. */
-  async makeChild(name: Uint8Array): Promise<HeldDirectory> {
+  /** Makes a directory in this one, unless it is there, and holds it. */
+  async makeChild(name: Uint8Array, durably = true): Promise<HeldDirectory> {
     const there = this.child(name);
     if (there !== undefined) return there;
     try {
@@ -60,7 +60,7 @@ export class HeldDirectory {
         throw ioError(`making the directory '${displayName(name)}'`, thrown);
       }
     }
-    await this.sync();
+    if (durably) await this.sync();
     const made = this.child(name);
     if (made === undefined) throw new HawserError("E_IO", `the directory '${displayName(name)}' was taken away`);
     return made;
@@ -87,12 +87,12 @@ export class HeldDirectory {
 
 /**
  * Runs `use` with the directory of a checked name held, and the name's last component. Directories that are missing are
- * made if `make` says so; otherwise the result is undefined.
+ * made if `make` says so, and then outlive a power cut or not; otherwise the result is undefined.
  */
 export async function inDirectoryOf<T>(
   root: HeldDirectory,
   name: Uint8Array,
-  make: boolean,
+  make: "no" | "yes" | "durably",
   use: (directory: HeldDirectory, last: Uint8Array) => T | Promise<T>,
 ): Promise<T | undefined> {
   const components = componentsOf(name);
@@ -100,7 +100,8 @@ export async function inDirectoryOf<T>(
   let directory = root;
   try {
     for (const component of components) {
-      const next = make ? await directory.makeChild(component) : directory.child(component);
+      const next =
+        make !== "no" ? await directory.makeChild(component, make === "durably") : directory.child(component);
       if (next === undefined) return undefined;
       if (directory !== root) directory.close();
       directory = next;

@@ -8,19 +8,23 @@ const keyOf = (name: Uint8Array) => Buffer.from(name).toString("latin1");
 
 export class MemorySink implements Sink {
   readonly capabilities: SinkCapabilities;
-  readonly #files = new Map<string, Uint8Array>();
-  #parts = 0;
+  readonly #files = new Map<string, { readonly content: Uint8Array; readonly fingerprint: string }>();
+  /** By id; whether somebody has it open. */
+  readonly #parts = new Map<string, { readonly part: MemoryPart; open: boolean }>();
 
   constructor(fileBytesMax = 1024 * 1024 * 1024) {
-    this.capabilities = { randomAccess: true, blockBytes: 1, fileBytesMax, keeps: "process" };
+    this.capabilities = { randomAccess: true, blockBytes: 1, fileBytesMax, durability: "none" };
   }
 
   /** The content of a committed file. */
   read(name: Uint8Array): Uint8Array | undefined {
-    return this.#files.get(keyOf(name));
+    return this.#files.get(keyOf(name))?.content;
   }
   get partsOpen(): number {
-    return this.#parts;
+    return [...this.#parts.values()].filter(({ open }) => open).length;
+  }
+  get partsKept(): number {
+    return this.#parts.size;
   }
 
   find(name: Uint8Array): Promise<ExistingFile | undefined> {
@@ -34,36 +38,59 @@ export class MemorySink implements Sink {
     if ((spec.size ?? 0) > this.capabilities.fileBytesMax) {
       return Promise.reject(new HawserError("E_TOO_LARGE", `at most ${this.capabilities.fileBytesMax} bytes fit`));
     }
-    this.#parts++;
-    return Promise.resolve(new MemoryPart(spec, (content) => this.#end(spec.name, content)));
+    const part = new MemoryPart(spec, this);
+    this.#parts.set(spec.id, { part, open: true });
+    return Promise.resolve(part);
   }
 
-  dropLeftovers(): Promise<number> {
-    return Promise.resolve(0);
+  reopen(spec: PartSpec): Promise<Part | undefined> {
+    const kept = this.#parts.get(spec.id);
+    if (kept === undefined) return Promise.resolve(undefined);
+    kept.open = true;
+    return Promise.resolve(kept.part);
+  }
+
+  isCommitted(name: Uint8Array, fingerprint: string): Promise<boolean> {
+    return Promise.resolve(this.#files.get(keyOf(name))?.fingerprint === fingerprint);
+  }
+
+  dropPart(id: string): Promise<void> {
+    this.#parts.delete(id);
+    return Promise.resolve();
+  }
+
+  dropAllBut(ids: ReadonlySet<string>): Promise<number> {
+    const dropped = [...this.#parts.keys()].filter((id) => !ids.has(id));
+    for (const id of dropped) this.#parts.delete(id);
+    return Promise.resolve(dropped.length);
   }
   close(): Promise<void> {
     return Promise.resolve();
   }
 
-  #end(name: Uint8Array, content: Uint8Array | undefined): void {
-    this.#parts--;
-    if (content === undefined) return;
+  /** Of a part: it is the file of its name now. */
+  publish({ id, name }: PartSpec, content: Uint8Array): void {
+    if (!this.#parts.has(id)) throw new HawserError("E_IO", "the part was dropped");
     if (this.#files.has(keyOf(name))) {
       throw new HawserError("E_EXISTS", `'${displayName(name)}' is there, and was left as it is`);
     }
-    this.#files.set(keyOf(name), content);
+    this.#files.set(keyOf(name), { content, fingerprint: id });
+    this.#parts.delete(id);
+  }
+  letGo(id: string): void {
+    const kept = this.#parts.get(id);
+    if (kept !== undefined) kept.open = false;
   }
 }
 
 class MemoryPart implements Part {
   readonly #spec: PartSpec;
-  readonly #end: (content: Uint8Array | undefined) => void;
+  readonly #sink: MemorySink;
   #content = new Uint8Array(0);
-  #ended = false;
 
-  constructor(spec: PartSpec, end: (content: Uint8Array | undefined) => void) {
+  constructor(spec: PartSpec, sink: MemorySink) {
     this.#spec = spec;
-    this.#end = end;
+    this.#sink = sink;
   }
 
   open(): WriterDescriptor {
@@ -81,20 +108,30 @@ class MemoryPart implements Part {
 
   written(): void {}
 
-  commit(size: number): Promise<void> {
-    if (this.#ended) return Promise.reject(new HawserError("E_IO", "the part was dropped"));
-    this.#ended = true;
-    try {
-      this.#end(this.#content.slice(0, size));
-      return Promise.resolve();
-    } catch (error) {
-      return Promise.reject(error);
-    }
+  read(offset: number, room: Uint8Array): Promise<number> {
+    const bytes = this.#content.subarray(offset, offset + room.length);
+    room.set(bytes);
+    return Promise.resolve(bytes.length);
+  }
+
+  sync(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  get fingerprint(): string {
+    return this.#spec.id;
+  }
+
+  async commit(size: number): Promise<void> {
+    this.#sink.publish(this.#spec, this.#content.slice(0, size));
+  }
+
+  close(): Promise<void> {
+    this.#sink.letGo(this.#spec.id);
+    return Promise.resolve();
   }
 
   abort(): Promise<void> {
-    if (!this.#ended) this.#end(undefined);
-    this.#ended = true;
-    return Promise.resolve();
+    return this.#sink.dropPart(this.#spec.id);
   }
 }

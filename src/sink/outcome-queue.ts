@@ -10,6 +10,8 @@ export interface SettledRecord {
   readonly outcome: SettledFile;
   readonly name: Uint8Array;
   readonly failure: Failure | undefined;
+  /** In the session's store, as long as that keeps the outcome. */
+  readonly storedId: number | undefined;
 }
 
 export interface OutcomeQueueOwner {
@@ -24,7 +26,7 @@ export class OutcomeQueue {
   #waiting: SettledRecord[] = [];
   #running: Promise<void> | undefined;
   /** Told, and perhaps not heard. */
-  readonly #told = new Map<number, SettledFile>();
+  readonly #told = new Map<number, SettledRecord>();
   #totals = { files: 0, failed: 0, bytes: 0 };
 
   constructor(owner: OutcomeQueueOwner) {
@@ -53,7 +55,7 @@ export class OutcomeQueue {
 
   /** Tells an outcome again. Returns false where it isn't known, or no more. */
   sendAgain(file: number): boolean {
-    const outcome = this.#told.get(file);
+    const outcome = this.#told.get(file)?.outcome;
     if (outcome !== undefined) this.#owner.send([outcome]);
     return (
       outcome !== undefined ||
@@ -62,8 +64,15 @@ export class OutcomeQueue {
     );
   }
 
-  forgetBelow(index: number): void {
-    for (const file of this.#told.keys()) if (file < index) this.#told.delete(file);
+  /** The source knows all below `index`. Returns what the session's store need not keep any more. */
+  forgetBelow(index: number): number[] {
+    const known: number[] = [];
+    for (const [file, { storedId }] of this.#told) {
+      if (file >= index) continue;
+      this.#told.delete(file);
+      if (storedId !== undefined) known.push(storedId);
+    }
+    return known;
   }
 
   async #run(): Promise<void> {
@@ -73,8 +82,9 @@ export class OutcomeQueue {
       const records = this.#waiting;
       this.#waiting = [];
       await this.#owner.record(records);
-      for (const { outcome } of records) {
-        this.#told.set(outcome.file, outcome);
+      for (const record of records) {
+        const { outcome } = record;
+        this.#told.set(outcome.file, record);
         const failed = outcome.status === "failed";
         this.#totals = {
           files: this.#totals.files + 1,

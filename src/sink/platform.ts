@@ -2,7 +2,7 @@
  * Everything that differs between platforms for what writes files, with its fallbacks. Tested on Linux; macOS, other
  * Unixes and Windows take the fallbacks and nobody has tested them.
  */
-import { constants } from "node:fs";
+import { constants, readFileSync } from "node:fs";
 import type { Platform } from "../protocol/names.ts";
 
 export const PLATFORM: Platform = process.platform === "win32" ? "windows" : "posix";
@@ -22,3 +22,25 @@ export const SYNCS_DIRECTORIES = process.platform !== "win32";
 
 /** What link(2) says where the file system has no hard links (FAT, exFAT, some FUSE and SMB), or not here. */
 export const NO_HARD_LINKS = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"]);
+
+const BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id";
+
+/**
+ * Tells a program that ended (what it wrote is still there, if only in the kernel's memory) from a machine that did: the
+ * boot under way. null where the platform has no word for it: then nothing counts that was not synced.
+ */
+export const bootId = once((): string | null => {
+  try {
+    return readFileSync(BOOT_ID_PATH, "utf8").trim();
+  } catch {
+    return null;
+  }
+});
+
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
+}

@@ -1,24 +1,25 @@
 /**
- * The sink's part in a transfer: plans what is offered, says of each chunk that arrives what to do with it, commits a
- * file when all of it is there and both ends agree on its CRC-32, and settles each with an outcome. The one owner of
- * what has arrived, of the journal, and of the parts.
+ * The sink's part in a transfer: plans what is offered, says of each chunk that arrives what to do with it, and settles
+ * each file with an outcome when all of it is there and both ends agree on its CRC-32. The one owner of what has arrived.
  */
 import type { Connection } from "../net/connection.ts";
 import { joinedPorts, type Port } from "../net/port.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
-import { ChunkLedger } from "../protocol/chunks.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
-import { formatCrc32 } from "../protocol/crc32.ts";
-import { asHawserError, errorCodeOf, type Failure, HawserError, wireFailureOf } from "../protocol/errors.ts";
-import type { Message, OfferedFile, SettledFile } from "../protocol/messages.ts";
+import { asHawserError, errorCodeOf, HawserError } from "../protocol/errors.ts";
+import { type FileExtent, type Message, type PlannedFile, pages } from "../protocol/messages.ts";
 import { escapeText } from "../protocol/names.ts";
-import { Journal } from "./journal.ts";
+import { Checkpoints } from "./checkpoints.ts";
 import { Limiter } from "./limiter.ts";
 import { OutcomeQueue, type SettledRecord } from "./outcome-queue.ts";
-import { alreadyThere, planFile } from "./plan.ts";
+import { PartCheck } from "./part-check.ts";
+import { alreadyThere, type Planner, planFile } from "./plan.ts";
+import { ReceivedFile } from "./received-file.ts";
 import type { SessionStore } from "./session-store.ts";
-import type { ExistingFile, Part, Sink } from "./sink.ts";
+import { Settlement } from "./settlement.ts";
+import type { Sink } from "./sink.ts";
 import { type ChunkFacts, type SinkOrder, type SinkReport, SinkStream } from "./stream.ts";
+import { hexOf, Unfinished } from "./unfinished.ts";
 
 export interface SinkEvents {
   /** Files got their outcomes; these are told to the source when the promise resolves. Must not reject. */
@@ -33,20 +34,15 @@ export interface SinkEvents {
 
 export interface SinkSessionOptions {
   readonly terms: Terms;
+  /** Whose session it is. */
+  readonly peer: string;
   readonly sink: Sink;
   readonly store: SessionStore;
+  /** Shared by all sessions over this sink and store; its own unless given. */
+  readonly unfinished?: Unfinished;
+  /** What earlier runs left of the files is thrown away. */
+  readonly fresh?: boolean;
   readonly events: SinkEvents;
-}
-
-interface OpenFile {
-  readonly index: number;
-  readonly offer: OfferedFile;
-  readonly ledger: ChunkLedger;
-  /** `settling`: its outcome is being made, and nothing that comes changes it. */
-  phase: "planning" | "comparing" | "receiving" | "settling";
-  part: Part | undefined;
-  existing: ExistingFile | undefined;
-  seal: { readonly size: number; readonly crc32: number } | undefined;
 }
 
 interface StreamState {
@@ -55,22 +51,26 @@ interface StreamState {
   readonly files: Set<number>;
 }
 
-/** Commits and comparisons at once: each waits for the disk, and holds a few descriptors while it does. */
-const COMMITS_MAX = 16;
+/** Comparisons at once: each reads a whole file. */
 const COMPARISONS_MAX = 4;
+
+/** What an extent takes on the wire, at most. */
+const EXTENT_BYTES = 24;
 
 export class SinkSession implements TransferEnd {
   readonly role = "sink";
+  readonly #options: SinkSessionOptions;
   readonly #terms: Terms;
-  readonly #sink: Sink;
   readonly #store: SessionStore;
-  readonly #events: SinkEvents;
+  readonly #unfinished: Unfinished;
   readonly #sessionId: string;
-  readonly #journal: Journal;
+  readonly #planner: Planner;
+  readonly #checkpoints: Checkpoints;
+  readonly #settlement: Settlement;
+  readonly #check: PartCheck;
   readonly #outcomes: OutcomeQueue;
-  readonly #files = new Map<number, OpenFile>();
+  readonly #files = new Map<number, ReceivedFile>();
   readonly #streams = new Set<StreamState>();
-  readonly #commits = new Limiter(COMMITS_MAX);
   readonly #comparisons = new Limiter(COMPARISONS_MAX);
   readonly #disposal = new AbortController();
   readonly #startedMs = performance.now();
@@ -79,23 +79,66 @@ export class SinkSession implements TransferEnd {
   /** Offers are handled one page after the other. */
   #offers: Promise<void> = Promise.resolve();
   #offeredBelow = 0;
+  #writing = 0;
+  #comparing = 0;
+  #planning = 0;
+  /** Of committed files, what an earlier run had brought. */
+  #bytesResumed = 0;
   /** How many files there are, once the source has said so. */
   #announced: number | undefined;
   #receipt: Promise<Message<"RECEIPT">> | undefined;
+  #receiptSent = false;
   #disposed: Promise<void> | undefined;
 
-  constructor({ terms, sink, store, events }: SinkSessionOptions) {
+  constructor(options: SinkSessionOptions) {
+    const { terms, peer, sink, store, fresh = false } = options;
+    this.#options = options;
     this.#terms = terms;
-    this.#sink = sink;
     this.#store = store;
-    this.#events = events;
-    this.#sessionId = Buffer.from(terms.session).toString("hex");
-    this.#journal = new Journal(store, this.#sessionId);
+    this.#unfinished = options.unfinished ?? new Unfinished(sink, store);
+    this.#sessionId = hexOf(terms.session);
+    const owner = { sessionId: this.#sessionId, peer, chunkBytes: terms.chunkBytes, fresh };
+    const unfinished = this.#unfinished;
+    const partId = (index: number) => `${terms.transfer}-${terms.generation}-${index}`;
+    this.#planner = { sink, unfinished, owner, partId, signal: this.#disposal.signal };
+    this.#checkpoints = new Checkpoints({
+      store,
+      durability: sink.capabilities.durability,
+      onSyncFailed: (file, error) => {
+        this.#forget(file.index);
+        this.#settlement.failSync(file, error.toFailure());
+      },
+    });
+    this.#settlement = new Settlement({
+      store,
+      unfinished,
+      owner,
+      checkpoints: this.#checkpoints,
+      onSettled: (file, record) => this.#onSettled(file, record),
+    });
+    this.#check = new PartCheck(this.#disposal.signal, {
+      onSpoilt: (file, offset) => this.#onSpoilt(file, offset),
+      onChecked: (file) => this.#commitIfWhole(file),
+    });
     this.#outcomes = new OutcomeQueue({
-      record: (records) => this.#recordSettled(records),
+      record: (records) => this.#options.events.onSettled(records),
       send: (outcomes) => this.#control?.send("OUTCOME", { files: outcomes }),
       onEmpty: () => this.#finishIfSettled(),
     });
+  }
+
+  /** Of the files committed by now, bytes that earlier runs had brought. */
+  get bytesResumed(): number {
+    return this.#bytesResumed;
+  }
+
+  /** One word of what keeps it, for a source that asks why nothing moves (PROTOCOL.md, PONG). */
+  get doing(): string {
+    if (this.#writing > 0) return "writing";
+    if (this.#settlement.committing > 0) return "committing";
+    if (this.#checkpoints.isSyncing) return "syncing";
+    if (this.#comparing > 0) return "comparing";
+    return this.#planning > 0 || this.#check.isRunning ? "checking" : "receiving";
   }
 
   controlOpened(control: Connection): void {
@@ -105,10 +148,14 @@ export class SinkSession implements TransferEnd {
 
   controlMessage(message: NamedMessage): void {
     switch (message.name) {
-      case "OFFER":
-        this.#outcomes.forgetBelow(message.body.settledBelow);
-        this.#inOrder(() => this.#onOffer(message.body.files));
+      case "OFFER": {
+        const known = this.#outcomes.forgetBelow(message.body.settledBelow);
+        this.#inOrder(async () => {
+          if (known.length > 0) await this.#store.forgetFiles(known);
+          await this.#onOffer(message.body.files);
+        });
         break;
+      }
       case "DIGEST":
         for (const { file, blake3 } of message.body.files) this.#onDigest(file, blake3);
         break;
@@ -148,33 +195,42 @@ export class SinkSession implements TransferEnd {
     return this.#disposed;
   }
 
+  /** What is unfinished stays, for the next run to go on with. */
   async #dispose(): Promise<void> {
     this.#disposal.abort();
     await this.#offers;
     // What is being committed gets its outcome, and its place in history, also when nobody hears of it any more.
-    await this.#commits.idle();
+    await this.#settlement.idle();
     await this.#outcomes.idle();
-    await this.#journal.close();
-    for (const file of this.#files.values()) await file.part?.abort();
+    await this.#check.idle();
+    await this.#checkpoints.flush();
+    const { owner } = this.#planner;
+    for (const file of this.#files.values()) {
+      const isWorthKeeping = file.offer.key !== undefined && file.ledger.chunksPresent > 0;
+      await (isWorthKeeping ? file.part?.close() : file.part?.abort());
+      this.#unfinished.unclaim(owner, file.offer);
+    }
     this.#files.clear();
-    // What can't be forgotten now is dropped when the server starts again.
-    await this.#store.drop(this.#sessionId).catch(() => {});
+    // What can't be written down now is seen when the server starts again.
+    await this.#unfinished.leave(this.#sessionId, this.#receiptSent).catch(() => {});
   }
 
   #inOrder(work: () => Promise<void>): void {
-    this.#offers = this.#offers.then(work).catch((thrown) => this.#events.onFailed(asHawserError(thrown)));
+    this.#offers = this.#offers.then(work).catch((thrown) => {
+      if (!this.#disposal.signal.aborted) this.#options.events.onFailed(asHawserError(thrown));
+    });
   }
 
   // --- planning ---------------------------------------------------------------------------------------------------
 
-  async #onOffer(offers: readonly OfferedFile[]): Promise<void> {
-    const plans: Message<"PLAN">["files"] = [];
+  async #onOffer(offers: Message<"OFFER">["files"]): Promise<void> {
+    const answers: PlannedFile[] = [];
     for (const offer of offers) {
       if (this.#disposal.signal.aborted) return;
       const again = this.#files.get(offer.file);
       if (again !== undefined) {
-        if (again.phase === "comparing") plans.push({ file: offer.file, action: "compare" });
-        else if (again.phase === "receiving") plans.push({ file: offer.file, action: "send" });
+        if (again.phase === "comparing") answers.push({ file: offer.file, action: "compare" });
+        else if (again.phase === "receiving") answers.push({ file: offer.file, action: "send" });
         continue;
       }
       if (offer.file < this.#offeredBelow) {
@@ -185,57 +241,54 @@ export class SinkSession implements TransferEnd {
         return this.#fail("E_ILLEGAL", "files are offered out of order, or too many at once");
       }
       this.#offeredBelow++;
-      const action = await this.#plan(offer);
-      if (action !== undefined) plans.push({ file: offer.file, action });
+      const file = new ReceivedFile(offer, this.#terms.chunkBytes);
+      this.#files.set(offer.file, file);
+      await this.#plan(file, answers);
     }
-    await this.#remember(plans);
-    if (plans.length > 0) this.#control?.send("PLAN", { files: plans });
+    await this.#remember(answers);
+    this.#answer(answers);
   }
 
-  async #plan(offer: OfferedFile): Promise<"send" | "compare" | undefined> {
-    const file: OpenFile = {
-      index: offer.file,
-      offer,
-      ledger: new ChunkLedger(offer.size, this.#terms.chunkBytes),
-      phase: "planning",
-      part: undefined,
-      existing: undefined,
-      seal: undefined,
-    };
-    this.#files.set(offer.file, file);
+  async #plan(file: ReceivedFile, answers: PlannedFile[]): Promise<void> {
+    this.#planning++;
     try {
-      const plan = await planFile(this.#sink, offer, this.#partId(offer.file));
-      file.phase = plan.action === "send" ? "receiving" : "comparing";
-      if (plan.action === "send") file.part = plan.part;
-      else file.existing = plan.existing;
-      return plan.action;
+      const action = await planFile(file, this.#planner);
+      if (action === "committed") {
+        const { size, crc32 } = file.committed ?? { size: 0, crc32: 0 };
+        this.#bytesResumed += size;
+        this.#settlement.committed(file, size, crc32);
+        return;
+      }
+      file.phase = action === "send" ? "receiving" : "comparing";
+      answers.push({ file: file.index, action });
     } catch (thrown) {
-      this.#giveUp(offer.file, asHawserError(thrown).toFailure());
-      return undefined;
+      if (!this.#disposal.signal.aborted) this.#giveUp(file.index, asHawserError(thrown).toFailure());
+    } finally {
+      this.#planning--;
     }
   }
 
   /** Writes down what is now expected, before the source hears of it. */
-  async #remember(plans: Message<"PLAN">["files"]): Promise<void> {
-    const files = plans.flatMap(({ file }) => this.#files.get(file) ?? []);
-    if (files.length === 0) return;
-    const stored = files.map(({ index, offer: { name, size, mtime, mode } }) => ({
-      file: index,
-      name,
-      size,
-      mtime,
-      mode,
-      partId: this.#partId(index),
-    }));
+  async #remember(answers: readonly PlannedFile[]): Promise<void> {
+    const files = answers.flatMap(({ file, action }) => (action === "send" ? (this.#files.get(file) ?? []) : []));
     try {
-      await this.#store.putFiles(this.#sessionId, stored);
+      await this.#unfinished.remember(this.#sessionId, files, this.#planner.partId);
     } catch (thrown) {
       for (const { index } of files) this.#giveUp(index, asHawserError(thrown).toFailure());
     }
   }
 
-  #partId(index: number): string {
-    return `${this.#terms.transfer}-${index}`;
+  #answer(answers: readonly PlannedFile[]): void {
+    const spoilt: FileExtent[] = [];
+    for (const { file: index } of answers) {
+      const file = this.#files.get(index);
+      if (file?.phase !== "receiving") continue;
+      for (const have of file.have()) this.#control?.send("HAVE", have);
+      spoilt.push(...file.spoiltExtents);
+      if (file.hasUnchecked) this.#check.add(file);
+    }
+    if (answers.length > 0) this.#control?.send("PLAN", { files: [...answers] });
+    for (const page of pages(spoilt, () => EXTENT_BYTES)) this.#control?.send("RESEND", { chunks: page });
   }
 
   // --- comparing --------------------------------------------------------------------------------------------------
@@ -245,16 +298,16 @@ export class SinkSession implements TransferEnd {
     const existing = file?.existing;
     if (file === undefined || existing === undefined) return;
     file.existing = undefined;
+    this.#comparing++;
     this.#comparisons
       .run(() => existing.digest(this.#disposal.signal))
+      .finally(() => this.#comparing--)
       .then(
         (ours) => {
-          if (Buffer.compare(ours, theirs) !== 0) {
-            this.#giveUp(index, alreadyThere(file.offer.name, existing).toFailure());
-          } else {
-            file.phase = "settling";
-            this.#settle(file, { file: index, status: "unchanged", size: existing.size ?? 0 });
-          }
+          if (file.phase !== "comparing") return;
+          const isSame = Buffer.compare(ours, theirs) === 0;
+          if (isSame) this.#settlement.unchanged(file, existing.size ?? 0);
+          else this.#giveUp(index, alreadyThere(file.offer.name, existing).toFailure());
         },
         (thrown) => this.#giveUp(index, asHawserError(thrown).toFailure()),
       );
@@ -266,13 +319,17 @@ export class SinkSession implements TransferEnd {
     switch (report.type) {
       case "arrived": {
         const store = this.#judge(stream, report.chunk);
-        if (store !== undefined) stream.port.post({ type: "verdict", ticket: report.ticket, store });
+        if (store === undefined) break;
+        if (store) this.#writing++;
+        stream.port.post({ type: "verdict", ticket: report.ticket, store });
         break;
       }
       case "stored":
+        this.#writing--;
         this.#onStored(report.chunk);
         break;
       case "unwritable":
+        this.#writing--;
         this.#giveUp(report.file, report.failure);
         break;
       case "damaged":
@@ -288,7 +345,8 @@ export class SinkSession implements TransferEnd {
     // Settled meanwhile: committed already, or failed, and the source hears of it.
     if (file === undefined || file.part === undefined || file.phase === "settling") return false;
     const known = file.ledger.crcAt(chunk.offset);
-    if (known !== undefined) {
+    // What an earlier run left gives way to what comes now.
+    if (known !== undefined && !file.isUnchecked(chunk.offset)) {
       if (known === chunk.crc32) return false;
       this.#fail("E_ILLEGAL", "a chunk came twice, with different content");
       return undefined;
@@ -320,10 +378,9 @@ export class SinkSession implements TransferEnd {
       this.#fail("E_OUT_OF_RANGE", `${bytes} bytes at ${offset} are no chunk of file ${index}`);
       return false;
     }
-    if (offset + bytes > this.#sink.capabilities.fileBytesMax) {
-      const message = `the server takes files of ${this.#sink.capabilities.fileBytesMax} bytes at most`;
-      this.#giveUp(index, { code: "E_TOO_LARGE", message });
-      return true;
+    const { fileBytesMax } = this.#options.sink.capabilities;
+    if (offset + bytes > fileBytesMax) {
+      this.#giveUp(index, { code: "E_TOO_LARGE", message: `the server takes files of ${fileBytesMax} bytes at most` });
     }
     return true;
   }
@@ -331,7 +388,7 @@ export class SinkSession implements TransferEnd {
   #onStored({ file: index, offset, bytes, crc32 }: ChunkFacts): void {
     const file = this.#files.get(index);
     if (file === undefined) return;
-    const recorded = file.ledger.record(offset, bytes, crc32);
+    const recorded = file.record(offset, bytes, crc32);
     // Two streams brought it at once, and the judge had seen neither stored.
     if (recorded === "different") this.#fail("E_ILLEGAL", "a chunk came twice, with different content");
     if (recorded !== "new") return;
@@ -341,8 +398,15 @@ export class SinkSession implements TransferEnd {
       this.#giveUp(index, asHawserError(thrown).toFailure());
       return;
     }
-    this.#journal.add({ file: index, offset, crc32 }, bytes);
+    this.#checkpoints.add(file, offset, crc32, bytes);
     this.#commitIfWhole(file);
+  }
+
+  /** What an earlier run left of a chunk is not what was recorded of it. */
+  #onSpoilt(file: ReceivedFile, offset: number): void {
+    file.spoil(offset);
+    if (file.id !== undefined) void this.#store.forgetChunks(file.id, [offset]).catch(() => {});
+    this.#control?.send("RESEND", { chunks: [[file.index, offset, file.ledger.bytesAt(offset)]] });
   }
 
   #onSeal(index: number, size: number, crc32: number): void {
@@ -356,47 +420,26 @@ export class SinkSession implements TransferEnd {
     this.#commitIfWhole(file);
   }
 
-  // --- committing -------------------------------------------------------------------------------------------------
+  // --- settling ---------------------------------------------------------------------------------------------------
 
-  #commitIfWhole(file: OpenFile): void {
-    if (file.phase !== "receiving" || file.seal === undefined || !file.ledger.isComplete) return;
-    const { size, crc32 } = file.seal;
-    const ours = file.ledger.wholeCrc32();
-    if (ours !== crc32) {
-      const message = `what arrived has the CRC-32 ${formatCrc32(ours)}, what was read ${formatCrc32(crc32)}`;
-      this.#giveUp(file.index, { code: "E_CONTENT", message });
-      return;
-    }
-    file.phase = "settling";
+  #commitIfWhole(file: ReceivedFile): void {
+    if (!file.isWhole) return;
     this.#forget(file.index);
-    this.#commits
-      .run(async () => file.part?.commit(size))
-      .then(
-        () => this.#settle(file, { file: file.index, status: "committed", size, crc32 }),
-        (thrown) => this.#settleFailed(file, asHawserError(thrown).toFailure()),
-      );
+    this.#settlement.commit(file);
   }
 
   /** A file can't be received: of no effect on one whose outcome is being made. */
-  #giveUp(index: number, failure: Failure): void {
+  #giveUp(index: number, failure: Parameters<Settlement["fail"]>[1]): void {
     const file = this.#files.get(index);
     if (file === undefined || file.phase === "settling") return;
-    file.phase = "settling";
     this.#forget(index);
-    this.#settleFailed(file, failure);
+    this.#settlement.fail(file, failure);
   }
 
-  #settleFailed(file: OpenFile, failure: Failure): void {
-    const error = wireFailureOf(failure);
-    // The part goes before the outcome, so that whoever hears of it finds staging clean.
-    void (file.part?.abort() ?? Promise.resolve()).then(() =>
-      this.#settle(file, { file: file.index, status: "failed", error }, failure),
-    );
-  }
-
-  #settle(file: OpenFile, outcome: SettledFile, failure?: Failure): void {
+  #onSettled(file: ReceivedFile, record: SettledRecord): void {
     if (!this.#files.delete(file.index)) return;
-    this.#outcomes.add({ outcome, name: file.offer.name, failure });
+    if (record.outcome.status === "committed") this.#bytesResumed += file.bytesInherited;
+    this.#outcomes.add(record);
   }
 
   /** No stream writes to the file any more. */
@@ -404,15 +447,6 @@ export class SinkSession implements TransferEnd {
     for (const stream of this.#streams) {
       if (stream.files.delete(index)) stream.port.post({ type: "forget", file: index });
     }
-  }
-
-  async #recordSettled(records: readonly SettledRecord[]): Promise<void> {
-    const indexes = records.map(({ outcome }) => outcome.file);
-    await this.#journal.forget(indexes);
-    await this.#store.settleFiles(this.#sessionId, indexes).catch(() => {
-      // The files are settled all the same; what stays of them goes with the session.
-    });
-    await this.#events.onSettled(records);
   }
 
   async #finishIfSettled(): Promise<void> {
@@ -424,7 +458,8 @@ export class SinkSession implements TransferEnd {
     const receipt = await this.#receipt;
     if (this.#control?.state !== "finishing") return;
     this.#control.send("RECEIPT", receipt);
-    this.#events.onReceiptSent();
+    this.#receiptSent = true;
+    this.#options.events.onReceiptSent();
   }
 
   async #finish(): Promise<Message<"RECEIPT">> {
@@ -432,11 +467,11 @@ export class SinkSession implements TransferEnd {
     const { files, failed, bytes } = this.#outcomes.totals;
     const durationMs = performance.now() - this.#startedMs;
     const receipt = { files, failed, bytes, durationMs, cpuMicros: user + system };
-    await this.#events.onFinished(receipt);
+    await this.#options.events.onFinished(receipt);
     return receipt;
   }
 
   #fail(code: "E_ILLEGAL" | "E_FOREIGN_CHUNK" | "E_WRONG_STATE" | "E_OUT_OF_RANGE", message: string): void {
-    this.#events.onFailed(new HawserError(code, message));
+    this.#options.events.onFailed(new HawserError(code, message));
   }
 }

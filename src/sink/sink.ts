@@ -10,9 +10,15 @@ export interface SinkCapabilities {
   readonly blockBytes: number;
   /** The largest file, in bytes. */
   readonly fileBytesMax: number;
-  /** What a committed file outlives: the power going, the program ending, or nothing. */
-  readonly keeps: "durable" | "process" | "nothing";
+  /** What a committed file outlives, and what is synced on the way: see `Durability`. */
+  readonly durability: Durability;
 }
+
+/**
+ * `none`: nothing is synced. `commit`: the whole is, before it gets its name; on the way parts outlive this program, and
+ * not a power cut. `checkpoint`: on the way as well, from time to time. `strict`: and the whole is read back from the disk.
+ */
+export type Durability = "none" | "commit" | "checkpoint" | "strict";
 
 /** What is written: a file that isn't whole yet. */
 export interface PartSpec {
@@ -51,12 +57,22 @@ export interface Part {
   write(offset: number, bytes: Uint8Array): void | Promise<void>;
   /** Told of bytes that a stream wrote by itself through the descriptor. Throws E_NO_SPACE, as `write` does. */
   written(bytes: number): void;
+  /** The bytes at `offset`, put into `room`: how many, fewer than fit where the part ends. Throws E_IO. */
+  read(offset: number, room: Uint8Array): Promise<number>;
+  /** What was written before it was called outlives a power cut when it resolves. Throws SyncError. */
+  sync(): Promise<void>;
+  /** What `isCommitted` knows the part by when it has its name; empty where the sink can't tell. */
+  readonly fingerprint: string;
   /**
    * Makes the part the file of its name, whole and durable as the sink's capabilities say, unless something is there:
-   * E_EXISTS, and what is there stays. Of several at once for one name exactly one succeeds. `size` is the file's.
-   * After it, whatever its result, the part is gone.
+   * E_EXISTS, and what is there stays. Of several at once for one name exactly one succeeds. `size` is the file's, and so is `crc32`, which
+   * a strict sink compares with what it reads back.
+   * After it the part is gone. Where it throws, the part is as it was; after a SyncError nothing that was not synced
+   * before may be trusted.
    */
-  commit(size: number): Promise<void>;
+  commit(size: number, crc32: number): Promise<void>;
+  /** Lets the part lie, for `reopen`. Never throws. */
+  close(): Promise<void>;
   /** Drops the part. Idempotent; never throws. */
   abort(): Promise<void>;
 }
@@ -70,7 +86,16 @@ export interface Sink {
    * E_IO.
    */
   reserve(spec: PartSpec): Promise<Part>;
-  /** Drops parts that earlier runs left. Returns how many. Only before the first `reserve`. */
-  dropLeftovers(): Promise<number>;
+  /**
+   * Takes up a part that was closed, or that an earlier run left, with `bytesThere` of it written; undefined where there
+   * is none, or where such a sink has no parts that last. Throws as `reserve` does.
+   */
+  reopen(spec: PartSpec, bytesThere: number): Promise<Part | undefined>;
+  /** Whether what lies at `name` is the part of this fingerprint, committed with this size. */
+  isCommitted(name: Uint8Array, fingerprint: string, size: number): Promise<boolean>;
+  /** Drops a part that nobody has open. */
+  dropPart(id: string): Promise<void>;
+  /** Drops all parts but these. Returns how many. Only while none is open. */
+  dropAllBut(ids: ReadonlySet<string>): Promise<number>;
   close(): Promise<void>;
 }

@@ -3,7 +3,7 @@
  * which disks and caches like; one that runs out takes over part of the range that has most left, so that no stream
  * idles and a slow one never holds up the end. Pure: no files, no sockets, no clock.
  */
-import { splitRange } from "../protocol/ranges.ts";
+import { type Range, splitRange } from "../protocol/ranges.ts";
 
 /** A chunk to send. */
 export interface Piece {
@@ -37,10 +37,14 @@ export class Dispatcher {
     this.#splitBytes = Math.max(splitBytes, chunkBytes);
   }
 
-  /** Adds a file of `size` bytes, or with null one whose end isn't known. */
-  add(file: number, size: number | null): void {
-    if (size === null) this.#endless.set(file, 0);
-    else if (size > 0) this.#pending.push({ file, start: 0, end: size });
+  /** Adds what is to be sent of a file: ranges of whole chunks, in bytes. */
+  add(file: number, ranges: Iterable<Range>): void {
+    for (const { start, end } of ranges) this.#pending.push({ file, start, end });
+  }
+
+  /** Adds a file whose end isn't known. */
+  addEndless(file: number): void {
+    this.#endless.set(file, 0);
   }
 
   /** The next chunk for a stream; undefined when nothing is left to hand out. */

@@ -5,9 +5,10 @@
 
 import { type BigIntStats, closeSync, constants, fstatSync, openSync, read, statSync } from "node:fs";
 import { promisify } from "node:util";
-import { Blake3Hasher } from "@napi-rs/blake-hash";
+import { Blake3Hasher, blake3 } from "@napi-rs/blake-hash";
 import { crc32 } from "../protocol/crc32.ts";
 import { HawserError } from "../protocol/errors.ts";
+import { RESUME_KEY_BYTES } from "../protocol/limits.ts";
 import { displayName } from "../protocol/names.ts";
 import type { ReaderDescriptor } from "./reader.ts";
 
@@ -20,10 +21,14 @@ export interface SourceItem {
   readonly mtime: [number, number];
   /** Permission bits. */
   readonly mode: number;
+  /** What another run knows it again by, as long as it is the same; undefined for what can't be read twice. */
+  readonly key: Uint8Array | undefined;
   /** Throws a HawserError; so does everything below. */
   open(): ReaderDescriptor;
   /** Throws E_SOURCE_CHANGED where it is not what `open` found. */
   assertUnchanged(): void;
+  /** The bytes at `offset`, put into `room`: how many, fewer than fit where it ends. Without holding anything up. */
+  read(offset: number, room: Uint8Array): Promise<number>;
   /** Reads the whole. */
   digest(signal: AbortSignal): Promise<ItemDigest>;
   close(): void;
@@ -35,6 +40,8 @@ export interface ItemDigest {
 }
 
 const NS_PER_S = 1_000_000_000n;
+const readAsync = promisify(read);
+
 const DIGEST_READ_BYTES = 1024 * 1024;
 
 /** A regular file on this machine. */
@@ -43,9 +50,12 @@ export class FileItem implements SourceItem {
   readonly size: number;
   readonly mtime: [number, number];
   readonly mode: number;
+  readonly key: Uint8Array;
   readonly path: string;
   readonly #found: BigIntStats;
   #fd: number | undefined;
+  /** The read that was begun last, while it is under way. */
+  #reading: Promise<void> | undefined;
 
   /** Looks at the file, without opening it. Throws E_SOURCE_MISSING and its kind. */
   constructor(path: string, name: Uint8Array) {
@@ -56,6 +66,7 @@ export class FileItem implements SourceItem {
     const seconds = this.#found.mtimeNs / NS_PER_S - (this.#found.mtimeNs % NS_PER_S < 0n ? 1n : 0n);
     this.mtime = [Number(seconds), Number(this.#found.mtimeNs - seconds * NS_PER_S)];
     this.mode = Number(this.#found.mode & 0o7777n);
+    this.key = keyOf(name, this.#found);
   }
 
   open(): ReaderDescriptor {
@@ -69,29 +80,59 @@ export class FileItem implements SourceItem {
     else this.#assertSame(fstatSync(this.#fd, { bigint: true }));
   }
 
-  async digest(signal: AbortSignal): Promise<ItemDigest> {
+  async read(offset: number, room: Uint8Array): Promise<number> {
     this.#fd ??= this.#open();
+    let count = 0;
+    try {
+      while (count < room.length) {
+        const { bytesRead } = await this.#use(readAsync(this.#fd, room, count, room.length - count, offset + count));
+        if (bytesRead === 0) break;
+        count += bytesRead;
+      }
+    } catch (cause) {
+      const message = `reading '${this.#shown}' failed: ${(cause as Error).message}`;
+      throw new HawserError("E_SOURCE_IO", message, { cause });
+    }
+    return count;
+  }
+
+  async digest(signal: AbortSignal): Promise<ItemDigest> {
     const hasher = new Blake3Hasher();
     const room = Buffer.allocUnsafeSlow(DIGEST_READ_BYTES);
     let crc = 0;
     for (let at = 0; at < this.size; ) {
       signal.throwIfAborted();
-      const { bytesRead } = await promisify(read)(this.#fd, room, 0, room.length, at).catch((cause: Error) => {
-        throw new HawserError("E_SOURCE_IO", `reading '${this.#shown}' failed: ${cause.message}`, { cause });
-      });
-      if (bytesRead === 0) break;
-      const bytes = room.subarray(0, bytesRead);
+      const count = await this.read(at, room);
+      if (count === 0) break;
+      const bytes = room.subarray(0, count);
       hasher.update(bytes);
       crc = crc32(bytes, crc);
-      at += bytesRead;
+      at += count;
     }
     this.assertUnchanged();
     return { blake3: hasher.digestBuffer(), crc32: crc };
   }
 
   close(): void {
-    if (this.#fd !== undefined) closeSync(this.#fd);
+    const fd = this.#fd;
     this.#fd = undefined;
+    if (fd === undefined) return;
+    // The system gives the number to the next file that is opened: not before the last read with it is over.
+    if (this.#reading === undefined) closeSync(fd);
+    else void this.#reading.finally(() => closeSync(fd));
+  }
+
+  async #use<T>(reading: Promise<T>): Promise<T> {
+    const settled = reading.then(
+      () => {},
+      () => {},
+    );
+    this.#reading = settled;
+    try {
+      return await reading;
+    } finally {
+      if (this.#reading === settled) this.#reading = undefined;
+    }
   }
 
   get #shown(): string {
@@ -130,15 +171,25 @@ export class PatternItem implements SourceItem {
   readonly size = null;
   readonly mtime: [number, number] = [0, 0];
   readonly mode = 0o600;
+  readonly key = undefined;
 
   open(): ReaderDescriptor {
     return { kind: "pattern" };
   }
   assertUnchanged(): void {}
+  read(): Promise<number> {
+    return Promise.reject(new HawserError("E_ILLEGAL", "what is made up is not read again"));
+  }
   digest(): Promise<ItemDigest> {
     return Promise.reject(new HawserError("E_ILLEGAL", "what has no end has no digest"));
   }
   close(): void {}
+}
+
+/** Whether two runs offer the same file under the same name: where it is, and that nobody wrote to it in between. */
+function keyOf(name: Uint8Array, { dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): Uint8Array {
+  const identity = Buffer.from([dev, ino, size, mtimeNs, ctimeNs, ""].join(" "));
+  return blake3(Buffer.concat([identity, name])).subarray(0, RESUME_KEY_BYTES);
 }
 
 function look(path: string): BigIntStats {

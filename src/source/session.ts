@@ -5,7 +5,6 @@
 import type { Connection } from "../net/connection.ts";
 import { joinedPorts, type Port } from "../net/port.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
-import { ChunkLedger } from "../protocol/chunks.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
 import { asHawserError, type Failure, HawserError, wireFailureOf } from "../protocol/errors.ts";
 import { CHUNK_RESENDS_MAX } from "../protocol/limits.ts";
@@ -14,12 +13,18 @@ import { displayName } from "../protocol/names.ts";
 import { Dispatcher, type Piece } from "./dispatcher.ts";
 import { InFlight } from "./in-flight.ts";
 import type { ItemDigest, SourceItem } from "./item.ts";
+import { Rereader } from "./rereader.ts";
+import { SentFile } from "./sent-file.ts";
 import { type SourceOrder, type SourceReport, SourceStream } from "./stream.ts";
 
 /** What happens, told to whoever runs the transfer. */
 export interface SourceEvents {
-  /** A file got its outcome. `crc32` is what this end read; missing where it read nothing or not all. */
-  onSettled(item: SourceItem, outcome: SettledFile, crc32: number | undefined): void;
+  /** A file got its outcome. */
+  onSettled(settled: SettledItem): void;
+  /** Bytes of a file that were there when it was planned. */
+  onInherited(bytes: number): void;
+  /** The sink begins anew: of files that are not settled, what counts is what it will say. */
+  onRestarted(): void;
   /** Bytes of a file that the sink has now, on the stream that brought them. */
   onAcknowledged(stream: number, bytes: number): void;
   onResent(reason: "damaged" | "lost", count: number): void;
@@ -28,13 +33,15 @@ export interface SourceEvents {
   onFailed(error: HawserError): void;
 }
 
-interface OpenFile {
-  readonly index: number;
+export interface SettledItem {
   readonly item: SourceItem;
-  readonly ledger: ChunkLedger;
-  phase: "offered" | "comparing" | "sending" | "sealed";
-  digest: ItemDigest | undefined;
-  withdrawn: Failure | undefined;
+  readonly outcome: SettledFile;
+  /** Of what this end read, or trusts; missing where it knows nothing or not all. */
+  readonly crc32: number | undefined;
+  /** Of a committed file, what earlier runs had brought. */
+  readonly bytesResumed: number;
+  /** Of that, what was not read again. */
+  readonly bytesTrusted: number;
 }
 
 interface StreamState {
@@ -46,21 +53,27 @@ interface StreamState {
   readonly files: Set<number>;
 }
 
-/** What an OFFER's entry takes on the wire besides the name, at most: the names of five fields, and seven numbers. */
-const OFFER_ENTRY_BYTES = 96;
+/** What an OFFER's entry takes on the wire besides the name, at most: the names of six fields, seven numbers, a key. */
+const OFFER_ENTRY_BYTES = 128;
 
 /** How often it is looked whether an idle stream should help one that is held up. */
 const LOOK_MS = 250;
 
 export class SourceSession implements TransferEnd {
   readonly role = "source";
-  readonly #terms: Terms;
+  #terms: Terms;
+  readonly #trustsTime: boolean;
   readonly #items: Iterator<SourceItem>;
   readonly #events: SourceEvents;
-  readonly #dispatcher: Dispatcher;
-  readonly #files = new Map<number, OpenFile>();
+  #dispatcher: Dispatcher;
+  #files = new Map<number, SentFile>();
   readonly #streams = new Map<number, StreamState>();
-  readonly #inFlight = new InFlight();
+  #inFlight = new InFlight();
+  readonly #rereader = new Rereader({
+    onRead: (item, piece, crc) => this.#files.get(piece.file)?.item === item && this.#onReread(piece, crc),
+    onUnreadable: (item, piece, failure) =>
+      this.#files.get(piece.file)?.item === item && this.#onUnreadable(piece, failure),
+  });
   #lookTimer: NodeJS.Timeout | undefined;
   readonly #damages = new Map<string, number>();
   readonly #disposal = new AbortController();
@@ -70,10 +83,14 @@ export class SourceSession implements TransferEnd {
   #finishSent = false;
   #stopped = false;
   #idle: (() => void) | undefined;
+  /** It came while files were still being confirmed. */
+  #receipt: Message<"RECEIPT"> | undefined;
 
-  constructor(items: Iterable<SourceItem>, terms: Terms, events: SourceEvents) {
+  /** `trustsTime`: what earlier runs read of a file of the same size and times is not read again. */
+  constructor(items: Iterable<SourceItem>, terms: Terms, events: SourceEvents, trustsTime = false) {
     this.#items = items[Symbol.iterator]();
     this.#terms = terms;
+    this.#trustsTime = trustsTime;
     this.#events = events;
     this.#dispatcher = new Dispatcher(terms.chunkBytes, terms.splitBytes);
   }
@@ -86,12 +103,38 @@ export class SourceSession implements TransferEnd {
     this.#offerMore();
   }
 
+  /** The sink has forgotten which file has which number, and knows what is on its disk: all is offered anew. */
+  restart(terms: Terms): void {
+    const open = [...this.#files.values()];
+    this.#events.onRestarted();
+    this.#terms = terms;
+    this.#streams.clear();
+    this.#rereader.clear();
+    this.#dispatcher = new Dispatcher(terms.chunkBytes, terms.splitBytes);
+    this.#inFlight = new InFlight();
+    this.#damages.clear();
+    this.#files = new Map();
+    this.#offered = 0;
+    for (const file of open) {
+      file.restart(this.#offered++, terms.chunkBytes);
+      this.#files.set(file.index, file);
+      if (file.phase === "confirming") this.#rereader.add(file.item, file.unreadOfAll());
+    }
+  }
+
   controlMessage(message: NamedMessage): void {
-    if (message.name === "PLAN") for (const plan of message.body.files) this.#onPlan(plan);
+    if (message.name === "HAVE") this.#onHave(message.body);
+    else if (message.name === "RESEND") {
+      for (const extent of message.body.chunks) this.#onSpoilt(extent);
+      this.#deal();
+    } else if (message.name === "PLAN") for (const plan of message.body.files) this.#onPlan(plan);
     else if (message.name === "OUTCOME") {
       for (const outcome of message.body.files) this.#onOutcome(outcome);
       this.#offerMore();
-    } else if (message.name === "RECEIPT") this.#events.onReceipt(message.body);
+    } else if (message.name === "RECEIPT") {
+      this.#receipt = message.body;
+      this.#checkReceipt();
+    }
   }
 
   streamOpened(connection: Connection, index: number, onClosed: (error: HawserError | undefined) => void): void {
@@ -113,6 +156,7 @@ export class SourceSession implements TransferEnd {
   /** Deals out no more, and waits until what is under way is acknowledged, and what is sealed is settled. */
   stop(): Promise<void> {
     this.#stopped = true;
+    this.#rereader.stop();
     return new Promise((resolve) => {
       this.#idle = resolve;
       this.#checkIdle();
@@ -132,6 +176,7 @@ export class SourceSession implements TransferEnd {
     this.#stopped = true;
     this.#idle?.();
     clearTimeout(this.#lookTimer);
+    this.#rereader.stop();
     this.#disposal.abort();
     for (const file of this.#files.values()) file.item.close();
     this.#files.clear();
@@ -142,29 +187,21 @@ export class SourceSession implements TransferEnd {
   get hasOutstanding(): boolean {
     return !this.#inFlight.isEmpty;
   }
+  /** Files are read here, and not to be sent. */
   get isComparing(): boolean {
-    return [...this.#files.values()].some(({ phase }) => phase === "comparing");
+    return this.#rereader.isRunning || [...this.#files.values()].some(({ phase }) => phase === "comparing");
   }
 
   #offerMore(): void {
-    const fresh: OpenFile[] = [];
+    const fresh: SentFile[] = [];
     while (!this.#exhausted && !this.#stopped && this.#files.size < this.#terms.openFiles) {
       const { value: item, done } = this.#items.next();
       if (done || item === undefined) {
         this.#exhausted = true;
         break;
       }
-      const index = this.#offered++;
-      const ledger = new ChunkLedger(item.size, this.#terms.chunkBytes);
-      const file: OpenFile = {
-        index,
-        item,
-        ledger,
-        phase: "offered",
-        digest: undefined,
-        withdrawn: undefined,
-      };
-      this.#files.set(index, file);
+      const file = new SentFile(this.#offered++, item, this.#terms.chunkBytes);
+      this.#files.set(file.index, file);
       fresh.push(file);
     }
     this.#sendOffers(fresh);
@@ -174,12 +211,12 @@ export class SourceSession implements TransferEnd {
     }
   }
 
-  #sendOffers(files: readonly OpenFile[]): void {
+  #sendOffers(files: readonly SentFile[]): void {
     const settledBelow = Math.min(this.#offered, ...this.#files.keys());
     for (const page of pages(files, ({ item }) => OFFER_ENTRY_BYTES + item.name.length)) {
       this.#control?.send("OFFER", {
         settledBelow,
-        files: page.map(({ index, item: { name, size, mtime, mode } }) => ({ file: index, name, size, mtime, mode })),
+        files: page.map(offerOf),
       });
     }
   }
@@ -189,17 +226,62 @@ export class SourceSession implements TransferEnd {
     if (file === undefined) return;
     if (file.withdrawn !== undefined) this.#sendWithdrawal(file, file.withdrawn);
     else if (action === "compare") {
-      if (file.phase === "offered") this.#compare(file);
-      else if (file.digest !== undefined) this.#sendDigest(file, file.digest);
+      if (file.digest !== undefined) this.#sendDigest(file, file.digest);
+      else if (file.phase === "offered") this.#compare(file);
     } else if (file.phase === "sealed") this.#sendSeal(file);
-    else if (file.phase !== "sending") {
-      file.phase = "sending";
-      this.#dispatcher.add(index, file.ledger.size);
-      if (!this.#sealIfRead(file)) this.#deal();
+    else if (file.phase === "offered") this.#beginSending(file);
+  }
+
+  #beginSending(file: SentFile): void {
+    file.phase = "sending";
+    if (file.ledger.size === null) this.#dispatcher.addEndless(file.index);
+    else {
+      this.#dispatcher.add(file.index, file.missing);
+      this.#events.onInherited(file.bytesThere);
+      for (const piece of file.differing) this.#sendAgain(file, piece.offset);
+      if (this.#trustsTime) file.trust();
+      else this.#rereader.add(file.item, file.unread());
+    }
+    this.#sealIfRead(file);
+    this.#deal();
+  }
+
+  #onHave(have: Message<"HAVE">): void {
+    const file = this.#files.get(have.file);
+    if (file?.phase === "offered") file.has(have);
+  }
+
+  /** What the sink had of a chunk is not what it should be. */
+  #onSpoilt([index, offset]: FileExtent): void {
+    const file = this.#files.get(index);
+    if (
+      file !== undefined &&
+      file.withdrawn === undefined &&
+      file.ledger.isChunk(offset, file.ledger.bytesAt(offset))
+    ) {
+      this.#sendAgain(file, offset);
     }
   }
 
-  #compare(file: OpenFile): void {
+  #sendAgain(file: SentFile, offset: number): void {
+    if (!file.sendAgain(offset)) return;
+    this.#events.onResent("damaged", 1);
+    if (file.phase !== "offered") this.#dispatcher.giveBack(file.pieceAt(offset));
+  }
+
+  /** What the sink has of a chunk must be what the file is now; where it isn't, the file as it is now counts. */
+  #onReread(piece: Piece, crc: number): void {
+    this.#onRead(piece, crc);
+    const file = this.#files.get(piece.file);
+    if (file === undefined || file.withdrawn !== undefined) return;
+    if (file.phase === "confirming") this.#confirmIfRead(file);
+    else if (file.differs(piece.offset)) {
+      this.#sendAgain(file, piece.offset);
+      this.#deal();
+    } else this.#sealIfRead(file);
+  }
+
+  #compare(file: SentFile): void {
     file.phase = "comparing";
     file.item.digest(this.#disposal.signal).then(
       (digest) => {
@@ -210,7 +292,7 @@ export class SourceSession implements TransferEnd {
     );
   }
 
-  #sendDigest(file: OpenFile, { blake3 }: ItemDigest): void {
+  #sendDigest(file: SentFile, { blake3 }: ItemDigest): void {
     this.#control?.send("DIGEST", { files: [{ file: file.index, blake3 }] });
   }
 
@@ -253,6 +335,9 @@ export class SourceSession implements TransferEnd {
     const nowMs = performance.now();
     for (let at = offset; at < offset + bytes; at += this.#terms.chunkBytes) {
       const piece = this.#inFlight.acknowledge(index, file, at, nowMs);
+      const sent = this.#files.get(file);
+      sent?.acknowledged(at);
+      if (sent !== undefined) this.#sealIfRead(sent);
       if (piece !== undefined) this.#events.onAcknowledged(index, piece.bytes);
     }
   }
@@ -320,7 +405,7 @@ export class SourceSession implements TransferEnd {
   }
 
   /** Whether the stream can read the file; opens it, which is where an unreadable one shows. */
-  #readyToRead(stream: StreamState, file: OpenFile): boolean {
+  #readyToRead(stream: StreamState, file: SentFile): boolean {
     if (stream.files.has(file.index)) return true;
     try {
       stream.port.post({ type: "file", file: file.index, reader: file.item.open() });
@@ -333,8 +418,8 @@ export class SourceSession implements TransferEnd {
   }
 
   /** When all of a file was read, and it still is what was offered, its CRC is final. */
-  #sealIfRead(file: OpenFile): boolean {
-    if (file.phase !== "sending" || !file.ledger.isComplete) return false;
+  #sealIfRead(file: SentFile): boolean {
+    if (file.phase !== "sending" || !file.isRead) return false;
     const failure = this.#changeOf(file);
     if (failure !== undefined) {
       this.#withdraw(file, failure);
@@ -345,7 +430,7 @@ export class SourceSession implements TransferEnd {
     return true;
   }
 
-  #changeOf(file: OpenFile): Failure | undefined {
+  #changeOf(file: SentFile): Failure | undefined {
     try {
       file.item.assertUnchanged();
       return undefined;
@@ -354,26 +439,56 @@ export class SourceSession implements TransferEnd {
     }
   }
 
-  #sendSeal({ index, ledger }: OpenFile): void {
+  #sendSeal({ index, ledger }: SentFile): void {
     this.#control?.send("SEAL", { files: [{ file: index, size: ledger.size ?? 0, crc32: ledger.wholeCrc32() }] });
   }
 
   /** Takes an offer back: nothing more of the file is sent, and the sink settles it as failed. */
-  #withdraw(file: OpenFile, failure: Failure): void {
+  #withdraw(file: SentFile, failure: Failure): void {
     if (file.withdrawn !== undefined || !this.#files.has(file.index)) return;
+    if (file.phase === "confirming") {
+      // The sink has nothing to take back.
+      this.#settle(file, { file: file.index, status: "failed", error: wireFailureOf(failure) });
+      this.#checkReceipt();
+      return;
+    }
     file.withdrawn = failure;
     this.#dispatcher.drop(file.index);
     this.#inFlight.forgetFile(file.index);
     this.#sendWithdrawal(file, failure);
   }
 
-  #sendWithdrawal(file: OpenFile, { code, message }: Failure): void {
+  #sendWithdrawal(file: SentFile, { code, message }: Failure): void {
     this.#control?.send("WITHDRAW", { files: [{ file: file.index, error: wireFailureOf({ code, message }) }] });
   }
 
   #onOutcome(outcome: SettledFile): void {
     const file = this.#files.get(outcome.file);
-    if (file === undefined) return;
+    if (file === undefined || file.phase === "confirming") return;
+    file.outcome = outcome;
+    if (outcome.status === "committed" && !file.ledger.isComplete && !this.#trustsTime) {
+      // An earlier run's commit: it is this run's too if the file still is what was committed.
+      file.phase = "confirming";
+      this.#rereader.add(file.item, file.unreadOfAll());
+      this.#confirmIfRead(file);
+    } else this.#settle(file, outcome);
+  }
+
+  #confirmIfRead(file: SentFile): void {
+    if (!file.ledger.isComplete || file.outcome === undefined) return;
+    const failure = this.#changeOf(file);
+    const { index, item, outcome } = file;
+    if (failure !== undefined) this.#settle(file, { file: index, status: "failed", error: wireFailureOf(failure) });
+    else if (outcome.crc32 === file.ledger.wholeCrc32()) this.#settle(file, outcome);
+    else {
+      const message = `what an earlier run committed as '${displayName(item.name)}' is not what the file is now`;
+      const error = wireFailureOf({ code: "E_CONTENT", message });
+      this.#settle(file, { file: index, status: "failed", error });
+    }
+    this.#checkReceipt();
+  }
+
+  #settle(file: SentFile, outcome: SettledFile): void {
     this.#files.delete(file.index);
     this.#dispatcher.drop(file.index);
     this.#inFlight.forgetFile(file.index);
@@ -382,15 +497,24 @@ export class SourceSession implements TransferEnd {
       if (stream.files.delete(file.index)) stream.port.post({ type: "forget", file: file.index });
     }
     file.item.close();
-    const crc = file.ledger.isComplete ? file.ledger.wholeCrc32() : file.digest?.crc32;
+    const trusted = this.#trustsTime && outcome.status === "committed" ? outcome.crc32 : undefined;
+    const crc = file.ledger.isComplete ? file.ledger.wholeCrc32() : (file.digest?.crc32 ?? trusted);
     if (outcome.status === "committed" && (crc === undefined || outcome.crc32 !== crc)) {
       this.#events.onFailed(
         new HawserError("E_CONTENT", "the server committed a file with another CRC-32 than was read"),
       );
       return;
     }
-    this.#events.onSettled(file.item, outcome, crc);
+    const isCommitted = outcome.status === "committed";
+    const bytesResumed = isCommitted ? file.bytesResumed : 0;
+    const bytesUnread = file.ledger.isComplete ? file.bytesTrusted : (outcome.size ?? 0);
+    const bytesTrusted = isCommitted && trusted !== undefined ? bytesUnread : 0;
+    this.#events.onSettled({ item: file.item, outcome, crc32: crc, bytesResumed, bytesTrusted });
     this.#checkIdle();
+  }
+
+  #checkReceipt(): void {
+    if (this.#receipt !== undefined && this.#files.size === 0) this.#events.onReceipt(this.#receipt);
   }
 
   #checkIdle(): void {
@@ -400,4 +524,9 @@ export class SourceSession implements TransferEnd {
     const isEnding = this.#finishSent && files.every(({ phase }) => phase === "sealed");
     if (!isEnding && !files.some(({ phase }) => phase === "sealed")) this.#idle();
   }
+}
+
+function offerOf({ index, item }: SentFile): Message<"OFFER">["files"][number] {
+  const { name, size, mtime, mode, key } = item;
+  return { file: index, name, size, mtime, mode, ...(key === undefined ? {} : { key }) };
 }

@@ -1,0 +1,113 @@
+/**
+ * What is known of one file that is being received: which chunks are there, which of them an earlier run left and nobody
+ * has checked yet, and which turned out to be spoilt. Pure: no files, no sockets, no clock.
+ */
+import { ChunkLedger } from "../protocol/chunks.ts";
+import { HAVE_CHUNKS_MAX } from "../protocol/limits.ts";
+import type { FileExtent, Message, OfferedFile } from "../protocol/messages.ts";
+import { RangeSet } from "../protocol/ranges.ts";
+import type { CommitRecord, StoredChunk } from "./session-store.ts";
+import type { ExistingFile, Part } from "./sink.ts";
+
+export class ReceivedFile {
+  readonly index: number;
+  readonly offer: OfferedFile;
+  readonly ledger: ChunkLedger;
+  /** `settling`: its outcome is being made, and nothing that comes changes it. */
+  phase: "planning" | "comparing" | "receiving" | "settling" = "planning";
+  part: Part | undefined;
+  existing: ExistingFile | undefined;
+  seal: { readonly size: number; readonly crc32: number } | undefined;
+  /** In the session's store; undefined until it is there. */
+  id: number | undefined;
+  partId: string | undefined;
+  /** A commit of an earlier run, whose outcome the source may not have heard. */
+  committed: CommitRecord | undefined;
+  /** Chunks that an earlier run left and that are not checked, by number. */
+  readonly #unchecked = new RangeSet();
+  /** Bytes of chunks that are still as an earlier run left them, or were when they were checked. */
+  bytesInherited = 0;
+  /** Chunks that were found spoilt, and are not here again yet, by offset. */
+  readonly #spoilt = new Set<number>();
+
+  constructor(offer: OfferedFile, chunkBytes: number) {
+    this.index = offer.file;
+    this.offer = offer;
+    this.ledger = new ChunkLedger(offer.size, chunkBytes);
+  }
+
+  /** Takes over what an earlier run left; what can't be a chunk of this file is left out. */
+  inherit(chunks: readonly StoredChunk[]): void {
+    for (const { offset, crc32 } of chunks) {
+      const bytes = this.ledger.bytesAt(offset);
+      if (!this.ledger.isChunk(offset, bytes)) continue;
+      this.ledger.record(offset, bytes, crc32);
+      this.#unchecked.add(this.#chunkAt(offset), this.#chunkAt(offset) + 1);
+      this.bytesInherited += bytes;
+    }
+  }
+
+  get hasUnchecked(): boolean {
+    return !this.#unchecked.isEmpty;
+  }
+  isUnchecked(offset: number): boolean {
+    return this.#unchecked.covers(this.#chunkAt(offset), this.#chunkAt(offset) + 1);
+  }
+  /** Some chunk that is not checked yet. */
+  nextUnchecked(): number | undefined {
+    const [first] = this.#unchecked;
+    return first && first.start * this.ledger.chunkBytes;
+  }
+
+  /** An inherited chunk is what was recorded of it. */
+  checked(offset: number): void {
+    this.#unchecked.subtract(this.#chunkAt(offset), this.#chunkAt(offset) + 1);
+  }
+  /** It is not: it has to be sent again. */
+  spoil(offset: number): void {
+    this.#giveWay(offset);
+    this.#spoilt.add(offset);
+  }
+
+  /** A chunk arrived and was written. An inherited one that nobody has checked gives way to it. */
+  record(offset: number, bytes: number, crc32: number): "new" | "same" | "different" {
+    if (this.isUnchecked(offset)) this.#giveWay(offset);
+    this.#spoilt.delete(offset);
+    return this.ledger.record(offset, bytes, crc32);
+  }
+
+  #giveWay(offset: number): void {
+    this.checked(offset);
+    this.ledger.forget(offset);
+    this.bytesInherited -= this.ledger.bytesAt(offset);
+  }
+
+  #chunkAt(offset: number): number {
+    return offset / this.ledger.chunkBytes;
+  }
+
+  /** Whether all of it is there, checked, and sealed. */
+  get isWhole(): boolean {
+    return this.phase === "receiving" && this.seal !== undefined && this.ledger.isComplete && !this.hasUnchecked;
+  }
+
+  /** What the source is told of the chunks that are here already, in pages. */
+  *have(): Generator<Message<"HAVE">> {
+    for (const { start, end } of this.ledger.presentRanges) {
+      const step = HAVE_CHUNKS_MAX * this.ledger.chunkBytes;
+      for (let offset = start; offset < end; offset += step) {
+        const count = Math.ceil(Math.min(step, end - offset) / this.ledger.chunkBytes);
+        const crcs = Buffer.alloc(4 * count);
+        for (let i = 0; i < count; i++) {
+          crcs.writeUInt32BE(this.ledger.crcAt(offset + i * this.ledger.chunkBytes) ?? 0, 4 * i);
+        }
+        yield { file: this.index, offset, crcs };
+      }
+    }
+  }
+
+  /** What has to be sent again, though it was said to be here. */
+  get spoiltExtents(): FileExtent[] {
+    return [...this.#spoilt].map((offset) => [this.index, offset, this.ledger.bytesAt(offset)]);
+  }
+}

@@ -1,0 +1,165 @@
+/** How files come to their end: committed, found unchanged, failed. What of a failed one is worth keeping stays. */
+import { formatCrc32 } from "../protocol/crc32.ts";
+import { asHawserError, ERRORS, type ErrorCode, type Failure, wireFailureOf } from "../protocol/errors.ts";
+import type { SettledFile } from "../protocol/messages.ts";
+import type { Checkpoints } from "./checkpoints.ts";
+import { SyncError } from "./durable.ts";
+import { Limiter } from "./limiter.ts";
+import type { SettledRecord } from "./outcome-queue.ts";
+import type { ReceivedFile } from "./received-file.ts";
+import type { SessionStore } from "./session-store.ts";
+import type { Owner, Unfinished } from "./unfinished.ts";
+
+/** Commits at once: each waits for the disk, and holds a few descriptors while it does. */
+const COMMITS_MAX = 16;
+
+/** Trying again can help, but not with what is here: it was not what it should be. */
+const WORTHLESS = new Set<ErrorCode>(["E_CONTENT", "E_SOURCE_CHANGED"]);
+
+export interface SettlementOptions {
+  readonly store: SessionStore;
+  readonly unfinished: Unfinished;
+  readonly owner: Owner;
+  readonly checkpoints: Checkpoints;
+  readonly onSettled: (file: ReceivedFile, record: SettledRecord) => void;
+}
+
+export class Settlement {
+  readonly #options: SettlementOptions;
+  readonly #commits = new Limiter(COMMITS_MAX);
+  readonly #failures = new Set<Promise<void>>();
+  #committing = 0;
+
+  constructor(options: SettlementOptions) {
+    this.#options = options;
+  }
+
+  /** Commits under way. */
+  get committing(): number {
+    return this.#committing;
+  }
+
+  /** Resolves when nothing is being settled. */
+  async idle(): Promise<void> {
+    await this.#commits.idle();
+    await Promise.all(this.#failures);
+  }
+
+  /** Commits a file that is whole (see ReceivedFile.isWhole). */
+  commit(file: ReceivedFile): void {
+    const { size, crc32 } = file.seal ?? { size: 0, crc32: 0 };
+    const ours = file.ledger.wholeCrc32();
+    if (ours !== crc32) {
+      const message = `what arrived has the CRC-32 ${formatCrc32(ours)}, what was read ${formatCrc32(crc32)}`;
+      this.fail(file, { code: "E_CONTENT", message });
+      return;
+    }
+    file.phase = "settling";
+    this.#committing++;
+    this.#commits
+      .run(() => this.#commit(file, size, crc32))
+      .finally(() => this.#committing--)
+      .then(
+        () => this.committed(file, size, crc32),
+        (thrown) => this.#track(this.#commitFailed(file, thrown)),
+      );
+  }
+
+  committed(file: ReceivedFile, size: number, crc32: number): void {
+    file.phase = "settling";
+    this.#settle(file, { file: file.index, status: "committed", size, crc32 }, undefined, file.id);
+  }
+
+  unchanged(file: ReceivedFile, size: number): void {
+    file.phase = "settling";
+    this.#track(
+      this.#discard(file).then(() => this.#settle(file, { file: file.index, status: "unchanged", size }, undefined)),
+    );
+  }
+
+  /** The file can't be received. Of no effect on one whose outcome is being made. */
+  fail(file: ReceivedFile, failure: Failure): void {
+    if (file.phase === "settling") return;
+    file.phase = "settling";
+    this.#track(this.#fail(file, failure, this.#isWorthKeeping(file, failure)));
+  }
+
+  /** A sync failed: nothing counts that came since the last one that succeeded. */
+  failSync(file: ReceivedFile, failure: Failure): void {
+    if (file.phase === "settling") return;
+    file.phase = "settling";
+    this.#track(this.#failSync(file, failure));
+  }
+
+  async #commit(file: ReceivedFile, size: number, crc32: number): Promise<void> {
+    const { store, checkpoints } = this.#options;
+    const { id, part } = file;
+    await checkpoints.forget(file);
+    if (part === undefined) return;
+    // First the intent: after a crash it tells whether what lies under the name is this file.
+    if (id !== undefined && file.offer.key !== undefined) {
+      await store.beginCommit(id, { size, crc32, fingerprint: part.fingerprint });
+    }
+    await part.commit(size, crc32);
+    if (id === undefined) return;
+    // The file is there, whether or not that can be written down.
+    await (file.offer.key === undefined ? store.forgetFiles([id]) : store.endCommit(id, true)).catch(() => {});
+  }
+
+  async #commitFailed(file: ReceivedFile, thrown: unknown): Promise<void> {
+    const failure = asHawserError(thrown).toFailure();
+    if (file.id !== undefined) await this.#options.store.endCommit(file.id, false).catch(() => {});
+    if (thrown instanceof SyncError) await this.#failSync(file, failure);
+    else await this.#fail(file, failure, this.#isWorthKeeping(file, failure));
+  }
+
+  async #failSync(file: ReceivedFile, failure: Failure): Promise<void> {
+    const { store, checkpoints } = this.#options;
+    await checkpoints.forget(file);
+    let left = 0;
+    if (file.id !== undefined) {
+      try {
+        await store.forgetChunks(file.id, "unsynced");
+        left = (await store.chunks(file.id)).length;
+      } catch {
+        // What can't be told apart is not trusted.
+      }
+    }
+    await this.#fail(file, failure, left > 0);
+  }
+
+  /** The part goes, or is let go, before the outcome: whoever hears of it finds staging as it will be. */
+  async #fail(file: ReceivedFile, failure: Failure, keep: boolean): Promise<void> {
+    if (keep) {
+      await this.#options.checkpoints.flush();
+      await file.part?.close();
+    } else {
+      await this.#options.checkpoints.forget(file);
+      await this.#discard(file);
+    }
+    this.#settle(file, { file: file.index, status: "failed", error: wireFailureOf(failure) }, failure);
+  }
+
+  #isWorthKeeping(file: ReceivedFile, { code }: Failure): boolean {
+    // What an earlier run left of a file that is not even begun now is not this failure's to judge.
+    if (file.part === undefined) return !WORTHLESS.has(code);
+    return ERRORS[code].retryable && !WORTHLESS.has(code) && file.ledger.chunksPresent > 0;
+  }
+
+  async #discard(file: ReceivedFile): Promise<void> {
+    await file.part?.abort();
+    if (file.id === undefined) return;
+    // What can't be forgotten now goes with the session.
+    await this.#options.unfinished.discard({ id: file.id, partId: file.partId ?? "" }).catch(() => {});
+  }
+
+  #settle(file: ReceivedFile, outcome: SettledFile, failure: Failure | undefined, storedId?: number): void {
+    this.#options.unfinished.unclaim(this.#options.owner, file.offer);
+    this.#options.onSettled(file, { outcome, name: file.offer.name, failure, storedId });
+  }
+
+  #track(work: Promise<void>): void {
+    const tracked = work.finally(() => this.#failures.delete(tracked));
+    this.#failures.add(tracked);
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * What is known of one file that is being sent: what this run has read of it, what the sink says that it has, and what of
+ * that has to be sent all the same. Pure: no files, no sockets, no clock.
+ */
+import { ChunkLedger } from "../protocol/chunks.ts";
+import type { Failure } from "../protocol/errors.ts";
+import type { Message, SettledFile } from "../protocol/messages.ts";
+import { type Range, RangeSet } from "../protocol/ranges.ts";
+import type { Piece } from "./dispatcher.ts";
+import type { ItemDigest, SourceItem } from "./item.ts";
+
+export class SentFile {
+  /** In the transfer; another one when the session is begun anew. */
+  index: number;
+  readonly item: SourceItem;
+  /** What this run knows of the content: chunks that it has read, or trusts. */
+  ledger: ChunkLedger;
+  /** `confirming`: it was committed by an earlier run, and what it is now is being read. */
+  phase: "offered" | "comparing" | "sending" | "sealed" | "confirming" = "offered";
+  digest: ItemDigest | undefined;
+  withdrawn: Failure | undefined;
+  outcome: SettledFile | undefined;
+  /** Chunks that the sink has from earlier runs. */
+  #have: ChunkLedger;
+  /** Chunks that the sink has to get once more, by offset. */
+  readonly #again = new Set<number>();
+  /** Chunks that this run brought, by number. */
+  #brought = new RangeSet();
+  /** Bytes whose CRC this run took from the sink, by --trust-mtime. */
+  bytesTrusted = 0;
+
+  constructor(index: number, item: SourceItem, chunkBytes: number) {
+    this.index = index;
+    this.item = item;
+    this.ledger = new ChunkLedger(item.size, chunkBytes);
+    this.#have = new ChunkLedger(item.size, chunkBytes);
+  }
+
+  /** The session is begun anew: the sink knows nothing of this file but what it will say. */
+  restart(index: number, chunkBytes: number): void {
+    this.index = index;
+    if (this.phase !== "confirming") this.phase = "offered";
+    if (this.ledger.chunkBytes !== chunkBytes) {
+      this.ledger = new ChunkLedger(this.item.size, chunkBytes);
+      this.#brought = new RangeSet();
+    }
+    this.#have = new ChunkLedger(this.item.size, chunkBytes);
+    this.#again.clear();
+    this.bytesTrusted = 0;
+  }
+
+  /** The sink has chunks from an earlier run; what can't be chunks of this file is left out. */
+  has({ offset, crcs }: Message<"HAVE">): void {
+    const view = Buffer.from(crcs.buffer, crcs.byteOffset, crcs.byteLength);
+    for (let i = 0; 4 * i < crcs.length; i++) {
+      const at = offset + i * this.ledger.chunkBytes;
+      const bytes = this.#have.bytesAt(at);
+      if (this.#have.size === null || !this.#have.isChunk(at, bytes)) continue;
+      this.#have.forget(at);
+      this.#have.record(at, bytes, view.readUInt32BE(4 * i));
+    }
+  }
+
+  get bytesThere(): number {
+    return this.#have.bytesPresent;
+  }
+
+  /** Of a file that is there now, what this run did not bring. */
+  get bytesResumed(): number {
+    const { chunkBytes } = this.ledger;
+    const missing = this.#brought.missing(0, Math.ceil((this.ledger.size ?? 0) / chunkBytes));
+    return missing.reduce((sum, { start, end }) => {
+      return sum + Math.min(end * chunkBytes, this.ledger.size ?? 0) - start * chunkBytes;
+    }, 0);
+  }
+
+  /** What has to be sent, since the sink has it not; of a file of known size. */
+  get missing(): Range[] {
+    return this.#have.missingRanges;
+  }
+
+  /** Takes what the sink says of its chunks for true. */
+  trust(): void {
+    for (const offset of this.#have.offsets()) {
+      const bytes = this.ledger.bytesAt(offset);
+      if (this.ledger.record(offset, bytes, this.#have.crcAt(offset) ?? 0) === "new") this.bytesTrusted += bytes;
+    }
+  }
+
+  /** Chunks that the sink has and this run did not read yet, as far as that is so when each is asked for. */
+  *unread(): Generator<Piece> {
+    // What the sink turns out not to have is taken out meanwhile.
+    for (const { start, end } of this.#have.presentRanges) {
+      for (let offset = start; offset < end; offset += this.ledger.chunkBytes) {
+        const isThere = this.#have.crcAt(offset) !== undefined;
+        if (isThere && this.ledger.crcAt(offset) === undefined) yield this.pieceAt(offset);
+      }
+    }
+  }
+  /** All chunks that this run did not read yet. */
+  *unreadOfAll(): Generator<Piece> {
+    for (const { start, end } of this.ledger.missingRanges) {
+      for (let offset = start; offset < end; offset += this.ledger.chunkBytes) yield this.pieceAt(offset);
+    }
+  }
+
+  /** Of the chunks that this run has read, those that the sink has otherwise. */
+  get differing(): Piece[] {
+    return [...this.#have.offsets()].filter((offset) => this.differs(offset)).map((offset) => this.pieceAt(offset));
+  }
+  differs(offset: number): boolean {
+    const [theirs, ours] = [this.#have.crcAt(offset), this.ledger.crcAt(offset)];
+    return theirs !== undefined && ours !== undefined && theirs !== ours;
+  }
+
+  /** The sink has to get a chunk once more. Returns false where that is known. */
+  sendAgain(offset: number): boolean {
+    this.#have.forget(offset);
+    if (this.#again.has(offset)) return false;
+    this.#again.add(offset);
+    return true;
+  }
+  acknowledged(offset: number): void {
+    this.#again.delete(offset);
+    const chunk = offset / this.ledger.chunkBytes;
+    this.#brought.add(chunk, chunk + 1);
+  }
+
+  /** Whether all of it was read, and nothing is on its way that the sink has otherwise. */
+  get isRead(): boolean {
+    return this.ledger.isComplete && this.#again.size === 0;
+  }
+
+  pieceAt(offset: number): Piece {
+    return { file: this.index, offset, bytes: this.ledger.bytesAt(offset) };
+  }
+}
