@@ -14,5 +14,6 @@ export { type Endpoint, formatEndpoint } from "./net/dial.ts";
 export { ERRORS, type ErrorCode, HawserError } from "./protocol/errors.ts";
 export { readHistory } from "./server/database-history.ts";
 export type { PastTransfer } from "./server/history.ts";
+export { dropSession, readSessions, type UnfinishedTransfer } from "./server/kept-sessions.ts";
 export { serve } from "./server/serve.ts";
 export type { FileRecord, HawserServer, ServeOptions, ServerEvent, TransferRecord } from "./server/types.ts";

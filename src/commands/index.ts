@@ -4,6 +4,7 @@ import { DemoCommand } from "./demo.ts";
 import { HistoryCommand } from "./history.ts";
 import { SendCommand } from "./send.ts";
 import { ServeCommand } from "./serve.ts";
+import { SessionsCommand } from "./sessions.ts";
 import { ShellCommand } from "./shell.ts";
 
 export const COMMANDS = {
@@ -11,6 +12,7 @@ export const COMMANDS = {
   send: SendCommand,
   shell: ShellCommand,
   history: HistoryCommand,
+  sessions: SessionsCommand,
   bench: BenchCommand,
   demo: DemoCommand,
 };

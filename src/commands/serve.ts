@@ -14,7 +14,7 @@ import { formatEndpoint } from "../net/dial.ts";
 import { ERRORS } from "../protocol/errors.ts";
 import { DEFAULT_PORT } from "../protocol/limits.ts";
 import { escapeText } from "../protocol/names.ts";
-import type { HawserServer, ServeOptions, ServerEvent } from "../server/types.ts";
+import { type HawserServer, SESSION_TTL_MS, type ServeOptions, type ServerEvent } from "../server/types.ts";
 import type { Durability } from "../sink/sink.ts";
 import { HawserCommand } from "./base.ts";
 
@@ -83,7 +83,7 @@ const SETTINGS = {
     placeholder: "DURATION",
     about: "how long what is unfinished is kept for its client to come back",
     kind: duration(100),
-    fallback: 7 * 24 * 3600 * 1000,
+    fallback: SESSION_TTL_MS,
     fallbackText: "7d",
   }),
   drainMs: common.setting({

@@ -49,6 +49,9 @@ export class Connection implements DirectReader {
   /** What this end is at, for the answer to a PING. */
   doing: (() => string | undefined) | undefined;
 
+  /** The answer to a PING is here; without an id: none will come any more. */
+  onPong: ((id: number | undefined) => void) | undefined;
+
   /** Called when the socket is gone, whoever owns the events by then: for whoever counts connections. */
   onSocketClosed: (() => void) | undefined;
 
@@ -210,7 +213,10 @@ export class Connection implements DirectReader {
     if (!this.isOpen) return;
     if (message.name === "PING") this.#answerPing(message.body.id);
     else if (message.name === "ERROR") this.#onError(message.body);
-    else this.#events.onMessage(message);
+    else {
+      if (message.name === "PONG") this.onPong?.(message.body.id);
+      this.#events.onMessage(message);
+    }
   }
 
   #answerPing(id: number): void {
@@ -256,6 +262,7 @@ export class Connection implements DirectReader {
   #onSocketClosed(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.onPong?.(undefined);
     this.onSocketClosed?.();
     this.#events.onClosed(this.#error);
   }

@@ -2,7 +2,7 @@
  * One server for one directory. The lock is that of a database that holds nothing: the system lets go of it when the
  * process ends, however it ends, so there is no stale lock to clear.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { HawserError } from "../protocol/errors.ts";
@@ -11,6 +11,8 @@ import { escapeText } from "../protocol/names.ts";
 const LOCK_NAME = "lock.db";
 /** SQLite's result code for 'the database file is locked'. */
 const SQLITE_BUSY = 5;
+/** For as long somebody may be looking whether the lock is taken. */
+const LOOK_MS = 100;
 const HOLDER_NAME = "server.txt";
 
 export class DirectoryLock {
@@ -25,7 +27,7 @@ export class DirectoryLock {
   /** Takes the lock of a staging directory. Throws E_DIRECTORY_IN_USE, which says by whom. */
   static take(staging: string): DirectoryLock {
     const holderPath = join(staging, HOLDER_NAME);
-    const database = new DatabaseSync(join(staging, LOCK_NAME), { timeout: 0 });
+    const database = new DatabaseSync(join(staging, LOCK_NAME), { timeout: LOOK_MS });
     try {
       database.exec("BEGIN EXCLUSIVE");
     } catch (cause) {
@@ -40,6 +42,22 @@ export class DirectoryLock {
     const lock = new DirectoryLock(database, holderPath);
     lock.describe(`process ${process.pid}`);
     return lock;
+  }
+
+  /** Whether a server holds the lock now. Asking keeps one that starts at this moment waiting, no more. */
+  static isTaken(staging: string): boolean {
+    const path = join(staging, LOCK_NAME);
+    if (!existsSync(path)) return false;
+    const database = new DatabaseSync(path, { timeout: 0, readOnly: true });
+    try {
+      database.exec("SELECT * FROM sqlite_schema");
+      return false;
+    } catch (cause) {
+      if ((cause as { errcode?: number }).errcode === SQLITE_BUSY) return true;
+      throw new HawserError("E_IO", `looking at the directory's lock failed: ${(cause as Error).message}`, { cause });
+    } finally {
+      database.close();
+    }
   }
 
   /** What others are told of who holds it. */

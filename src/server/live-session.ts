@@ -2,10 +2,12 @@
  * A session under way: one control connection at a time, its streams, and this end's part in the transfer. It outlives
  * its connections for a while, and ends once, whatever the reason.
  */
+import { randomInt } from "node:crypto";
 import type { Connection } from "../net/connection.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
 import { endsSession, HawserError } from "../protocol/errors.ts";
+import type { State } from "../protocol/states.ts";
 
 export interface LiveSessionOptions {
   readonly peer: string;
@@ -32,7 +34,6 @@ export class LiveSession {
   /** The dial of each stream that was taken last. */
   readonly #attempts = new Map<number, number>();
   #lingerTimer: NodeJS.Timeout | undefined;
-  readonly #probes = new Set<(isThere: boolean) => void>();
   #ending: Promise<void> | undefined;
   /** The receipt was given. */
   #finished = false;
@@ -121,20 +122,13 @@ export class LiveSession {
     }
   }
 
-  /** Whether the client is there: a control connection is open, and something comes over it when it is asked. */
-  probe(withinMs: number): Promise<boolean> {
-    const control = this.#control;
-    if (control === undefined || !control.isOpen || this.#ending !== undefined) return Promise.resolve(false);
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => answer(false), withinMs);
-      const answer = (isThere: boolean) => {
-        clearTimeout(timer);
-        this.#probes.delete(answer);
-        resolve(isThere);
-      };
-      this.#probes.add(answer);
-      control.send("PING", { id: 0 });
-    });
+  /** Whether the client is there: it answers on some connection. What is still on its way from one that is gone is none. */
+  async probe(withinMs: number): Promise<boolean> {
+    if (this.#ending !== undefined) return false;
+    const open = [this.#control, ...this.#streams.values()].filter((one) => one?.isOpen && PINGABLE.has(one.state));
+    const id = randomInt(2 ** 32);
+    const answers = open.map((connection) => connection && pong(connection, id, withinMs));
+    return (await Promise.all(answers)).some((isThere) => isThere);
   }
 
   /** Ends the session, and tells the client why. */
@@ -156,14 +150,12 @@ export class LiveSession {
 
   #onMessage(control: Connection, message: NamedMessage): void {
     if (control !== this.#control || this.#ending !== undefined) return;
-    for (const answer of [...this.#probes]) answer(true);
     if (message.name !== "PONG") this.#end.controlMessage(message);
   }
 
   #onControlClosed(control: Connection, error: HawserError | undefined): void {
     if (control !== this.#control || this.#ending !== undefined) return;
     this.#control = undefined;
-    for (const answer of [...this.#probes]) answer(false);
     if (this.#finished && error === undefined) void this.end();
     else if (error !== undefined && endsSession(error)) void this.end(error);
     else {
@@ -172,6 +164,24 @@ export class LiveSession {
       this.#lingerTimer = setTimeout(() => void this.end(gone), this.#options.lingerMs);
     }
   }
+}
+
+/** Where a PING may be sent. */
+const PINGABLE = new Set<State>(["open", "finishing", "done", "data"]);
+
+function pong(connection: Connection, id: number, withinMs: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const answer = (isThere: boolean) => {
+      clearTimeout(timer);
+      connection.onPong = undefined;
+      resolve(isThere);
+    };
+    const timer = setTimeout(() => answer(false), withinMs);
+    connection.onPong = (answered) => {
+      if (answered === undefined || answered === id) answer(answered === id);
+    };
+    connection.send("PING", { id });
+  });
 }
 
 function ended(): HawserError {

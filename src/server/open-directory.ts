@@ -12,7 +12,7 @@ import type { SessionStore } from "../sink/session-store.ts";
 import type { Backend } from "./backend.ts";
 import { DatabaseHistory, HISTORY_NAME } from "./database-history.ts";
 import { DirectoryLock } from "./directory-lock.ts";
-import type { ServeOptions } from "./types.ts";
+import { SESSION_TTL_MS, type ServeOptions } from "./types.ts";
 
 export const SESSIONS_NAME = "sessions.db";
 
@@ -40,6 +40,7 @@ export async function openDirectory(options: ServeOptions): Promise<Backend> {
       const opened = DatabaseSessionStore.open(path);
       try {
         await opened.closeAll();
+        opened.noteTtl(options.sessionTtlMs ?? SESSION_TTL_MS);
         await dropOrphans(opened, sink);
         return opened;
       } catch (error) {

@@ -20,12 +20,10 @@ import { openDirectory } from "./open-directory.ts";
 import { receive } from "./reception.ts";
 import { Sessions } from "./sessions.ts";
 import { TransferLog } from "./transfer-log.ts";
-import type { HawserServer, ServeOptions, ServerEvent } from "./types.ts";
+import { type HawserServer, SESSION_TTL_MS, type ServeOptions, type ServerEvent } from "./types.ts";
 
 const MAX_CONNECTIONS = 1024;
 const MAX_SESSIONS_PER_PEER = 64;
-/** Long enough for whoever interrupts a transfer on a Friday. */
-const SESSION_TTL_MS = 7 * 24 * 3600 * 1000;
 
 /** A session stays in memory, as it is, for a client that lost its connections. */
 const LINGER_MS = 60_000;
@@ -76,7 +74,7 @@ class Server implements HawserServer {
       maxConnections: options.maxConnections ?? MAX_CONNECTIONS,
       maxSessionsPerPeer: options.maxSessionsPerPeer ?? MAX_SESSIONS_PER_PEER,
     });
-    this.#unfinished = new Unfinished(sink, store);
+    this.#unfinished = new Unfinished(sink, store, (id) => this.#sessions.evict(id));
     this.#sessions = new Sessions({
       store,
       capabilities: sink.capabilities,

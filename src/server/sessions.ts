@@ -71,15 +71,20 @@ export class Sessions {
     return this.#takeUp(stored.record, hello, false);
   }
 
+  /** Ends a session whose client is gone. */
+  evict(id: string): Promise<unknown> {
+    return this.#locks.hold(Buffer.from(id), async () => {
+      const open = this.#open.get(id);
+      if (open !== undefined) await endIfSilent(open);
+    });
+  }
+
   /** Opens what is stored, one generation later, unless its client is there. */
   #takeUp({ id, peer }: KeptSession, hello: Message<"HELLO">, probes: boolean): Promise<LiveSession> {
     return this.#locks.hold(Buffer.from(id), async () => {
       const open = this.#open.get(id);
-      if (open !== undefined) {
-        // Between the look into the store and the turn here the same client may have been quicker.
-        if (!probes || (await open.probe(PROBE_MS))) throw busy(open);
-        await open.end(new HawserError("E_LOST", "another run took the transfer up"));
-      }
+      // Between the look into the store and the turn here the same client may have been quicker.
+      if (open !== undefined && (!probes || !(await endIfSilent(open)))) throw busy(open);
       const stored = await this.#options.store.open(id);
       if (stored === undefined) return this.#admitNew(peer, hello);
       const { transferId, chunkBytes, generation } = stored.record;
@@ -139,6 +144,13 @@ export class Sessions {
       durability: hello.purpose === "discard" ? "none" : durability,
     };
   }
+}
+
+/** Returns whether it was, and has ended. */
+async function endIfSilent(session: LiveSession): Promise<boolean> {
+  if (await session.probe(PROBE_MS)) return false;
+  await session.end(new HawserError("E_LOST", "another run took the transfer up"));
+  return true;
 }
 
 function unknown(): HawserError {

@@ -2,6 +2,9 @@
 import type { Endpoint } from "../net/dial.ts";
 import type { Durability } from "../sink/sink.ts";
 
+/** How long what is unfinished is kept: long enough for whoever interrupts a transfer on a Friday. */
+export const SESSION_TTL_MS = 7 * 24 * 3600 * 1000;
+
 export interface ServeOptions {
   /** An existing directory. */
   readonly dir: string;

@@ -43,6 +43,7 @@ const SCHEMA = `
     synced INTEGER NOT NULL,
     PRIMARY KEY (file, offset)
   ) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS server (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), ttl_ms INTEGER NOT NULL) STRICT;
   PRAGMA user_version = ${VERSION};
 `;
 
@@ -230,14 +231,24 @@ export class DatabaseSessionStore implements SessionStore {
     }
   }
 
-  /** Forgets a session that nobody has open. Returns whether it did. */
-  async dropIdle(id: string, serverRuns: boolean): Promise<boolean> {
+  /** Forgets a session that nobody has open. Returns the ids of its parts; undefined where somebody has it open. */
+  dropIdle(id: string, serverRuns: boolean): string[] | undefined {
     return this.#together(() => {
       const [row] = this.#all("SELECT live FROM session WHERE id = ?", id);
-      if (row === undefined || (serverRuns && row["live"] === 1)) return false;
+      if (row === undefined || (serverRuns && row["live"] === 1)) return undefined;
+      const parts = this.#all("SELECT part FROM file WHERE session = ?", id).map(({ part }) => String(part));
       this.#run("DELETE FROM session WHERE id = ?", id);
-      return true;
+      return parts;
     });
+  }
+
+  /** How long the server that was here last keeps what nobody has open. */
+  get ttlMs(): number | undefined {
+    const [row] = this.#all("SELECT ttl_ms FROM server");
+    return row && Number(row["ttl_ms"]);
+  }
+  noteTtl(ttlMs: number): void {
+    this.#run("INSERT OR REPLACE INTO server VALUES (1, ?)", ttlMs);
   }
 
   /** No session is open: said by a server that starts, of what one before it may have left so. */

@@ -3,6 +3,7 @@
  * never replaces what is there; where there are no hard links a lock per name, a check and a rename do.
  */
 import { linkSync, lstatSync, mkdirSync, readdirSync, statfsSync, unlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { HawserError } from "../protocol/errors.ts";
 import { FILE_BYTES_MAX } from "../protocol/limits.ts";
 import { STAGING_NAME } from "../protocol/names.ts";
@@ -157,6 +158,11 @@ export class DiskSink implements Sink {
       for (const path of [probe, linked]) removeIfThere(path);
     }
   }
+}
+
+/** Drops a part of a directory that another process may serve; not one that it has open. */
+export function dropPartIn(directory: string, id: string): void {
+  removeIfThere(Buffer.from(join(directory, STAGING_NAME, PARTS_NAME, id + PART_SUFFIX)));
 }
 
 const stagingNameOf = (id: string) => Buffer.from(id + PART_SUFFIX);

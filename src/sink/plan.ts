@@ -28,7 +28,7 @@ export async function planFile(file: ReceivedFile, planner: Planner): Promise<Ac
   const { name, size } = file.offer;
   const refusal = nameRefusal(name, PLATFORM);
   if (refusal !== undefined) throw new HawserError("E_NAME", `the name '${displayName(name)}' is refused: ${refusal}`);
-  unfinished.claim(owner, file.offer);
+  await unfinished.claim(owner, file.offer, signal);
   const stored = await unfinished.find(owner, file.offer);
   if (stored !== undefined && (await unfinished.takeUpCommit(file, stored))) return "committed";
   const existing = await sink.find(name);

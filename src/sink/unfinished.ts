@@ -25,22 +25,25 @@ export const hexOf = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
 export class Unfinished {
   readonly #sink: Sink;
   readonly #store: SessionStore;
+  readonly #evict: (sessionId: string) => Promise<unknown>;
   /** Files that a session has under way now: peer and key, and the session's id. */
   readonly #claims = new Map<string, string>();
 
-  constructor(sink: Sink, store: SessionStore) {
+  /** `evict`: ends a session whose client is gone, and only such a one. */
+  constructor(sink: Sink, store: SessionStore, evict: (sessionId: string) => Promise<unknown> = async () => {}) {
     this.#sink = sink;
     this.#store = store;
+    this.#evict = evict;
   }
 
-  /** Makes a file this session's own. Throws E_BUSY where another session has it under way. */
-  claim({ sessionId, peer }: Owner, { key, name }: OfferedFile): void {
+  /** Makes a file this session's own. Throws E_BUSY where another session, whose client is there, has it under way. */
+  async claim({ sessionId, peer }: Owner, { key, name }: OfferedFile, signal: AbortSignal): Promise<void> {
     if (key === undefined) return;
     const claim = `${peer} ${hexOf(key)}`;
-    const holder = this.#claims.get(claim);
-    if (holder !== undefined && holder !== sessionId) {
+    const isOthers = (holder = this.#claims.get(claim)) => holder !== undefined && holder !== sessionId;
+    if (isOthers()) await Promise.race([this.#evict(this.#claims.get(claim) ?? ""), aborted(signal)]);
+    if (isOthers())
       throw new HawserError("E_BUSY", `'${displayName(name)}' is being sent by another transfer of yours`);
-    }
     this.#claims.set(claim, sessionId);
   }
 
@@ -176,6 +179,14 @@ export class Unfinished {
     if (from === sessionId) return true;
     return (await this.#store.load(from))?.record.chunkBytes === chunkBytes;
   }
+}
+
+/** Two sessions that wait for each other's end must not do so for ever: rejects when `signal` is aborted. */
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
 }
 
 const isDone = ({ state }: StoredFile) => state === "committed";
