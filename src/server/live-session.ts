@@ -113,6 +113,10 @@ export class LiveSession {
   get isFinished(): boolean {
     return this.#finished;
   }
+  /** Whether a client is on it, and without its receipt. */
+  get isUnderWay(): boolean {
+    return !this.#finished && (this.#control !== undefined || this.#streams.size > 0);
+  }
 
   /** Drops a control connection that has been silent for too long. */
   dropSilent(silentMs: number): void {

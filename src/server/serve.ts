@@ -123,9 +123,13 @@ class Server implements HawserServer {
     await this.#backend.release();
   }
 
-  /** Whether a transfer is under way; one that has its receipt is not. */
+  /** Whether a transfer is under way. One whose client is gone can be gone on with later as well as now. */
   get #isBusy(): boolean {
-    return this.#sessions.all.some((session) => !session.isFinished);
+    return this.#sessions.all.some((session) => session.isUnderWay);
+  }
+
+  #checkIdle(): void {
+    if (!this.#isBusy) this.#onIdle?.();
   }
 
   #idleWithin(drainMs: number): Promise<void> {
@@ -147,6 +151,8 @@ class Server implements HawserServer {
       onClosed: () => {
         this.#connections.delete(connection);
         this.#admission.disconnect();
+        // Its session hears of it after this.
+        setImmediate(() => this.#checkIdle());
       },
       onRefused: (peer, { code, message }) => this.#emit({ type: "refused", peer, code, message }),
     });
@@ -214,7 +220,7 @@ class Server implements HawserServer {
       },
       onFinished: () => {
         this.#admission.closeSession(peer);
-        if (!this.#isBusy) this.#onIdle?.();
+        this.#checkIdle();
       },
       onEnded: (session, error) => this.#onEnded(session, error, log),
     });
@@ -228,7 +234,7 @@ class Server implements HawserServer {
       const { code, message } = error;
       this.#emit({ type: "ended", transferId: session.terms.transfer, peer: session.peer, code, message });
     }
-    if (!this.#isBusy) this.#onIdle?.();
+    this.#checkIdle();
   }
 
   #onAttach(connection: Connection, peer: string, attach: Message<"ATTACH">): void {
