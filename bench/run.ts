@@ -3,12 +3,12 @@ import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { parseSize, parseWhole, SIZE_EXPECTED } from "../src/cli/units.ts";
 import { describeMachine, machineText } from "./lib/machine.ts";
-import { disk, tmpfs } from "./rows/files.ts";
+import { disk, durability, tmpfs } from "./rows/files.ts";
 import { loopback } from "./rows/loopback.ts";
 import { memory } from "./rows/memory.ts";
 import type { Context, Row, RowResult } from "./rows/row.ts";
 
-const ROWS: Record<string, Row> = { loopback, tmpfs, disk, memory };
+const ROWS: Record<string, Row> = { loopback, tmpfs, disk, durability, memory };
 
 const USAGE = `Usage: npm run bench -- [options]
 

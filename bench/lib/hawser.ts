@@ -10,8 +10,13 @@ export interface HawserServer {
 }
 
 /** `configHome` stands in for the user's configuration directory. */
-export async function startHawser(directory: string, configHome: string): Promise<HawserServer> {
-  const args = [SCRIPT, "serve", directory, "--port", "0", "--bind", "127.0.0.1", "--insecure", "--json", "--quiet"];
+export async function startHawser(
+  directory: string,
+  configHome: string,
+  flags: readonly string[] = [],
+): Promise<HawserServer> {
+  const common = ["--port", "0", "--bind", "127.0.0.1", "--insecure", "--json", "--quiet"];
+  const args = [SCRIPT, "serve", directory, ...common, ...flags];
   const env = environment(configHome);
   const server = await Server.start(process.execPath, args, ({ stdout }) => stdout.includes("\n"), env);
   const { port } = JSON.parse(server.stdout.slice(0, server.stdout.indexOf("\n"))) as { port: number };

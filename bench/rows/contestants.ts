@@ -48,13 +48,25 @@ export async function contestants(
   return { contenders, missing };
 }
 
-async function hawser({ scratch, source, streams, bytes }: FileContext, stops: Stops): Promise<FileContender> {
-  const served = directory(scratch, "hawser");
-  const { server, to } = await startHawser(served, scratch);
+const LEVELS = ["none", "commit", "checkpoint", "strict"] as const;
+
+/** hawser alone, once for each level of durability. */
+export function durabilities(context: FileContext, stops: Stops): Promise<FileContender[]> {
+  return Promise.all(LEVELS.map((level) => hawser(context, stops, level, ["--durability", level])));
+}
+
+async function hawser(
+  { scratch, source, streams, bytes }: FileContext,
+  stops: Stops,
+  name = "hawser send",
+  flags: readonly string[] = [],
+): Promise<FileContender> {
+  const served = directory(scratch, `hawser-${flags.at(-1) ?? "default"}`);
+  const { server, to } = await startHawser(served, scratch, flags);
   stops.push(() => server.stop());
   const args = ["send", source, "--to", to, "--streams", String(streams)];
   return {
-    name: "hawser send",
+    name,
     target: join(served, "source.bin"),
     run: async () => {
       const { seconds, cpu } = await runAgainst(server, () => runHawser(args, scratch));

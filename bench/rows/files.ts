@@ -4,11 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileSystemOf, freeBytes } from "../lib/machine.ts";
 import { run } from "../lib/processes.ts";
-import { linesOf, range, ratioOf, reportTable } from "../lib/report.ts";
-import { type Contender, takeTurns } from "../lib/rounds.ts";
+import { type Line, linesOf, range, ratioOf, reportTable } from "../lib/report.ts";
+import { type Contender, type Measured, takeTurns } from "../lib/rounds.ts";
 import { makeScratch, removeScratch, touchMemory, warm, writeRandomFile } from "../lib/scratch.ts";
 import { findTool } from "../lib/tools.ts";
-import { contestants } from "./contestants.ts";
+import { contestants, durabilities, type FileContender, type FileContext } from "./contestants.ts";
 import type { Context, Goal, RowResult } from "./row.ts";
 
 const MIB = 1024 * 1024;
@@ -27,11 +27,40 @@ export function disk(context: Context): Promise<RowResult> {
   return files(context, tmpdir(), true);
 }
 
+/** What each level of durability costs, on a disk. */
+export function durability(context: Context): Promise<RowResult> {
+  return inScratch(context, tmpdir(), true, async (fileContext, stops) => {
+    const measured = await measure(fileContext, { contenders: await durabilities(fileContext, stops), missing: [] });
+    return { ...measured, title: `${measured.title}, by --durability`, baseline: "commit", goals: () => [] };
+  });
+}
+
 async function files(context: Context, parent: string, synced: boolean): Promise<RowResult> {
+  return inScratch(context, parent, synced, async (fileContext, stops) => {
+    const measured = await measure(fileContext, await contestants(fileContext, stops));
+    return { ...measured, baseline: "cp", goals: (lines) => (synced ? [] : goalsOf(lines)) };
+  });
+}
+
+interface FilesMeasured {
+  readonly title: string;
+  readonly measured: readonly Measured[];
+  readonly missing: readonly string[];
+}
+
+/** Runs `work` with a source in a directory of its own, and makes a row of what it measured. */
+async function inScratch(
+  context: Context,
+  parent: string,
+  synced: boolean,
+  work: (
+    context: FileContext,
+    stops: (() => Promise<void>)[],
+  ) => Promise<FilesMeasured & { baseline: string; goals: (lines: readonly Line[]) => Goal[] }>,
+): Promise<RowResult> {
   const { bytes } = context;
-  const size = `${bytes / MIB} MiB`;
   if (!existsSync(parent) || freeBytes(parent) < bytes * ROOM) {
-    const title = `${size} from file to file in ${parent}`;
+    const title = `${bytes / MIB} MiB from file to file in ${parent}`;
     return { title, text: "", lines: [], goals: [], missing: [`a place with room for ${ROOM} such files`] };
   }
   const scratch = makeScratch(parent);
@@ -40,36 +69,47 @@ async function files(context: Context, parent: string, synced: boolean): Promise
     const source = join(scratch, "source.bin");
     context.say("writing the source");
     writeRandomFile(source, bytes);
-    const { contenders, missing } = await contestants({ ...context, scratch, source, synced }, stops);
-    const prepared = contenders.map(({ target, name, ...rest }) => ({
-      ...rest,
-      name,
-      prepare: async () => {
-        rmSync(target, { force: true });
-        // Nobody pays for what another left to be written.
-        if (synced) await run("sync", ["-f", scratch]);
-        warm(source);
-        touchMemory(scratch, bytes * TOUCHED);
-      },
-      verify: async () => {
-        await run(findTool("cmp") ?? "cmp", [source, target]).catch((error: Error) => {
-          throw new Error(`${name} delivered something else: ${error.message}`);
-        });
-      },
-    })) satisfies Contender[];
-    const lines = linesOf(await takeTurns(prepared, context.rounds, context.say), "time", "cp");
-    const title = `${size} from file to file on ${fileSystemOf(scratch)}${synced ? " (disk)" : ""}`;
-    const goals: Goal[] = [];
-    const compare = (other: string, most: number, text: string) => {
-      const ratio = ratioOf(lines, "hawser send", other);
-      if (ratio === undefined) return;
-      goals.push({ text: `${text}: ${ratio.median.toFixed(2)} (${range(ratio)})`, met: ratio.median <= most });
-    };
-    if (!synced) compare("cp", TIMES_CP_MAX, `hawser takes at most ${TIMES_CP_MAX} times as long as cp`);
-    if (!synced) compare("rsync daemon", 1, "hawser's time is less than the rsync daemon's");
-    return { title, text: reportTable(lines, "cp"), lines, goals, missing };
+    const { title, measured, missing, baseline, goals } = await work({ ...context, scratch, source, synced }, stops);
+    const lines = linesOf(measured, "time", baseline);
+    return { title, text: reportTable(lines, baseline), lines, goals: goals(lines), missing: [...missing] };
   } finally {
     for (const stop of stops) await stop();
     removeScratch(scratch);
   }
+}
+
+async function measure(
+  { scratch, source, bytes, synced, rounds, say }: FileContext,
+  { contenders, missing }: { readonly contenders: readonly FileContender[]; readonly missing: readonly string[] },
+): Promise<FilesMeasured> {
+  const prepared = contenders.map(({ target, name, ...rest }) => ({
+    ...rest,
+    name,
+    prepare: async () => {
+      rmSync(target, { force: true });
+      // Nobody pays for what another left to be written.
+      if (synced) await run("sync", ["-f", scratch]);
+      warm(source);
+      touchMemory(scratch, bytes * TOUCHED);
+    },
+    verify: async () => {
+      await run(findTool("cmp") ?? "cmp", [source, target]).catch((error: Error) => {
+        throw new Error(`${name} delivered something else: ${error.message}`);
+      });
+    },
+  })) satisfies Contender[];
+  const title = `${bytes / MIB} MiB from file to file on ${fileSystemOf(scratch)}${synced ? " (disk)" : ""}`;
+  return { title, measured: await takeTurns(prepared, rounds, say), missing };
+}
+
+function goalsOf(lines: readonly Line[]): Goal[] {
+  const compare = (other: string, most: number, text: string): Goal[] => {
+    const ratio = ratioOf(lines, "hawser send", other);
+    if (ratio === undefined) return [];
+    return [{ text: `${text}: ${ratio.median.toFixed(2)} (${range(ratio)})`, met: ratio.median <= most }];
+  };
+  return [
+    ...compare("cp", TIMES_CP_MAX, `hawser takes at most ${TIMES_CP_MAX} times as long as cp`),
+    ...compare("rsync daemon", 1, "hawser's time is less than the rsync daemon's"),
+  ];
 }

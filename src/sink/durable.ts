@@ -27,29 +27,29 @@ export function syncData(fd: number): Promise<void> {
   return syncing("syncing a part", () => fdatasyncAsync(fd));
 }
 
-/** Syncs the file at a path, where there is one. Throws SyncError. */
+/** Syncs the file at a path. Throws SyncError; E_IO where it can't be opened, and nothing was tried. */
 export function syncPath(path: string): Promise<void> {
-  return syncing("syncing the journal", async () => {
-    const fd = await openAsync(path, constants.O_RDONLY);
-    try {
-      await fsyncAsync(fd);
-    } finally {
-      await closeAsync(fd);
-    }
-  });
+  return syncOpened("syncing the journal", path, constants.O_RDONLY);
 }
 
-/** Syncs a directory's entries: without it a new name may be gone after a power cut, though the file was synced. */
+/**
+ * Syncs a directory's entries: without it a new name may be gone after a power cut, though the file was synced. Throws as
+ * `syncPath` does.
+ */
 export function syncDirectory(path: Buffer): Promise<void> {
   if (!SYNCS_DIRECTORIES) return Promise.resolve();
-  return syncing("syncing a directory", async () => {
-    const fd = await openAsync(path, constants.O_RDONLY | O_DIRECTORY);
-    try {
-      await fsyncAsync(fd);
-    } finally {
-      await closeAsync(fd);
-    }
+  return syncOpened("syncing a directory", path, constants.O_RDONLY | O_DIRECTORY);
+}
+
+async function syncOpened(doing: string, path: string | Buffer, flags: number): Promise<void> {
+  const fd = await openAsync(path, flags).catch((thrown) => {
+    throw ioError(doing, thrown);
   });
+  try {
+    await syncing(doing, () => fsyncAsync(fd));
+  } finally {
+    await closeAsync(fd);
+  }
 }
 
 async function syncing(doing: string, sync: () => Promise<void>): Promise<void> {
