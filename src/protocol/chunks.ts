@@ -40,7 +40,7 @@ export class ChunkLedger {
 
   /** Whether [offset, offset + bytes) is exactly one chunk of this file. */
   isChunk(offset: number, bytes: number): boolean {
-    if (offset % this.chunkBytes !== 0 || bytes < 1 || bytes > this.chunkBytes) return false;
+    if (offset < 0 || offset % this.chunkBytes !== 0 || bytes < 1 || bytes > this.chunkBytes) return false;
     if (this.#size === null) return offset + bytes <= Number.MAX_SAFE_INTEGER;
     return bytes === Math.min(this.chunkBytes, this.#size - offset);
   }

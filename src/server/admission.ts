@@ -12,27 +12,24 @@ const UNDECIDED_PART = 4;
 export class Admission {
   readonly #limits: AdmissionLimits;
   #connections = 0;
-  #undecided = 0;
   readonly #sessions = new Map<string, number>();
 
   constructor(limits: AdmissionLimits) {
     this.#limits = limits;
   }
 
-  /** Whether one more connection may be opened; it is counted if so, as one that has not said what it wants. */
+  /** Whether one more connection may be opened; it is counted if so. */
   connect(): boolean {
-    const { maxConnections } = this.#limits;
-    if (this.#connections >= maxConnections) return false;
-    if (this.#undecided >= Math.max(1, Math.floor(maxConnections / UNDECIDED_PART))) return false;
+    if (this.#connections >= this.#limits.maxConnections) return false;
     this.#connections++;
-    this.#undecided++;
     return true;
   }
 
-  /** A connection opened or joined a session, or closed before it did. */
-  decided(): void {
-    this.#undecided--;
+  /** Of the connections, how many may have said nothing yet of what they want. */
+  get undecidedMax(): number {
+    return Math.max(1, Math.floor(this.#limits.maxConnections / UNDECIDED_PART));
   }
+
   disconnect(): void {
     this.#connections--;
   }

@@ -16,6 +16,8 @@ export class Expiry {
   readonly #options: ExpiryOptions;
   /** When a session that nobody has open is to go, by the monotonic clock; by its id and when it was seen. */
   readonly #dueMs = new Map<string, number>();
+  /** What is found after the first time was let go of by this server. */
+  #hasSwept = false;
   #sweeping: Promise<void> = Promise.resolve();
 
   constructor(options: ExpiryOptions) {
@@ -35,7 +37,8 @@ export class Expiry {
     for (const key of this.#dueMs.keys()) if (!known.has(key)) this.#dueMs.delete(key);
     for (const record of kept) {
       const { id, seenMs, transferId, peer } = record;
-      const waitedMs = Math.min(Math.max(0, Date.now() - seenMs), ttlMs);
+      // What was let go of since the last sweep has waited for nothing worth counting.
+      const waitedMs = this.#hasSwept ? 0 : Math.min(Math.max(0, Date.now() - seenMs), ttlMs);
       const dueMs = this.#dueMs.get(keyOf(record)) ?? performance.now() + ttlMs - waitedMs;
       this.#dueMs.set(keyOf(record), dueMs);
       if (performance.now() < dueMs) continue;
@@ -44,6 +47,7 @@ export class Expiry {
       await unfinished.drop(session);
       onExpired({ transferId, peer });
     }
+    this.#hasSwept = true;
   }
 }
 

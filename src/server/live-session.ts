@@ -131,8 +131,13 @@ export class LiveSession {
     if (this.#ending !== undefined) return false;
     const open = [this.#control, ...this.#streams.values()].filter((one) => one?.isOpen && PINGABLE.has(one.state));
     const id = randomInt(2 ** 32);
-    const answers = open.map((connection) => connection && pong(connection, id, withinMs));
-    return (await Promise.all(answers)).some((isThere) => isThere);
+    const answers = open.map(async (connection) => {
+      if (connection === undefined || !(await pong(connection, id, withinMs))) throw ended();
+    });
+    return Promise.any(answers).then(
+      () => true,
+      () => false,
+    );
   }
 
   /** Ends the session, and tells the client why. */

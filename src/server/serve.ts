@@ -10,6 +10,7 @@ import type { Message } from "../protocol/messages.ts";
 import { escapeText } from "../protocol/names.ts";
 import { DiscardSink } from "../sink/discard-sink.ts";
 import { MemorySessionStore } from "../sink/memory-session-store.ts";
+import { descriptorsMax } from "../sink/platform.ts";
 import { SinkSession } from "../sink/session.ts";
 import { Unfinished } from "../sink/unfinished.ts";
 import { Admission } from "./admission.ts";
@@ -61,6 +62,8 @@ class Server implements HawserServer {
   readonly #sessions: Sessions;
   readonly #expiry: Expiry;
   readonly #connections = new Set<Connection>();
+  /** Those that have not said what they want, oldest first. */
+  readonly #undecided = new Set<Connection>();
   #listener: Listener | undefined;
   readonly #tickers: NodeJS.Timeout[] = [];
   #draining = false;
@@ -71,7 +74,7 @@ class Server implements HawserServer {
     this.#options = options;
     this.#backend = backend;
     this.#admission = new Admission({
-      maxConnections: options.maxConnections ?? MAX_CONNECTIONS,
+      maxConnections: Math.min(options.maxConnections ?? MAX_CONNECTIONS, Math.floor(descriptorsMax() / 2)),
       maxSessionsPerPeer: options.maxSessionsPerPeer ?? MAX_SESSIONS_PER_PEER,
     });
     this.#unfinished = new Unfinished(sink, store, (id) => this.#sessions.evict(id));
@@ -147,7 +150,7 @@ class Server implements HawserServer {
     const connection = receive(remoteAddress, this.#blocks, {
       onHello: (from, peer, hello) => this.#onHello(from, peer, hello),
       onAttach: (from, peer, attach) => this.#onAttach(from, peer, attach),
-      onDecided: () => this.#admission.decided(),
+      onDecided: () => this.#undecided.delete(connection),
       onClosed: () => {
         this.#connections.delete(connection);
         this.#admission.disconnect();
@@ -157,7 +160,18 @@ class Server implements HawserServer {
       onRefused: (peer, { code, message }) => this.#emit({ type: "refused", peer, code, message }),
     });
     this.#connections.add(connection);
+    this.#undecided.add(connection);
+    this.#dropCrowd();
     return connection;
+  }
+
+  /** Whoever means it has spoken long before so many others have come that it would be dropped for them. */
+  #dropCrowd(): void {
+    for (const oldest of this.#undecided) {
+      if (this.#undecided.size <= this.#admission.undecidedMax) return;
+      this.#undecided.delete(oldest);
+      oldest.destroy(new HawserError("E_BUSY", "too many connections say nothing"));
+    }
   }
 
   #onHello(connection: Connection, peer: string, hello: Message<"HELLO">): void {

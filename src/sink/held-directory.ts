@@ -5,7 +5,7 @@
 import { closeSync, constants, fstatSync, lstatSync, mkdirSync, openSync } from "node:fs";
 import { HawserError } from "../protocol/errors.ts";
 import { componentsOf, displayName } from "../protocol/names.ts";
-import { syncDirectory } from "./durable.ts";
+import { syncDirectory, syncFile } from "./durable.ts";
 import { ioError } from "./io-error.ts";
 import { HOLDS_DIRECTORIES, O_DIRECTORY, O_NOFOLLOW } from "./platform.ts";
 
@@ -68,7 +68,7 @@ export class HeldDirectory {
 
   /** Makes what was done to this directory's entries outlive a power cut. */
   sync(): Promise<void> {
-    return syncDirectory(this.entry(Buffer.from(".")));
+    return this.#fd === undefined ? syncDirectory(this.#base) : syncFile(this.#fd);
   }
 
   /** Whether both are on one file system, so that links and renames work between them. */

@@ -37,6 +37,18 @@ export const bootId = once((): string | null => {
   }
 });
 
+const LIMITS_PATH = "/proc/self/limits";
+
+/** Descriptors that this process may have open; infinite where nothing says so. (Node raises the soft limit to the hard one.) */
+export function descriptorsMax(): number {
+  try {
+    const [, soft] = /^Max open files +(\d+)/m.exec(readFileSync(LIMITS_PATH, "utf8")) ?? [];
+    return soft === undefined ? Number.POSITIVE_INFINITY : Number(soft);
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
+}
+
 function once<T>(make: () => T): () => T {
   let made: { readonly value: T } | undefined;
   return () => {

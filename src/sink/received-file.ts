@@ -18,12 +18,14 @@ export class ReceivedFile {
   part: Part | undefined;
   existing: ExistingFile | undefined;
   seal: { readonly size: number; readonly crc32: number } | undefined;
-  /** In the session's store; undefined until it is there. */
+  /** In the session's store; undefined until it is there, and of a file that can't be known again. */
   id: number | undefined;
   partId: string | undefined;
   /** A commit of an earlier run, whose outcome the source may not have heard. */
   committed: CommitRecord | undefined;
-  /** Chunks that an earlier run left and that are not checked, by number. */
+  /** Chunks that an earlier run left, by number. What comes now takes their place. */
+  readonly #inherited = new RangeSet();
+  /** Of these, those that are not compared with their records yet. */
   readonly #unchecked = new RangeSet();
   /** Bytes of chunks that are still as an earlier run left them, or were when they were checked. */
   bytesInherited = 0;
@@ -42,7 +44,7 @@ export class ReceivedFile {
       const bytes = this.ledger.bytesAt(offset);
       if (!this.ledger.isChunk(offset, bytes)) continue;
       this.ledger.record(offset, bytes, crc32);
-      this.#unchecked.add(this.#chunkAt(offset), this.#chunkAt(offset) + 1);
+      for (const set of [this.#inherited, this.#unchecked]) set.add(this.#chunkAt(offset), this.#chunkAt(offset) + 1);
       this.bytesInherited += bytes;
     }
   }
@@ -52,6 +54,9 @@ export class ReceivedFile {
   }
   isUnchecked(offset: number): boolean {
     return this.#unchecked.covers(this.#chunkAt(offset), this.#chunkAt(offset) + 1);
+  }
+  isInherited(offset: number): boolean {
+    return this.#inherited.covers(this.#chunkAt(offset), this.#chunkAt(offset) + 1);
   }
   /** Some chunk that is not checked yet. */
   nextUnchecked(): number | undefined {
@@ -69,15 +74,16 @@ export class ReceivedFile {
     this.#spoilt.add(offset);
   }
 
-  /** A chunk arrived and was written. An inherited one that nobody has checked gives way to it. */
+  /** A chunk arrived and was written. An inherited one gives way to it. */
   record(offset: number, bytes: number, crc32: number): "new" | "same" | "different" {
-    if (this.isUnchecked(offset)) this.#giveWay(offset);
+    if (this.isInherited(offset)) this.#giveWay(offset);
     this.#spoilt.delete(offset);
     return this.ledger.record(offset, bytes, crc32);
   }
 
   #giveWay(offset: number): void {
     this.checked(offset);
+    this.#inherited.subtract(this.#chunkAt(offset), this.#chunkAt(offset) + 1);
     this.ledger.forget(offset);
     this.bytesInherited -= this.ledger.bytesAt(offset);
   }

@@ -346,8 +346,8 @@ export class SinkSession implements TransferEnd {
     if (file === undefined || file.part === undefined || file.phase === "settling") return false;
     const known = file.ledger.crcAt(chunk.offset);
     // What an earlier run left gives way to what comes now.
-    if (known !== undefined && !file.isUnchecked(chunk.offset)) {
-      if (known === chunk.crc32) return false;
+    if (known === chunk.crc32 && !file.isUnchecked(chunk.offset)) return false;
+    if (known !== undefined && !file.isInherited(chunk.offset)) {
       this.#fail("E_ILLEGAL", "a chunk came twice, with different content");
       return undefined;
     }

@@ -94,16 +94,13 @@ export class Settlement {
   async #commit(file: ReceivedFile, size: number, crc32: number): Promise<void> {
     const { store, checkpoints } = this.#options;
     const { id, part } = file;
-    await checkpoints.forget(file);
     if (part === undefined) return;
     // First the intent: after a crash it tells whether what lies under the name is this file.
-    if (id !== undefined && file.offer.key !== undefined) {
-      await store.beginCommit(id, { size, crc32, fingerprint: part.fingerprint });
-    }
+    if (id !== undefined) await store.beginCommit(id, { size, crc32, fingerprint: part.fingerprint });
     await part.commit(size, crc32);
-    if (id === undefined) return;
+    await checkpoints.forget(file);
     // The file is there, whether or not that can be written down.
-    await (file.offer.key === undefined ? store.forgetFiles([id]) : store.endCommit(id, true)).catch(() => {});
+    if (id !== undefined) await store.endCommit(id, true).catch(() => {});
   }
 
   async #commitFailed(file: ReceivedFile, thrown: unknown): Promise<void> {

@@ -130,9 +130,9 @@ export class Unfinished {
     return there;
   }
 
-  /** Writes down files that are new, before the source hears that they are wanted. */
+  /** Writes down new files that can be known again, before the source hears that they are wanted. */
   async remember(sessionId: string, files: readonly ReceivedFile[], partId: (index: number) => string): Promise<void> {
-    const fresh = files.filter(({ id }) => id === undefined);
+    const fresh = files.filter(({ id, offer }) => id === undefined && offer.key !== undefined);
     if (fresh.length === 0) return;
     const ids = await this.#store.addFiles(
       sessionId,

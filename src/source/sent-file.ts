@@ -24,7 +24,7 @@ export class SentFile {
   #have: ChunkLedger;
   /** Chunks that the sink has to get once more, by offset. */
   readonly #again = new Set<number>();
-  /** Chunks that this run brought, by number. */
+  /** Chunks that this run sends, by number. */
   #brought = new RangeSet();
   /** Bytes whose CRC this run took from the sink, by --trust-mtime. */
   bytesTrusted = 0;
@@ -122,6 +122,10 @@ export class SentFile {
   }
   acknowledged(offset: number): void {
     this.#again.delete(offset);
+  }
+
+  /** A stream sends a chunk. (What it brought, the sink may tell before it acknowledges it.) */
+  sent(offset: number): void {
     const chunk = offset / this.ledger.chunkBytes;
     this.#brought.add(chunk, chunk + 1);
   }

@@ -271,6 +271,8 @@ export class SourceSession implements TransferEnd {
 
   /** What the sink has of a chunk must be what the file is now; where it isn't, the file as it is now counts. */
   #onReread(piece: Piece, crc: number): void {
+    // It may have been asked for when the session had chunks of another size.
+    if (!this.#files.get(piece.file)?.ledger.isChunk(piece.offset, piece.bytes)) return;
     this.#onRead(piece, crc);
     const file = this.#files.get(piece.file);
     if (file === undefined || file.withdrawn !== undefined) return;
@@ -303,6 +305,7 @@ export class SourceSession implements TransferEnd {
         this.#dealTo(index, stream);
         break;
       case "read":
+        this.#files.get(report.piece.file)?.sent(report.piece.offset);
         this.#onRead(report.piece, report.crc32);
         break;
       case "unreadable":
