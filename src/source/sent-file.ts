@@ -26,6 +26,8 @@ export class SentFile {
   readonly #again = new Set<number>();
   /** Chunks that this run sends, by number. */
   #brought = new RangeSet();
+  /** Withdrawn or settled: nothing more of it is read. */
+  isOver = false;
   /** Bytes whose CRC this run took from the sink, by --trust-mtime. */
   bytesTrusted = 0;
 
@@ -92,6 +94,7 @@ export class SentFile {
     // What the sink turns out not to have is taken out meanwhile.
     for (const { start, end } of this.#have.presentRanges) {
       for (let offset = start; offset < end; offset += this.ledger.chunkBytes) {
+        if (this.isOver) return;
         const isThere = this.#have.crcAt(offset) !== undefined;
         if (isThere && this.ledger.crcAt(offset) === undefined) yield this.pieceAt(offset);
       }
@@ -100,7 +103,10 @@ export class SentFile {
   /** All chunks that this run did not read yet. */
   *unreadOfAll(): Generator<Piece> {
     for (const { start, end } of this.ledger.missingRanges) {
-      for (let offset = start; offset < end; offset += this.ledger.chunkBytes) yield this.pieceAt(offset);
+      for (let offset = start; offset < end; offset += this.ledger.chunkBytes) {
+        if (this.isOver) return;
+        yield this.pieceAt(offset);
+      }
     }
   }
 

@@ -1,21 +1,19 @@
 /**
- * The source's part in a transfer: offers files in pages, deals chunks out to streams, seals a file when all of it was
- * read, and collects what became of each. The one owner of ranges, and of what is read, sent and acknowledged.
+ * The source's part in a transfer: offers files in pages, has what the sink lacks sent, seals a file when all of it was
+ * read, and collects what became of each. The one owner of the files; of ranges and streams it is the dealer.
  */
 import type { Connection } from "../net/connection.ts";
-import { joinedPorts, type Port } from "../net/port.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
 import { asHawserError, type Failure, HawserError, wireFailureOf } from "../protocol/errors.ts";
-import { CHUNK_RESENDS_MAX } from "../protocol/limits.ts";
 import { type FileExtent, type Message, type PlannedFile, pages, type SettledFile } from "../protocol/messages.ts";
 import { displayName } from "../protocol/names.ts";
-import { Dispatcher, type Piece } from "./dispatcher.ts";
-import { InFlight } from "./in-flight.ts";
+import { Dealer } from "./dealer.ts";
+import type { Piece } from "./dispatcher.ts";
 import type { ItemDigest, SourceItem } from "./item.ts";
+import type { ReaderDescriptor } from "./reader.ts";
 import { Rereader } from "./rereader.ts";
 import { SentFile } from "./sent-file.ts";
-import { type SourceOrder, type SourceReport, SourceStream } from "./stream.ts";
 
 /** What happens, told to whoever runs the transfer. */
 export interface SourceEvents {
@@ -44,20 +42,8 @@ export interface SettledItem {
   readonly bytesTrusted: number;
 }
 
-interface StreamState {
-  readonly port: Port<SourceOrder>;
-  readonly connection: Connection;
-  /** Pieces that it can take. */
-  credit: number;
-  /** Files whose reader it has. */
-  readonly files: Set<number>;
-}
-
 /** What an OFFER's entry takes on the wire besides the name, at most: the names of six fields, seven numbers, a key. */
 const OFFER_ENTRY_BYTES = 128;
-
-/** How often it is looked whether an idle stream should help one that is held up. */
-const LOOK_MS = 250;
 
 export class SourceSession implements TransferEnd {
   readonly role = "source";
@@ -65,17 +51,13 @@ export class SourceSession implements TransferEnd {
   readonly #trustsTime: boolean;
   readonly #items: Iterator<SourceItem>;
   readonly #events: SourceEvents;
-  #dispatcher: Dispatcher;
+  #dealer: Dealer;
   #files = new Map<number, SentFile>();
-  readonly #streams = new Map<number, StreamState>();
-  #inFlight = new InFlight();
   readonly #rereader = new Rereader({
     onRead: (item, piece, crc) => this.#files.get(piece.file)?.item === item && this.#onReread(piece, crc),
     onUnreadable: (item, piece, failure) =>
       this.#files.get(piece.file)?.item === item && this.#onUnreadable(piece, failure),
   });
-  #lookTimer: NodeJS.Timeout | undefined;
-  readonly #damages = new Map<string, number>();
   readonly #disposal = new AbortController();
   #control: Connection | undefined;
   #offered = 0;
@@ -92,7 +74,7 @@ export class SourceSession implements TransferEnd {
     this.#terms = terms;
     this.#trustsTime = trustsTime;
     this.#events = events;
-    this.#dispatcher = new Dispatcher(terms.chunkBytes, terms.splitBytes);
+    this.#dealer = this.#newDealer();
   }
 
   controlOpened(control: Connection): void {
@@ -108,11 +90,9 @@ export class SourceSession implements TransferEnd {
     const open = [...this.#files.values()];
     this.#events.onRestarted();
     this.#terms = terms;
-    this.#streams.clear();
     this.#rereader.clear();
-    this.#dispatcher = new Dispatcher(terms.chunkBytes, terms.splitBytes);
-    this.#inFlight = new InFlight();
-    this.#damages.clear();
+    this.#dealer.dispose();
+    this.#dealer = this.#newDealer();
     this.#files = new Map();
     this.#offered = 0;
     for (const file of open) {
@@ -126,7 +106,6 @@ export class SourceSession implements TransferEnd {
     if (message.name === "HAVE") this.#onHave(message.body);
     else if (message.name === "RESEND") {
       for (const extent of message.body.chunks) this.#onSpoilt(extent);
-      this.#deal();
     } else if (message.name === "PLAN") for (const plan of message.body.files) this.#onPlan(plan);
     else if (message.name === "OUTCOME") {
       for (const outcome of message.body.files) this.#onOutcome(outcome);
@@ -138,24 +117,13 @@ export class SourceSession implements TransferEnd {
   }
 
   streamOpened(connection: Connection, index: number, onClosed: (error: HawserError | undefined) => void): void {
-    const [port, report] = joinedPorts<SourceOrder, SourceReport>(
-      (order) => stream.receive(order),
-      // What a stream still says after another took its place counts for nothing.
-      (message) => this.#streams.get(index) === state && this.#onReport(index, state, message),
-    );
-    const stream = new SourceStream(connection, report, this.#terms, (error) => {
-      if (this.#streams.get(index) === state) this.#releaseStream(index);
-      onClosed(error);
-    });
-    const state: StreamState = { port, connection, credit: 0, files: new Set() };
-    if (this.#streams.has(index)) this.#releaseStream(index);
-    this.#streams.set(index, state);
-    stream.start();
+    this.#dealer.openStream(connection, index, onClosed);
   }
 
   /** Deals out no more, and waits until what is under way is acknowledged, and what is sealed is settled. */
   stop(): Promise<void> {
     this.#stopped = true;
+    this.#dealer.stop();
     this.#rereader.stop();
     return new Promise((resolve) => {
       this.#idle = resolve;
@@ -167,7 +135,7 @@ export class SourceSession implements TransferEnd {
   endEndless(): void {
     for (const file of this.#files.values()) {
       if (file.ledger.size !== null) continue;
-      file.ledger.settleSize(this.#dispatcher.endEndless(file.index));
+      file.ledger.settleSize(this.#dealer.endEndless(file.index));
       this.#sealIfRead(file);
     }
   }
@@ -175,7 +143,7 @@ export class SourceSession implements TransferEnd {
   dispose(): Promise<void> {
     this.#stopped = true;
     this.#idle?.();
-    clearTimeout(this.#lookTimer);
+    this.#dealer.dispose();
     this.#rereader.stop();
     this.#disposal.abort();
     for (const file of this.#files.values()) file.item.close();
@@ -185,7 +153,7 @@ export class SourceSession implements TransferEnd {
 
   /** Bytes that were sent and are not acknowledged. */
   get hasOutstanding(): boolean {
-    return !this.#inFlight.isEmpty;
+    return !this.#dealer.isIdle;
   }
   /** Files are read here, and not to be sent. */
   get isComparing(): boolean {
@@ -234,16 +202,15 @@ export class SourceSession implements TransferEnd {
 
   #beginSending(file: SentFile): void {
     file.phase = "sending";
-    if (file.ledger.size === null) this.#dispatcher.addEndless(file.index);
+    if (file.ledger.size === null) this.#dealer.addEndless(file.index);
     else {
-      this.#dispatcher.add(file.index, file.missing);
+      this.#dealer.add(file.index, file.missing);
       this.#events.onInherited(file.bytesThere);
       for (const piece of file.differing) this.#sendAgain(file, piece.offset);
       if (this.#trustsTime) file.trust();
       else this.#rereader.add(file.item, file.unread());
     }
     this.#sealIfRead(file);
-    this.#deal();
   }
 
   #onHave(have: Message<"HAVE">): void {
@@ -266,7 +233,7 @@ export class SourceSession implements TransferEnd {
   #sendAgain(file: SentFile, offset: number): void {
     if (!file.sendAgain(offset)) return;
     this.#events.onResent("damaged", 1);
-    if (file.phase !== "offered") this.#dispatcher.giveBack(file.pieceAt(offset));
+    if (file.phase !== "offered") this.#dealer.again(file.pieceAt(offset));
   }
 
   /** What the sink has of a chunk must be what the file is now; where it isn't, the file as it is now counts. */
@@ -277,10 +244,8 @@ export class SourceSession implements TransferEnd {
     const file = this.#files.get(piece.file);
     if (file === undefined || file.withdrawn !== undefined) return;
     if (file.phase === "confirming") this.#confirmIfRead(file);
-    else if (file.differs(piece.offset)) {
-      this.#sendAgain(file, piece.offset);
-      this.#deal();
-    } else this.#sealIfRead(file);
+    else if (file.differs(piece.offset)) this.#sendAgain(file, piece.offset);
+    else this.#sealIfRead(file);
   }
 
   #compare(file: SentFile): void {
@@ -298,28 +263,19 @@ export class SourceSession implements TransferEnd {
     this.#control?.send("DIGEST", { files: [{ file: file.index, blake3 }] });
   }
 
-  #onReport(index: number, stream: StreamState, report: SourceReport): void {
-    switch (report.type) {
-      case "ready":
-        stream.credit += report.count;
-        this.#dealTo(index, stream);
-        break;
-      case "read":
-        this.#files.get(report.piece.file)?.sent(report.piece.offset);
-        this.#onRead(report.piece, report.crc32);
-        break;
-      case "unreadable":
-        this.#onUnreadable(report.piece, report.failure);
-        break;
-      case "acknowledged":
-        for (const chunk of report.chunks) this.#onAcknowledged(index, chunk);
-        this.#checkIdle();
-        break;
-      case "damaged":
-        for (const chunk of report.chunks) this.#onDamaged(index, chunk);
-        this.#deal();
-        break;
-    }
+  #newDealer(): Dealer {
+    return new Dealer(this.#terms, {
+      readerOf: (file) => this.#readerOf(file),
+      onSent: (piece, crc) => {
+        this.#files.get(piece.file)?.sent(piece.offset);
+        this.#onRead(piece, crc);
+      },
+      onUnreadable: (piece, failure) => this.#onUnreadable(piece, failure),
+      onAcknowledged: (stream, file, offset, bytes) => this.#onAcknowledged(stream, file, offset, bytes),
+      onResent: (reason, count) => this.#events.onResent(reason, count),
+      onIdle: () => this.#checkIdle(),
+      onFailed: (error) => this.#events.onFailed(error),
+    });
   }
 
   #onRead({ file: index, offset, bytes }: Piece, crc: number): void {
@@ -333,30 +289,11 @@ export class SourceSession implements TransferEnd {
     this.#sealIfRead(file);
   }
 
-  /** An ACK covers one chunk or several that follow each other. */
-  #onAcknowledged(index: number, [file, offset, bytes]: FileExtent): void {
-    const nowMs = performance.now();
-    for (let at = offset; at < offset + bytes; at += this.#terms.chunkBytes) {
-      const piece = this.#inFlight.acknowledge(index, file, at, nowMs);
-      const sent = this.#files.get(file);
-      sent?.acknowledged(at);
-      if (sent !== undefined) this.#sealIfRead(sent);
-      if (piece !== undefined) this.#events.onAcknowledged(index, piece.bytes);
-    }
-  }
-
-  #onDamaged(index: number, [file, offset]: FileExtent): void {
-    const piece = this.#inFlight.lose(index, file, offset);
-    if (piece === undefined) return;
-    const key = `${file}:${offset}`;
-    const count = (this.#damages.get(key) ?? 0) + 1;
-    this.#damages.set(key, count);
-    this.#events.onResent("damaged", 1);
-    if (count > CHUNK_RESENDS_MAX) {
-      this.#events.onFailed(new HawserError("E_DAMAGED_PATH", `one chunk arrived damaged ${count} times`));
-      return;
-    }
-    this.#dispatcher.giveBack(piece);
+  #onAcknowledged(stream: number, index: number, offset: number, bytes: number): void {
+    const file = this.#files.get(index);
+    file?.acknowledged(offset);
+    if (file !== undefined) this.#sealIfRead(file);
+    if (bytes > 0) this.#events.onAcknowledged(stream, bytes);
   }
 
   #onUnreadable(piece: Piece, failure: Failure | null): void {
@@ -366,71 +303,27 @@ export class SourceSession implements TransferEnd {
     this.#withdraw(file, failure ?? this.#changeOf(file) ?? { code: "E_SOURCE_CHANGED", message });
   }
 
-  /** A stream is gone: what it had goes to the others. */
-  #releaseStream(index: number): void {
-    this.#streams.delete(index);
-    this.#dispatcher.release(index);
-    const lost = this.#inFlight.closeStream(index);
-    if (lost.length > 0 && !this.#stopped) {
-      this.#events.onResent("lost", lost.length);
-      for (const piece of lost) this.#dispatcher.giveBack(piece);
-    }
-    this.#deal();
-    this.#checkIdle();
-  }
-
-  #deal(): void {
-    for (const [index, stream] of this.#streams) this.#dealTo(index, stream);
-  }
-
-  #dealTo(index: number, stream: StreamState): void {
-    while (stream.credit > 0 && !this.#stopped) {
-      const piece = this.#dispatcher.take(index) ?? this.#inFlight.overdueFor(index, performance.now());
-      if (piece === undefined) {
-        this.#lookAgain();
-        return;
-      }
-      const file = this.#files.get(piece.file);
-      if (file === undefined || !this.#readyToRead(stream, file)) continue;
-      stream.credit--;
-      this.#inFlight.deal(index, piece, performance.now());
-      stream.port.post({ type: "send", piece });
-    }
-  }
-
-  /** A stream is idle: a chunk that is on its way now may turn out to be held up. */
-  #lookAgain(): void {
-    if (this.#inFlight.isEmpty || this.#lookTimer !== undefined) return;
-    this.#lookTimer = setTimeout(() => {
-      this.#lookTimer = undefined;
-      this.#deal();
-    }, LOOK_MS);
-  }
-
-  /** Whether the stream can read the file; opens it, which is where an unreadable one shows. */
-  #readyToRead(stream: StreamState, file: SentFile): boolean {
-    if (stream.files.has(file.index)) return true;
+  /** Opens the file, which is where an unreadable one shows. */
+  #readerOf(index: number): ReaderDescriptor | undefined {
+    const file = this.#files.get(index);
     try {
-      stream.port.post({ type: "file", file: file.index, reader: file.item.open() });
+      return file?.item.open();
     } catch (thrown) {
-      this.#withdraw(file, asHawserError(thrown).toFailure());
-      return false;
+      if (file !== undefined) this.#withdraw(file, asHawserError(thrown).toFailure());
+      return undefined;
     }
-    stream.files.add(file.index);
-    return true;
   }
 
   /** When all of a file was read, and it still is what was offered, its CRC is final. */
-  #sealIfRead(file: SentFile): boolean {
-    if (file.phase !== "sending" || !file.isRead) return false;
+  #sealIfRead(file: SentFile): void {
+    if (file.phase !== "sending" || !file.isRead) return;
     const failure = this.#changeOf(file);
     if (failure !== undefined) {
       this.#withdraw(file, failure);
-      return false;
+      return;
     }
     file.phase = "sealed";
     this.#sendSeal(file);
-    return true;
   }
 
   #changeOf(file: SentFile): Failure | undefined {
@@ -456,8 +349,8 @@ export class SourceSession implements TransferEnd {
       return;
     }
     file.withdrawn = failure;
-    this.#dispatcher.drop(file.index);
-    this.#inFlight.forgetFile(file.index);
+    file.isOver = true;
+    this.#dealer.drop(file.index);
     this.#sendWithdrawal(file, failure);
   }
 
@@ -493,12 +386,8 @@ export class SourceSession implements TransferEnd {
 
   #settle(file: SentFile, outcome: SettledFile): void {
     this.#files.delete(file.index);
-    this.#dispatcher.drop(file.index);
-    this.#inFlight.forgetFile(file.index);
-    for (const key of this.#damages.keys()) if (key.startsWith(`${file.index}:`)) this.#damages.delete(key);
-    for (const stream of this.#streams.values()) {
-      if (stream.files.delete(file.index)) stream.port.post({ type: "forget", file: file.index });
-    }
+    file.isOver = true;
+    this.#dealer.forget(file.index);
     file.item.close();
     const trusted = this.#trustsTime && outcome.status === "committed" ? outcome.crc32 : undefined;
     const crc = file.ledger.isComplete ? file.ledger.wholeCrc32() : (file.digest?.crc32 ?? trusted);

@@ -1,0 +1,225 @@
+/**
+ * Deals chunks out to streams, and keeps count of what is on its way: what a stream loses goes to the others, what arrives
+ * damaged is dealt again, and what one holds up for too long another sends as well. The one owner of ranges and streams.
+ */
+import type { Connection } from "../net/connection.ts";
+import { joinedPorts, type Port } from "../net/port.ts";
+import type { Terms } from "../net/transfer-end.ts";
+import { type Failure, HawserError } from "../protocol/errors.ts";
+import { CHUNK_RESENDS_MAX } from "../protocol/limits.ts";
+import type { FileExtent } from "../protocol/messages.ts";
+import type { Range } from "../protocol/ranges.ts";
+import { Dispatcher, type Piece } from "./dispatcher.ts";
+import { InFlight } from "./in-flight.ts";
+import type { ReaderDescriptor } from "./reader.ts";
+import { type SourceOrder, type SourceReport, SourceStream } from "./stream.ts";
+
+export interface DealerOwner {
+  /** What a stream reads a file with; undefined where nothing of it is to be sent any more. */
+  readerOf(file: number): ReaderDescriptor | undefined;
+  /** A stream has read a chunk, and sends it. */
+  onSent(piece: Piece, crc32: number): void;
+  /** The file ended before the chunk did, or could not be read. */
+  onUnreadable(piece: Piece, failure: Failure | null): void;
+  /** The sink has a chunk. `bytes` are zero where that was known. */
+  onAcknowledged(stream: number, file: number, offset: number, bytes: number): void;
+  onResent(reason: "damaged" | "lost", count: number): void;
+  /** Something may have become idle. */
+  onIdle(): void;
+  onFailed(error: HawserError): void;
+}
+
+interface StreamState {
+  readonly port: Port<SourceOrder>;
+  readonly connection: Connection;
+  /** Pieces that it can take. */
+  credit: number;
+  /** Files whose reader it has. */
+  readonly files: Set<number>;
+}
+
+/** How often it is looked whether an idle stream should help one that is held up. */
+const LOOK_MS = 250;
+
+export class Dealer {
+  readonly #terms: Terms;
+  readonly #owner: DealerOwner;
+  readonly #dispatcher: Dispatcher;
+  readonly #inFlight = new InFlight();
+  readonly #streams = new Map<number, StreamState>();
+  /** How often each chunk arrived damaged, by 'file:offset'. */
+  readonly #damages = new Map<string, number>();
+  #lookTimer: NodeJS.Timeout | undefined;
+  #stopped = false;
+
+  constructor(terms: Terms, owner: DealerOwner) {
+    this.#terms = terms;
+    this.#owner = owner;
+    this.#dispatcher = new Dispatcher(terms.chunkBytes, terms.splitBytes);
+  }
+
+  /** Whether nothing was sent that is not acknowledged. */
+  get isIdle(): boolean {
+    return this.#inFlight.isEmpty;
+  }
+
+  /** Deals out nothing more. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  /** What streams still say counts for nothing. */
+  dispose(): void {
+    this.#stopped = true;
+    this.#streams.clear();
+    clearTimeout(this.#lookTimer);
+  }
+
+  /** What is to be sent of a file: ranges of whole chunks, in bytes. */
+  add(file: number, ranges: Iterable<Range>): void {
+    this.#dispatcher.add(file, ranges);
+    this.deal();
+  }
+  addEndless(file: number): void {
+    this.#dispatcher.addEndless(file);
+    this.deal();
+  }
+  /** Ends a file of unknown size after what was dealt of it. Returns its size, in bytes. */
+  endEndless(file: number): number {
+    return this.#dispatcher.endEndless(file);
+  }
+
+  /** A chunk is to be sent once more, before all others. */
+  again(piece: Piece): void {
+    this.#dispatcher.giveBack(piece);
+    this.deal();
+  }
+
+  /** Nothing more of a file is sent. */
+  drop(file: number): void {
+    this.#dispatcher.drop(file);
+    this.#inFlight.forgetFile(file);
+  }
+
+  /** A file is settled: streams let go of it as well. */
+  forget(file: number): void {
+    this.drop(file);
+    for (const key of this.#damages.keys()) if (key.startsWith(`${file}:`)) this.#damages.delete(key);
+    for (const stream of this.#streams.values()) {
+      if (stream.files.delete(file)) stream.port.post({ type: "forget", file });
+    }
+  }
+
+  openStream(connection: Connection, index: number, onClosed: (error: HawserError | undefined) => void): void {
+    const [port, report] = joinedPorts<SourceOrder, SourceReport>(
+      (order) => stream.receive(order),
+      // What a stream still says after another took its place counts for nothing.
+      (message) => this.#streams.get(index) === state && this.#onReport(index, state, message),
+    );
+    const stream = new SourceStream(connection, report, this.#terms, (error) => {
+      if (this.#streams.get(index) === state) this.#release(index);
+      onClosed(error);
+    });
+    const state: StreamState = { port, connection, credit: 0, files: new Set() };
+    if (this.#streams.has(index)) this.#release(index);
+    this.#streams.set(index, state);
+    stream.start();
+  }
+
+  /** Gives every stream what it can take. */
+  deal(): void {
+    for (const [index, stream] of this.#streams) this.#dealTo(index, stream);
+  }
+
+  #dealTo(index: number, stream: StreamState): void {
+    while (stream.credit > 0 && !this.#stopped) {
+      const piece = this.#dispatcher.take(index) ?? this.#inFlight.overdueFor(index, performance.now());
+      if (piece === undefined) {
+        this.#lookAgain();
+        return;
+      }
+      if (!this.#giveReader(stream, piece.file)) continue;
+      stream.credit--;
+      this.#inFlight.deal(index, piece, performance.now());
+      stream.port.post({ type: "send", piece });
+    }
+  }
+
+  /** Whether the stream can read the file. */
+  #giveReader(stream: StreamState, file: number): boolean {
+    if (stream.files.has(file)) return true;
+    const reader = this.#owner.readerOf(file);
+    if (reader === undefined) return false;
+    stream.port.post({ type: "file", file, reader });
+    stream.files.add(file);
+    return true;
+  }
+
+  /** A stream is idle: a chunk that is on its way now may turn out to be held up. */
+  #lookAgain(): void {
+    if (this.#inFlight.isEmpty || this.#lookTimer !== undefined) return;
+    this.#lookTimer = setTimeout(() => {
+      this.#lookTimer = undefined;
+      this.deal();
+    }, LOOK_MS);
+  }
+
+  #onReport(index: number, stream: StreamState, report: SourceReport): void {
+    switch (report.type) {
+      case "ready":
+        stream.credit += report.count;
+        this.#dealTo(index, stream);
+        break;
+      case "read":
+        this.#owner.onSent(report.piece, report.crc32);
+        break;
+      case "unreadable":
+        this.#owner.onUnreadable(report.piece, report.failure);
+        break;
+      case "acknowledged":
+        for (const chunk of report.chunks) this.#onAcknowledged(index, chunk);
+        this.#owner.onIdle();
+        break;
+      case "damaged":
+        for (const chunk of report.chunks) this.#onDamaged(index, chunk);
+        this.deal();
+        break;
+    }
+  }
+
+  /** An ACK covers one chunk or several that follow each other. */
+  #onAcknowledged(index: number, [file, offset, bytes]: FileExtent): void {
+    const nowMs = performance.now();
+    for (let at = offset; at < offset + bytes; at += this.#terms.chunkBytes) {
+      const piece = this.#inFlight.acknowledge(index, file, at, nowMs);
+      this.#owner.onAcknowledged(index, file, at, piece?.bytes ?? 0);
+    }
+  }
+
+  #onDamaged(index: number, [file, offset]: FileExtent): void {
+    const piece = this.#inFlight.lose(index, file, offset);
+    if (piece === undefined) return;
+    const key = `${file}:${offset}`;
+    const count = (this.#damages.get(key) ?? 0) + 1;
+    this.#damages.set(key, count);
+    this.#owner.onResent("damaged", 1);
+    if (count > CHUNK_RESENDS_MAX) {
+      this.#owner.onFailed(new HawserError("E_DAMAGED_PATH", `one chunk arrived damaged ${count} times`));
+      return;
+    }
+    this.#dispatcher.giveBack(piece);
+  }
+
+  /** A stream is gone: what it had goes to the others. */
+  #release(index: number): void {
+    this.#streams.delete(index);
+    this.#dispatcher.release(index);
+    const lost = this.#inFlight.closeStream(index);
+    if (lost.length > 0 && !this.#stopped) {
+      this.#owner.onResent("lost", lost.length);
+      for (const piece of lost) this.#dispatcher.giveBack(piece);
+    }
+    this.deal();
+    this.#owner.onIdle();
+  }
+}
