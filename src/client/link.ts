@@ -58,13 +58,15 @@ const STALL_MS = 3_000;
 const PASSING = new Set<ErrorCode>(["E_UNREACHABLE", "E_NO_ANSWER", "E_NOT_HAWSER", "E_BUSY"]);
 
 /** What of a PONG's word is worth saying (PROTOCOL.md has the list). */
-const DOING: Record<string, string> = {
-  writing: "the server to write",
-  syncing: "the server to sync what is written",
-  committing: "the server to commit",
-  comparing: "the server to compare what it has",
-  checking: "the server to check what it has",
-};
+const DOING = new Map<string | undefined, string>(
+  Object.entries({
+    writing: "the server to write",
+    syncing: "the server to sync what is written",
+    committing: "the server to commit",
+    comparing: "the server to compare what it has",
+    checking: "the server to check what it has",
+  }),
+);
 
 export class Link {
   readonly #options: LinkOptions;
@@ -131,7 +133,7 @@ export class Link {
     if (control === undefined) return { ms, waitingFor: `the server to be reached again (${lost?.message ?? "lost"})` };
     const silentMs = performance.now() - control.lastHeardMs;
     if (silentMs > STALL_MS + this.#pingMs) return { ms, waitingFor: "the server to answer" };
-    const doing = DOING[this.#doing ?? ""];
+    const doing = DOING.get(this.#doing);
     if (doing !== undefined) return { ms, waitingFor: doing };
     if (this.#streams.size === 0) return { ms, waitingFor: "streams to be opened again" };
     return { ms, waitingFor: "the path to carry data" };

@@ -23,6 +23,8 @@ export class ProgressReporter {
   /** Acknowledged of files that are not settled; those that are count whole, whatever was sent of them. */
   #acknowledgedBytes = 0;
   #settledBytes = 0;
+  /** All that was acknowledged: never less than before, whatever the server has forgotten. */
+  #carriedBytes = 0;
   #filesDone = 0;
 
   constructor(totals: { files: number; bytes: number | null }, emit: (event: TransferEvent) => void) {
@@ -40,6 +42,7 @@ export class ProgressReporter {
 
   acknowledged(stream: number, bytes: number): void {
     this.#acknowledgedBytes += bytes;
+    this.#carriedBytes += bytes;
     this.#streamBytes[stream] = (this.#streamBytes[stream] ?? 0) + bytes;
   }
 
@@ -70,7 +73,7 @@ export class ProgressReporter {
     const nowMs = performance.now();
     const known = Math.max(this.#acknowledgedBytes + this.#inheritedBytes, this.#settledBytes);
     const bytesDone = Math.min(known, this.#bytesTotal ?? known);
-    const bytesPerSecond = this.#meter.update(Math.max(0, bytesDone - this.#inheritedBytes), nowMs);
+    const bytesPerSecond = this.#meter.update(this.#carriedBytes, nowMs);
     const stall = this.#stall() ?? null;
     const remaining = this.#bytesTotal === null ? null : Math.max(0, this.#bytesTotal - bytesDone);
     this.#emit({

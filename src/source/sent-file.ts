@@ -28,8 +28,8 @@ export class SentFile {
   #brought = new RangeSet();
   /** Withdrawn or settled: nothing more of it is read. */
   isOver = false;
-  /** Bytes whose CRC this run took from the sink, by --trust-mtime. */
-  bytesTrusted = 0;
+  /** Chunks whose CRC this run took from the sink, by --trust-mtime, and does not send, by number. */
+  #trusted = new RangeSet();
 
   constructor(index: number, item: SourceItem, chunkBytes: number) {
     this.index = index;
@@ -45,10 +45,10 @@ export class SentFile {
     if (this.ledger.chunkBytes !== chunkBytes) {
       this.ledger = new ChunkLedger(this.item.size, chunkBytes);
       this.#brought = new RangeSet();
+      this.#trusted = new RangeSet();
     }
     this.#have = new ChunkLedger(this.item.size, chunkBytes);
     this.#again.clear();
-    this.bytesTrusted = 0;
   }
 
   /** The sink has chunks from an earlier run; what can't be chunks of this file is left out. */
@@ -71,9 +71,18 @@ export class SentFile {
   get bytesResumed(): number {
     const { chunkBytes } = this.ledger;
     const missing = this.#brought.missing(0, Math.ceil((this.ledger.size ?? 0) / chunkBytes));
-    return missing.reduce((sum, { start, end }) => {
-      return sum + Math.min(end * chunkBytes, this.ledger.size ?? 0) - start * chunkBytes;
-    }, 0);
+    return this.#bytesOf(missing);
+  }
+  /** Of that, what it did not read either. */
+  get bytesTrusted(): number {
+    return this.#bytesOf(this.#trusted);
+  }
+
+  #bytesOf(chunks: Iterable<Range>): number {
+    const { chunkBytes, size } = this.ledger;
+    let bytes = 0;
+    for (const { start, end } of chunks) bytes += Math.min(end * chunkBytes, size ?? 0) - start * chunkBytes;
+    return bytes;
   }
 
   /** What has to be sent, since the sink has it not; of a file of known size. */
@@ -85,7 +94,8 @@ export class SentFile {
   trust(): void {
     for (const offset of this.#have.offsets()) {
       const bytes = this.ledger.bytesAt(offset);
-      if (this.ledger.record(offset, bytes, this.#have.crcAt(offset) ?? 0) === "new") this.bytesTrusted += bytes;
+      if (this.ledger.record(offset, bytes, this.#have.crcAt(offset) ?? 0) !== "new") continue;
+      this.#trusted.add(this.#chunkAt(offset), this.#chunkAt(offset) + 1);
     }
   }
 
@@ -122,6 +132,8 @@ export class SentFile {
   /** The sink has to get a chunk once more. Returns false where that is known. */
   sendAgain(offset: number): boolean {
     this.#have.forget(offset);
+    // What the sink said of it was not so: it is read after all.
+    if (this.#trusted.covers(this.#chunkAt(offset), this.#chunkAt(offset) + 1)) this.ledger.forget(offset);
     if (this.#again.has(offset)) return false;
     this.#again.add(offset);
     return true;
@@ -132,13 +144,17 @@ export class SentFile {
 
   /** A stream sends a chunk. (What it brought, the sink may tell before it acknowledges it.) */
   sent(offset: number): void {
-    const chunk = offset / this.ledger.chunkBytes;
-    this.#brought.add(chunk, chunk + 1);
+    this.#brought.add(this.#chunkAt(offset), this.#chunkAt(offset) + 1);
+    this.#trusted.subtract(this.#chunkAt(offset), this.#chunkAt(offset) + 1);
   }
 
   /** Whether all of it was read, and nothing is on its way that the sink has otherwise. */
   get isRead(): boolean {
     return this.ledger.isComplete && this.#again.size === 0;
+  }
+
+  #chunkAt(offset: number): number {
+    return offset / this.ledger.chunkBytes;
   }
 
   pieceAt(offset: number): Piece {

@@ -345,6 +345,7 @@ export class SourceSession implements TransferEnd {
     if (file.phase === "confirming") {
       // The sink has nothing to take back.
       this.#settle(file, { file: file.index, status: "failed", error: wireFailureOf(failure) });
+      this.#offerMore();
       this.#checkReceipt();
       return;
     }
@@ -381,6 +382,8 @@ export class SourceSession implements TransferEnd {
       const error = wireFailureOf({ code: "E_CONTENT", message });
       this.#settle(file, { file: index, status: "failed", error });
     }
+    // It has made room.
+    this.#offerMore();
     this.#checkReceipt();
   }
 

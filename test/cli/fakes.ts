@@ -62,6 +62,7 @@ export const RESULT: TransferResult = {
   bytesSent: 268_435_456,
   bytes: 268_435_456,
   bytesResumed: 0,
+  bytesTrusted: 0,
   durationMs: 1234.567891,
   bytesPerSecond: 217_432_720.4,
   streams: 4,
@@ -105,6 +106,7 @@ export type Progress = Extract<TransferEvent, { type: "progress" }>;
 export const PROGRESS: Progress = {
   type: "progress",
   phase: "sending",
+  stall: null,
   bytesDone: 1_288_490_189,
   bytesTotal: 4_294_967_296,
   filesDone: 0,
@@ -113,6 +115,15 @@ export const PROGRESS: Progress = {
   etaMs: 3531,
   elapsedMs: 1500,
   streamBytes: [644_245_094, 322_122_547, 322_122_547, 0],
+};
+
+/** The same, where nothing has moved for a while. */
+export const STALLED: Progress = {
+  ...PROGRESS,
+  phase: "stalled",
+  stall: { ms: 12_345, waitingFor: "the server to write" },
+  bytesPerSecond: 0,
+  etaMs: null,
 };
 
 export const FILE_RECORD: FileRecord = {

@@ -4,8 +4,8 @@ import { progressMode } from "../../src/cli/progress.ts";
 import { barProgress, streamLine, totalLine } from "../../src/cli/progress-bar.ts";
 import { errorLine, jsonProgress, progressRecord } from "../../src/cli/progress-json.ts";
 import { plainProgress } from "../../src/cli/progress-plain.ts";
-import { progressText } from "../../src/cli/progress-view.ts";
-import { CONNECTED, FAILED_FILE, FILE, fakeOutput, PROGRESS, REFUSED } from "./fakes.ts";
+import { progressText, stallText } from "../../src/cli/progress-view.ts";
+import { CONNECTED, FAILED_FILE, FILE, fakeOutput, PROGRESS, REFUSED, STALLED } from "./fakes.ts";
 import { nonconformity } from "./schema.ts";
 
 t.test("which view is chosen", async (t) => {
@@ -32,6 +32,20 @@ t.test("a line of text: golden", async (t) => {
   );
 });
 
+t.test("a line of text when nothing moves: what is waited for", async (t) => {
+  t.equal(
+    stallText({ ms: 12_999, waitingFor: "the server to write" }),
+    "no data for 12 s: waiting for the server to write",
+  );
+  t.equal(progressText(STALLED), "1.20 GiB of 4.00 GiB (30%), no data for 12 s: waiting for the server to write");
+  t.equal(
+    progressText({ ...STALLED, filesDone: 2, filesTotal: 9, bytesTotal: null }),
+    "1.20 GiB, 2 of 9 files, no data for 12 s: waiting for the server to write",
+  );
+  const stall = { ms: 3000, waitingFor: "the server to be reached again (a\u001b[2Jb)" };
+  t.match(progressText({ ...STALLED, stall }), /reached again \(a\\u\{1b\}\[2Jb\)/, "words from afar are escaped");
+});
+
 t.test("plain: a line every three seconds, by the events' own clock", async (t) => {
   const output = fakeOutput();
   const view = plainProgress(output);
@@ -43,6 +57,8 @@ t.test("plain: a line every three seconds, by the events' own clock", async (t) 
     output.log.map((line) => /^2hawser: ([\d.]+ MiB)/.exec(line)?.[1]),
     ["2.93 MiB", "5.96 MiB", "19.5 MiB"],
   );
+  view.show({ ...STALLED, elapsedMs: 23_000 });
+  t.match(output.log.at(-1), /^2hawser: 1\.20 GiB .*no data for 12 s: waiting for the server to write\n$/);
 });
 
 t.test("json: every event is a line that conforms to its schema", async (t) => {
@@ -51,30 +67,40 @@ t.test("json: every event is a line that conforms to its schema", async (t) => {
   view.show(CONNECTED);
   view.show(PROGRESS);
   view.show({ ...PROGRESS, phase: "connecting", bytesTotal: null, etaMs: null });
+  view.show(STALLED);
   view.show({ type: "file", file: FILE });
   view.show({ type: "file", file: FAILED_FILE });
   view.show({ type: "warning", message: "a\u001b[2Jb" });
   output.err(errorLine(REFUSED.error!));
   view.stop();
   const lines = output.errText().trimEnd().split("\n");
-  t.equal(lines.length, 7);
+  t.equal(lines.length, 8);
   for (const line of lines) t.equal(nonconformity("progress-event", JSON.parse(line)), undefined, line);
   t.same(Object.keys(progressRecord(PROGRESS))[0], "event");
   t.type(nonconformity("progress-event", { event: "progress", bytesDone: 1 }), "string", "the schema refuses");
   t.type(nonconformity("progress-event", { event: "other" }), "string", "the schema refuses");
+  const { stall: _, ...unsaid } = progressRecord(PROGRESS);
+  t.type(nonconformity("progress-event", unsaid), "string", "stall is always there");
+  t.type(nonconformity("progress-event", { ...progressRecord(STALLED), stall: null }), "string", "stalled by what?");
+  t.type(nonconformity("progress-event", { ...progressRecord(STALLED), phase: "sending" }), "string");
 });
 
 t.test("bars: lines as they are drawn", async (t) => {
   t.equal(totalLine(PROGRESS, 100), "█████████░░░░░░░░░░░░░░░░░░░░░   30%  812 MiB/s  4 s left  1.20 GiB of 4.00 GiB");
   t.equal(streamLine(0, PROGRESS, 100), "████░░░░░░░░░░░░░░░░░░░░░░░░░░     1  614 MiB");
   t.equal(totalLine({ ...PROGRESS, phase: "connecting" }, 100), "connecting");
+  t.equal(totalLine(STALLED, 100), "30%  no data for 12 s: waiting for the server to write");
+  t.equal(
+    totalLine({ ...STALLED, bytesTotal: null }, 100),
+    "1.20 GiB  no data for 12 s: waiting for the server to write",
+  );
   t.equal(totalLine({ ...PROGRESS, bytesTotal: null }, 100), "1.20 GiB, 812 MiB/s, 4 s left");
   t.equal(totalLine({ ...PROGRESS, bytesDone: 0, bytesTotal: 0 }, 20), "██████  100%");
 });
 
 t.test("bars: no line is as wide as the window", async (t) => {
   for (let columns = 1; columns <= 200; columns++) {
-    for (const line of [totalLine(PROGRESS, columns), streamLine(3, PROGRESS, columns)]) {
+    for (const line of [totalLine(PROGRESS, columns), totalLine(STALLED, columns), streamLine(3, PROGRESS, columns)]) {
       if (line.length >= Math.max(2, columns)) t.fail(`${columns} columns: '${line}'`);
     }
   }

@@ -12,7 +12,7 @@ t.test("the receipt: golden", async (t) => {
   view.file(FILE);
   view.file({ ...FILE, name: "notes.txt", bytes: 1234, crc32: null, status: "unchanged" });
   view.file(FAILED_FILE);
-  view.finish({ ...RESULT, filesCommitted: 2, bytesResumed: 1024, retries: 3 });
+  view.finish({ ...RESULT, filesCommitted: 2, bytesSent: RESULT.bytes - 1024, bytesResumed: 1024, retries: 3 });
   t.equal(
     text,
     [
@@ -29,6 +29,47 @@ t.test("the receipt: golden", async (t) => {
       "",
     ].join("\n"),
   );
+});
+
+t.test("the receipt of a resumed transfer: golden", async (t) => {
+  let text = "";
+  const view = receipt((more) => {
+    text += more;
+  });
+  view.file({ ...FILE, status: "resumed" });
+  const resumed = { ...RESULT, bytesSent: 67_108_864, bytesResumed: 201_326_592, bytesPerSecond: 54_358_180.1 };
+  view.finish(resumed);
+  t.equal(
+    text,
+    [
+      "resumed     256 MiB  1c291ca3  big.bin",
+      "committed   1 file, 256 MiB (268,435,456 bytes)",
+      "time        1.23 s",
+      "rate        51.8 MiB/s",
+      "resumed     192 MiB",
+      "retries     0",
+      "streams     4",
+      "durability  commit",
+      "transfer    3e5667f9-c9ad-4897-83ed-75abac6c0c2c",
+      "",
+    ].join("\n"),
+  );
+  text = "";
+  view.finish({ ...resumed, bytesTrusted: 134_217_728 });
+  t.match(text, /^resumed {5}192 MiB, 128 MiB of it trusted by size and time, not read again$/m);
+  text = "";
+  view.finish({ ...resumed, bytesTrusted: resumed.bytesResumed });
+  t.match(text, /^resumed {5}192 MiB, 192 MiB of it trusted/m);
+});
+
+t.test("a transfer of which earlier runs had committed all is committed, not unchanged", async (t) => {
+  let text = "";
+  const view = receipt((more) => {
+    text += more;
+  });
+  view.finish({ ...RESULT, bytesSent: 0, bytesResumed: RESULT.bytes, bytesPerSecond: 0 });
+  t.match(text, /^committed {3}1 file, 256 MiB /);
+  t.notMatch(text, /unchanged/);
 });
 
 t.test("where nothing was committed there is no receipt", async (t) => {
@@ -73,7 +114,7 @@ t.test("send --json: golden", async (t) => {
       '{"files":[',
       '{"name":"big.bin","bytes":268435456,"crc32":"1c291ca3","status":"sent","error":null}',
       '],"ok":true,"transferId":"3e5667f9-c9ad-4897-83ed-75abac6c0c2c","bytes":268435456,"bytesResumed":0,' +
-        '"durationMs":1234.568,"bytesPerSecond":217432720,"streams":4,"retries":0,"durability":"commit","bytesSent":268435456}',
+        '"durationMs":1234.568,"bytesPerSecond":217432720,"streams":4,"retries":0,"durability":"commit","bytesSent":268435456,"bytesTrusted":0}',
       "",
     ].join("\n"),
   );
@@ -89,6 +130,10 @@ t.test("send --json conforms to its schema, whatever happened", async (t) => {
       results.file(FILE);
       results.file(FAILED_FILE);
       results.finish({ ...RESULT, ok: false, error: FAILED_FILE.error });
+    },
+    "a resumed file": (results) => {
+      results.file({ ...FILE, status: "resumed" });
+      results.finish({ ...RESULT, bytesSent: 1, bytesResumed: FILE.bytes - 1, bytesTrusted: 5 });
     },
     "no connection": (results) => results.finish(REFUSED),
     "never begun": (results) => results.abandon(REFUSED.error!),
@@ -113,6 +158,7 @@ t.test("the schema refuses what it must", async (t) => {
     ["an unknown status", { ...good, files: [{ ...FILE, status: "lost" }] }],
     ["a CRC of another form", { ...good, files: [{ ...FILE, crc32: "1C291CA3" }] }],
     ["negative bytes", { ...good, bytes: -1 }],
+    ["a part of a byte that is trusted", { ...good, bytesTrusted: 0.5 }],
   ];
   for (const [name, document] of bad) t.type(nonconformity("send", document), "string", name);
   const { durability: _, ...missing } = good;
@@ -133,6 +179,7 @@ t.test("the document has the fields that the contract lists, in its order", asyn
     "durability",
     // Added since: nothing is renamed, and nothing moves.
     "bytesSent",
+    "bytesTrusted",
   ];
   t.same(Object.keys(JSON.parse(documentOf((results) => results.finish(RESULT)))), listed);
   t.same(schemaOf("send")["required"], listed);

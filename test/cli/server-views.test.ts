@@ -11,7 +11,9 @@ const NOW_MS = Date.UTC(2026, 10, 22, 16, 18, 2, 345);
 const ID = { transferId: RECORD.transferId, peer: RECORD.peer };
 
 const LISTENING: ServerEvent = { type: "listening", host: "127.0.0.1", port: 23300, dir: "/srv/inbox" };
-const SESSION: ServerEvent = { type: "session", ...ID, agent: "hawser/0.1.0 (linux; node 24.21.0)" };
+const SESSION: ServerEvent = { type: "session", ...ID, agent: "hawser/0.1.0 (linux; node 24.21.0)", resumed: false };
+const RESUMED: ServerEvent = { ...SESSION, resumed: true };
+const EXPIRED: ServerEvent = { type: "expired", ...ID };
 const FILE: ServerEvent = { type: "file", ...ID, file: FILE_RECORD };
 const FAILED: ServerEvent = {
   type: "file",
@@ -26,7 +28,7 @@ const PARTIAL: ServerEvent = {
 const ENDED: ServerEvent = { type: "ended", ...ID, code: "E_LOST", message: "the client vanished" };
 const REFUSED: ServerEvent = { type: "refused", peer: "10.0.0.1", code: "E_BUSY", message: "too many sessions" };
 const WARNING: ServerEvent = { type: "warning", message: "no hard links\u001b[2J" };
-const ALL = [LISTENING, SESSION, FILE, FAILED, TRANSFER, PARTIAL, ENDED, REFUSED, WARNING];
+const ALL = [LISTENING, SESSION, RESUMED, FILE, FAILED, TRANSFER, PARTIAL, ENDED, EXPIRED, REFUSED, WARNING];
 
 t.test("the log: golden", async (t) => {
   t.equal(
@@ -35,7 +37,8 @@ t.test("the log: golden", async (t) => {
       "2026-11-22T16:18:02Z 192.168.1.9 failed: a.bin: it is there already",
       "2026-11-22T16:18:02Z 192.168.1.9 committed: a.bin, 47.7 MiB in 283 ms, 168 MiB/s",
       "2026-11-22T16:18:02Z 192.168.1.9 2 of 5 files failed: a, b, c and 2 more, 47.7 MiB in 283 ms, 168 MiB/s",
-      "2026-11-22T16:18:02Z 192.168.1.9 ended without a commit: the client vanished (E_LOST)",
+      "2026-11-22T16:18:02Z 192.168.1.9 ended before it was complete: the client vanished (E_LOST); it can be resumed",
+      "2026-11-22T16:18:02Z 192.168.1.9 did not come back: what transfer 3e5667f9-c9ad-4897-83ed-75abac6c0c2c had left is dropped",
       "2026-11-22T16:18:02Z 10.0.0.1 refused: too many sessions (E_BUSY)",
       "2026-11-22T16:18:02Z warning: no hard links\\u{1b}[2J",
       "",
@@ -48,8 +51,10 @@ t.test("quiet says what went wrong, verbose says everything", async (t) => {
   t.equal(serverLogLine(TRANSFER, NOW_MS, quiet), "");
   t.match(serverLogLine(PARTIAL, NOW_MS, quiet), /2 of 5 files failed/);
   t.match(serverLogLine(REFUSED, NOW_MS, quiet), /refused/);
+  t.match(serverLogLine(EXPIRED, NOW_MS, quiet), /is dropped/, "data that is gone is worth a line");
   const verbose = { quiet: false, verbose: true };
   t.match(serverLogLine(SESSION, NOW_MS, verbose), /192\.168\.1\.9 begins transfer 3e5667f9/);
+  t.match(serverLogLine(RESUMED, NOW_MS, verbose), /192\.168\.1\.9 resumes transfer 3e5667f9/);
   t.match(serverLogLine(FILE, NOW_MS, verbose), /committed: a\.bin, 47\.7 MiB, 7cdd2106/);
 });
 
@@ -61,6 +66,9 @@ t.test("serve --json: every event conforms to its schema", async (t) => {
   );
   t.type(nonconformity("serve-event", { event: "listening", host: "h", port: 0, dir: "/" }), "string");
   t.type(nonconformity("serve-event", { ...serverRecord(TRANSFER), extra: 1 }), "string");
+  const { resumed: _, ...unsaid } = serverRecord(SESSION);
+  t.type(nonconformity("serve-event", unsaid), "string", "a session that does not say whether it was resumed");
+  t.type(nonconformity("serve-event", { ...serverRecord(EXPIRED), code: "E_LOST" }), "string");
 });
 
 t.test("names", async (t) => {

@@ -119,7 +119,8 @@ t.test("broken connections are dialled again, and the session goes on", async (t
   t.equal(await link.over, undefined);
 });
 
-t.test("connections that can't be opened again end the transfer, retryable", async (t) => {
+/** A link whose connections all break, for good, when both streams are open. */
+async function broken(t: Test, rest: Partial<LinkOptions>) {
   const { address } = await testServer(t);
   const proxy = await breakable(t, address.port);
   let streams = 0;
@@ -133,12 +134,53 @@ t.test("connections that can't be opened again end the transfer, retryable", asy
           if (++streams === 2) proxy.breakAll(true);
         },
       }),
+      ...rest,
     }),
   );
   await link.start();
-  const error = await soon(link.over, "the end");
-  t.match(error, { code: "E_LOST", retryable: true });
-  t.ok(proxy.connections() < 20, "it does not dial for ever");
+  return { link, proxy, error: await soon(link.over, "the end") };
+}
+
+t.test("connections that can't be opened again are dialled until the timeout, ever less often", async (t) => {
+  const { link, proxy, error } = await broken(t, { timeoutMs: 1500 });
+  t.match(error, { code: "E_TIMEOUT", retryable: true, exitCode: 75 });
+  t.match(error?.message, /^the server could not be reached again for 1\.5 s: /);
+  const again = proxy.connections() - 3;
+  t.ok(again >= 2 && again <= 10, `${again} dials`);
+  t.ok(link.retries >= again);
+});
+
+t.test("as often as was asked for, and no more", async (t) => {
+  const twice = await broken(t, { retries: 2 });
+  t.match(twice.error, { code: "E_LOST", retryable: true, exitCode: 75 });
+  t.match(twice.error?.message, /^the control connection broke and could not be opened again: /);
+  t.equal(twice.proxy.connections(), 3 + 2, "streams wait for the control connection");
+  const never = await broken(t, { retries: 0 });
+  t.match(never.error, { code: "E_LOST" });
+  t.equal(never.proxy.connections(), 3);
+  t.equal(never.link.retries, 0);
+});
+
+t.test("a first dial that nothing answers ends at once; one that was damaged is repeated once", async (t) => {
+  const closed = createServer().listen(0, "127.0.0.1");
+  await once(closed, "listening");
+  const { port } = closed.address() as { port: number };
+  closed.close();
+  await once(closed, "close");
+  const nobody = new Link(options({ to: { host: "127.0.0.1", port } }));
+  await nobody.start();
+  t.match(await soon(nobody.over, "the end"), { code: "E_UNREACHABLE", exitCode: 69, retryable: true });
+  t.equal(nobody.retries, 0);
+
+  let dials = 0;
+  const closing = await other(t, (socket) => {
+    dials++;
+    socket.destroy();
+  });
+  const link = new Link(options({ to: closing }));
+  await link.start();
+  t.equal((await soon(link.over, "the end"))?.exitCode === 0, false);
+  t.strictSame([dials, link.retries], [2, 1]);
 });
 
 t.test("a link that fails as soon as it is ready leaves no timer behind", async (t) => {

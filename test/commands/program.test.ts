@@ -50,6 +50,10 @@ t.test(
       [["send", "x", "--to", "nas", "--progress", "fancy"], /one of auto, bar, plain, json, none/],
       [["send", "-", "--to", "nas"], /'-' \(standard input\) can't be sent yet: that comes in a later version/],
       [["send", "x", "y", "--to", "nas", "--name", "z"], /--name renames one file, and 2 are given/],
+      [["send", "x", "--to", "nas", "--retries", "-1"], /--retries '-1'/],
+      [["send", "x", "--to", "nas", "--retries", "often"], /--retries 'often'.*\n.*a whole number from 0/],
+      [["serve", "--durability", "forever"], /--durability 'forever'.*\n.*one of none, commit, checkpoint, strict/],
+      [["serve", "--session-ttl", "week"], /--session-ttl 'week'/],
       [["serve", "a", "b"], /serve does not expect 'b'/],
       [["serve", "--bind", "0.0.0.0"], /0\.0\.0\.0 is open to others.*\n {2}Add --insecure/],
       [["serve", "--bind", "::"], /:: is open to others/],
@@ -138,6 +142,23 @@ t.test("a user id without a name or a home", { skip: root ? false : "only root c
   const args = ["-i", process.execPath, become, BIN, "send", "/none", "--to", "127.0.0.1:1"];
   const { status, stderr } = spawnSync("env", args, { encoding: "utf8", cwd: "/" });
   t.match({ status, stderr }, { status: 66, stderr: /E_SOURCE_MISSING/ });
+});
+
+t.test("a cache directory that can't be made, and none at all, hold nothing up", async (t) => {
+  // Node tries for ever to make the directory of its compile cache where nothing can be made.
+  const none = "/proc/none";
+  const environments = {
+    "a home and a cache that can't be made": [`HOME=${none}/home`, `XDG_CACHE_HOME=${none}/cache`],
+    "a home that can't be made": [`HOME=${none}/home`],
+    "a cache that can't be made": ["HOME=/", `XDG_CACHE_HOME=${none}/cache`],
+    neither: [],
+    "both empty": ["HOME=", "XDG_CACHE_HOME="],
+  };
+  for (const [what, variables] of Object.entries(environments)) {
+    const args = ["-i", ...variables, process.execPath, BIN, "--version"];
+    const { status, stdout, stderr } = spawnSync("env", args, { encoding: "utf8", timeout: 30_000, cwd: "/" });
+    t.match({ status, stdout, stderr }, { status: 0, stdout: /^hawser\/\d/, stderr: "" }, what);
+  }
 });
 
 /** A Node on this machine that is too old, if there is one. */

@@ -7,7 +7,10 @@ import {
   CHUNK_BYTES_STEP,
   DIGEST_BYTES,
   FILE_BYTES_MAX,
+  HAVE_CHUNKS_MAX,
   NAME_BYTES_MAX,
+  RESUME_KEY_BYTES,
+  RESUME_KEYS_MAX,
   SESSION_ID_BYTES,
   STREAMS_MAX,
 } from "../../src/protocol/limits.ts";
@@ -44,7 +47,22 @@ const chunkBytes = fc
   .integer({ min: CHUNK_BYTES_MIN / CHUNK_BYTES_STEP, max: CHUNK_BYTES_MAX / CHUNK_BYTES_STEP })
   .map((n) => n * CHUNK_BYTES_STEP);
 const session = bytes(SESSION_ID_BYTES, SESSION_ID_BYTES);
+const key = bytes(RESUME_KEY_BYTES, RESUME_KEY_BYTES);
 const stream = fc.integer({ min: 0, max: STREAMS_MAX - 1 });
+/** CRC-32s as HAVE carries them. */
+export function bigEndian(crcs: readonly number[]): Uint8Array {
+  const bytes = new Uint8Array(4 * crcs.length);
+  const view = new DataView(bytes.buffer);
+  for (const [i, crc] of crcs.entries()) view.setUint32(4 * i, crc);
+  return bytes;
+}
+/** Few mostly; a full page is made from one number, since fast-check takes long to make and shrink many bytes. */
+const crcs = fc
+  .oneof(
+    { weight: 19, arbitrary: fc.array(uint32, { minLength: 1, maxLength: 12 }) },
+    { weight: 1, arbitrary: fc.nat(255).map((n) => Array.from({ length: HAVE_CHUNKS_MAX }, (_, i) => i * (n + 1))) },
+  )
+  .map(bigEndian);
 
 export const MESSAGES: { readonly [N in MessageName]: fc.Arbitrary<Message<N>> } = {
   HELLO: record(
@@ -55,12 +73,19 @@ export const MESSAGES: { readonly [N in MessageName]: fc.Arbitrary<Message<N>> }
       streams: fc.integer({ min: 1, max: STREAMS_MAX }),
       chunkBytes,
       session,
+      generation: uint32,
+      keys: fc.oneof(
+        { weight: 9, arbitrary: fc.array(key, { maxLength: 4 }) },
+        { weight: 1, arbitrary: fc.array(key, { minLength: RESUME_KEYS_MAX - 1, maxLength: RESUME_KEYS_MAX }) },
+      ),
+      fresh: fc.boolean(),
     },
     ["agent", "role", "purpose", "streams", "chunkBytes"],
   ),
   WELCOME: record({
     agent: text,
     session,
+    generation: uint32,
     transfer: text,
     chunkBytes,
     windowBytes: fc.integer({ min: CHUNK_BYTES_MIN, max: FILE_BYTES_MAX }),
@@ -72,15 +97,23 @@ export const MESSAGES: { readonly [N in MessageName]: fc.Arbitrary<Message<N>> }
   OFFER: record({
     settledBelow: uint32,
     files: page(
-      record({
-        file: uint32,
-        name: fc.oneof({ weight: 9, arbitrary: bytes(0, 40) }, { weight: 1, arbitrary: bytes(0, NAME_BYTES_MAX + 1) }),
-        size: fc.option(byteCount),
-        mtime: fc.tuple(fc.maxSafeInteger(), fc.integer({ min: 0, max: 999_999_999 })),
-        mode: fc.integer({ min: 0, max: 0o7777 }),
-      }),
+      record(
+        {
+          file: uint32,
+          name: fc.oneof(
+            { weight: 9, arbitrary: bytes(0, 40) },
+            { weight: 1, arbitrary: bytes(0, NAME_BYTES_MAX + 1) },
+          ),
+          size: fc.option(byteCount),
+          mtime: fc.tuple(fc.maxSafeInteger(), fc.integer({ min: 0, max: 999_999_999 })),
+          mode: fc.integer({ min: 0, max: 0o7777 }),
+          key,
+        },
+        ["file", "name", "size", "mtime", "mode"],
+      ),
     ),
   }),
+  HAVE: record({ file: uint32, offset: byteCount, crcs }),
   PLAN: record({ files: page(record({ file: uint32, action: fc.constantFrom("send", "compare") })) }),
   DIGEST: record({ files: page(record({ file: uint32, blake3: bytes(DIGEST_BYTES, DIGEST_BYTES) })) }),
   SEAL: record({ files: page(record({ file: uint32, size: byteCount, crc32: uint32 })) }),
@@ -102,9 +135,9 @@ export const MESSAGES: { readonly [N in MessageName]: fc.Arbitrary<Message<N>> }
   FINISH: record({ files: uint32 }),
   RECEIPT: record({ files: uint32, failed: uint32, bytes: byteCount, durationMs: count, cpuMicros: count }),
   PING: record({ id: uint32 }),
-  PONG: record({ id: uint32 }),
+  PONG: record({ id: uint32, doing: text }, ["id"]),
   ERROR: failure,
-  ATTACH: record({ session, stream }),
+  ATTACH: record({ session, generation: uint32, stream, attempt: uint32 }),
   ATTACHED: record({ stream }),
   ACK: record({ chunks: page(fileExtent) }),
   RESEND: record({ chunks: page(fileExtent) }),

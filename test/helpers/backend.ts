@@ -89,6 +89,7 @@ export async function receiveInto(sink: Sink, to: Endpoint, streams = 3): Promis
       const store = new MemorySessionStore();
       end = new SinkSession({
         terms,
+        peer: to.host,
         sink,
         store,
         events: {

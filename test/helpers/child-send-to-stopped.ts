@@ -17,6 +17,8 @@ const result = await send({
   paths: [process.argv[2] ?? ""],
   to: server.address,
   chunkBytes: 65_536,
+  // It does not come back, and the client waits for that no longer than this.
+  timeoutMs: 1000,
   onEvent: (event) => {
     if (event.type !== "progress" || event.bytesDone === 0 || stopped) return;
     stopped = true;

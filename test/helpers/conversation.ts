@@ -137,6 +137,7 @@ export const HELLO: Message<"HELLO"> = {
 export const WELCOME: Message<"WELCOME"> = {
   agent: "hawser/0.1.0",
   session: SESSION,
+  generation: 1,
   transfer: "7f3a9c",
   chunkBytes: CHUNK_BYTES,
   windowBytes: 16 * CHUNK_BYTES,
@@ -145,6 +146,13 @@ export const WELCOME: Message<"WELCOME"> = {
   openFiles: 256,
   durability: "commit",
 };
+
+export const attachOf = (stream: number): Message<"ATTACH"> => ({
+  session: SESSION,
+  generation: 1,
+  stream,
+  attempt: 1,
+});
 
 const RECEIPT: Message<"RECEIPT"> = { files: 0, failed: 0, bytes: 0, durationMs: 1, cpuMicros: 1 };
 
@@ -155,7 +163,7 @@ const STEPS: Record<State, [State, (joined: Joined, clientRole: Role) => void] |
   open: ["welcoming", ({ server }) => server.say("WELCOME", WELCOME)],
   finishing: ["open", ({ source }) => source.say("FINISH", { files: 0 })],
   done: ["finishing", ({ sink }) => sink.say("RECEIPT", RECEIPT)],
-  attaching: ["start", ({ client }) => client.say("ATTACH", { session: SESSION, stream: 0 })],
+  attaching: ["start", ({ client }) => client.say("ATTACH", attachOf(0))],
   data: ["attaching", ({ server }) => server.say("ATTACHED", { stream: 0 })],
   failed: ["open", ({ client }) => client.say("ERROR", { code: 602, message: "stopped" })],
 };

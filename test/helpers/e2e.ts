@@ -117,17 +117,31 @@ export interface Child<E extends { readonly type: string }> {
   readonly exited: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>;
 }
 
+export interface ChildOptions {
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly env?: Readonly<Record<string, string>>;
+  /** For node, before the program. */
+  readonly nodeArgs?: readonly string[];
+  /** A shell's commands before the program, in its process: what `ulimit` sets lasts. */
+  readonly shell?: string;
+}
+
 /** Runs one of the helper programs of this directory, which print their events as lines of JSON. */
 export function startChild<E extends { readonly type: string }>(
   t: Test,
   program: "server-child.ts" | "client-child.ts",
   options: unknown,
-  identity?: { readonly uid: number; readonly gid: number },
+  { uid, gid, env = {}, nodeArgs = [], shell }: ChildOptions = {},
 ): Child<E> {
   const path = fileURLToPath(new URL(program, import.meta.url));
-  const child = spawn(process.execPath, [path, JSON.stringify(options)], {
+  const command = [process.execPath, ...nodeArgs, path, JSON.stringify(options)];
+  if (shell !== undefined) command.unshift("/bin/sh", "-c", `${shell}; exec "$0" "$@"`);
+  const child = spawn(command[0] as string, command.slice(1), {
     stdio: ["ignore", "pipe", "pipe"],
-    ...identity,
+    env: { ...process.env, ...env },
+    ...(uid === undefined ? {} : { uid }),
+    ...(gid === undefined ? {} : { gid }),
   });
   const log = new EventLog<E>();
   createInterface({ input: child.stdout }).on("line", (line) => log.add(JSON.parse(line) as E));
@@ -139,13 +153,36 @@ export function startChild<E extends { readonly type: string }>(
     child.on("close", (code, signal) => resolve({ code, signal }));
   });
   t.teardown(async () => {
+    // One that was stopped dies all the same.
     if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
     await exited;
   });
   return { process: child, log, stderr: () => stderr, exited };
 }
 
-type ClientEvent =
+export interface ServerChild extends Child<ServerEvent> {
+  readonly to: { readonly host: string; readonly port: number };
+  /** Ends it at once, as a crash does. */
+  kill(): Promise<void>;
+}
+
+/** Serves `dir` from a process of its own, on a free port unless one is given, and waits until it listens. */
+export async function startServerChild(
+  t: Test,
+  dir: string,
+  options: Partial<ServeOptions> = {},
+  how: ChildOptions = {},
+): Promise<ServerChild> {
+  const child = startChild<ServerEvent>(t, "server-child.ts", { dir, port: 0, ...options }, how);
+  const { host, port } = await child.log.until("listening");
+  const kill = async () => {
+    child.process.kill("SIGKILL");
+    await child.exited;
+  };
+  return { ...child, to: { host, port }, kill };
+}
+
+export type ClientEvent =
   | TransferEvent
   | { readonly type: "result"; readonly result: TransferResult; readonly grownBytes: number };
 

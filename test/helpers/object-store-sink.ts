@@ -24,7 +24,7 @@ export interface ObjectStoreOptions {
 export class ObjectStoreSink implements Sink {
   readonly capabilities: SinkCapabilities;
   readonly options: ObjectStoreOptions;
-  readonly #objects = new Map<string, Uint8Array>();
+  readonly #objects = new Map<string, { readonly bytes: Uint8Array; readonly tag: string }>();
   /** Uploads that were begun and neither completed nor aborted: they cost money. */
   readonly uploads = new Set<Upload>();
   /** Numbers of the parts put, in the order in which they came. */
@@ -37,12 +37,12 @@ export class ObjectStoreSink implements Sink {
       randomAccess: false,
       blockBytes,
       fileBytesMax: PARTS_MAX * blockBytes,
-      keeps: "process",
+      durability: "commit",
     };
   }
 
   read(name: Uint8Array): Uint8Array | undefined {
-    return this.#objects.get(keyOf(name));
+    return this.#objects.get(keyOf(name))?.bytes;
   }
 
   async find(name: Uint8Array): Promise<ExistingFile | undefined> {
@@ -57,18 +57,32 @@ export class ObjectStoreSink implements Sink {
     return upload;
   }
 
-  async dropLeftovers(): Promise<number> {
-    const count = this.uploads.size;
-    this.uploads.clear();
-    return count;
+  /** An upload can be listed and gone on with; this one isn't: what was sent of it is sent again. */
+  async reopen(): Promise<undefined> {
+    return undefined;
+  }
+
+  async isCommitted(name: Uint8Array, fingerprint: string, size: number): Promise<boolean> {
+    const object = this.#objects.get(keyOf(name));
+    return object !== undefined && object.tag === fingerprint && object.bytes.length === size;
+  }
+
+  async dropPart(id: string): Promise<void> {
+    for (const upload of this.uploads) if (upload.id === id) await upload.abort();
+  }
+
+  async dropAllBut(ids: ReadonlySet<string>): Promise<number> {
+    const dropped = [...this.uploads].filter(({ id }) => !ids.has(id));
+    for (const upload of dropped) await upload.abort();
+    return dropped.length;
   }
   async close(): Promise<void> {}
 
   /** The conditional put (If-None-Match: *). */
-  putNew(name: Uint8Array, object: Uint8Array): void {
+  putNew(name: Uint8Array, bytes: Uint8Array, tag: string): void {
     const key = keyOf(name);
     if (this.#objects.has(key)) throw new HawserError("E_EXISTS", `'${displayName(name)}' is there`);
-    this.#objects.set(key, object);
+    this.#objects.set(key, { bytes, tag });
   }
 }
 
@@ -104,25 +118,41 @@ class Upload implements Part {
 
   written(): void {}
 
+  /** What was put of an upload can't be read before it is completed. */
+  async read(): Promise<number> {
+    return 0;
+  }
+  async sync(): Promise<void> {}
+
+  get id(): string {
+    return this.#spec.id;
+  }
+  /** As an entity tag names an object. */
+  get fingerprint(): string {
+    return this.id;
+  }
+
   async commit(size: number): Promise<void> {
     if (this.#ended) throw refused("the upload is over");
-    try {
-      const { blockBytes } = this.#store.capabilities;
-      const count = Math.ceil(size / blockBytes);
-      if (this.#parts.size !== count) throw refused(`${this.#parts.size} parts, where ${count} make ${size} bytes`);
-      const parts: Uint8Array[] = [];
-      for (let number = 0; number < count; number++) {
-        const part = this.#parts.get(number);
-        if (part === undefined) throw refused(`part ${number} is missing`);
-        if (number < count - 1 && part.length !== blockBytes) throw refused(`part ${number} is too small`);
-        parts.push(part);
-      }
-      const object = new Uint8Array(Buffer.concat(parts));
-      if (object.length !== size) throw refused(`${object.length} bytes in all, where ${size} were declared`);
-      this.#store.putNew(this.#spec.name, object);
-    } finally {
-      await this.abort();
+    const { blockBytes } = this.#store.capabilities;
+    const count = Math.ceil(size / blockBytes);
+    if (this.#parts.size !== count) throw refused(`${this.#parts.size} parts, where ${count} make ${size} bytes`);
+    const parts: Uint8Array[] = [];
+    for (let number = 0; number < count; number++) {
+      const part = this.#parts.get(number);
+      if (part === undefined) throw refused(`part ${number} is missing`);
+      if (number < count - 1 && part.length !== blockBytes) throw refused(`part ${number} is too small`);
+      parts.push(part);
     }
+    const object = new Uint8Array(Buffer.concat(parts));
+    if (object.length !== size) throw refused(`${object.length} bytes in all, where ${size} were declared`);
+    this.#store.putNew(this.#spec.name, object, this.fingerprint);
+    await this.abort();
+  }
+
+  /** Nobody goes on with it, and it costs money as long as it lies. */
+  close(): Promise<void> {
+    return this.abort();
   }
 
   async abort(): Promise<void> {

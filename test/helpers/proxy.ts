@@ -7,6 +7,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import type { Test } from "tap";
 import { FRAME_TYPES, type FrameName } from "../../src/protocol/header.ts";
 import { GREETING_BYTES, HEADER_BYTES } from "../../src/protocol/limits.ts";
+import { randomFrom } from "./random.ts";
 
 /** `up` goes to the server. */
 export type Direction = "up" | "down";
@@ -51,8 +52,11 @@ export interface Rule {
   readonly frame?: FrameName;
   /** Which of these frames on the connection, from 0 (0). */
   readonly nth?: number;
-  /** `stall` reads and forwards nothing more, in both directions. */
-  readonly action: "flip" | "reset" | "half-close" | "stall";
+  /**
+   * `stall` reads and forwards nothing more, in both directions. `hold` keeps what comes from here on of this direction
+   * until `release`: what came before has gone on, whole.
+   */
+  readonly action: "flip" | "reset" | "half-close" | "stall" | "hold";
   /** How often at most, over all connections (1). */
   readonly times?: number;
 }
@@ -73,18 +77,10 @@ export interface ProxyOptions {
   readonly shape?: (connection: ProxiedConnection) => Shape;
 }
 
-/** mulberry32: numbers in [0, 1) from a seed. */
-function randomFrom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let x = Math.imul(state ^ (state >>> 15), 1 | state);
-    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x;
-    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 const frameNames = new Map(Object.entries(FRAME_TYPES).map(([name, type]) => [type as number, name as FrameName]));
+
+/** What ends or stops a connection. */
+type Worse = Exclude<Rule["action"], "hold" | "flip">;
 
 interface ArmedRule {
   readonly rule: Rule;
@@ -93,7 +89,7 @@ interface ArmedRule {
 
 export class TcpProxy {
   readonly seed: number;
-  readonly #target: { host: string; port: number };
+  #target: { host: string; port: number };
   readonly #options: ProxyOptions;
   readonly #rules: ArmedRule[];
   readonly #random: () => number;
@@ -134,13 +130,18 @@ export class TcpProxy {
     return this.frames[direction].get(name) ?? 0;
   }
 
+  /** Connections that come from now on go to another server; to none where nothing listens there. */
+  retarget(target: { host: string; port: number }): void {
+    this.#target = target;
+  }
+
   /** Keeps connections of this kind from forwarding anything, until `release`. */
   hold(kind: Kind): void {
     this.#held.add(kind);
   }
   release(kind: Kind): void {
     this.#held.delete(kind);
-    for (const pair of this.#pairs) pair.continue();
+    for (const pair of this.#pairs) if (pair.kind === kind) pair.continue();
   }
   isHeld(kind: Kind): boolean {
     return this.#held.has(kind);
@@ -149,6 +150,18 @@ export class TcpProxy {
   /** Drops connections of this kind now: `stall` lets them hang instead. */
   harmAll(kind: Kind, action: "reset" | "stall"): void {
     for (const pair of this.#pairs) if (pair.kind === kind) pair.suffer(action);
+  }
+
+  /**
+   * Drops the client's side of connections of this kind, and lets the server's lie open, as a path does that lost the
+   * reset. Returns what delivers to the server what was held, late.
+   */
+  orphanAll(kind: Kind): () => void {
+    const orphans = [...this.#pairs].filter((pair) => pair.kind === kind);
+    for (const pair of orphans) pair.orphan();
+    return () => {
+      for (const pair of orphans) pair.continue();
+    };
   }
 
   /** Resolves when what the proxy has seen is such. */
@@ -219,6 +232,8 @@ interface Packet {
   readonly bytes: Buffer;
   readonly dueMs: number;
   readonly round: number;
+  /** Behind a `hold`. */
+  readonly held: boolean;
 }
 
 /** How much time's worth a slowed connection forwards at once. */
@@ -242,7 +257,11 @@ class Pair {
   #connection: ProxiedConnection | undefined;
   #shape: Shape = {};
   #stalled = false;
+  #orphaned = false;
   #gone = false;
+  readonly #holds = { up: false, down: false };
+  /** Of the bytes that are being looked at, from where on they are held. */
+  #heldFrom: number | undefined;
 
   constructor(proxy: TcpProxy, client: Socket, server: Socket, options: PairOptions) {
     this.#proxy = proxy;
@@ -258,7 +277,7 @@ class Pair {
       });
       // One side dropped: so is the other.
       from.on("close", (failed) => {
-        if (this.#stalled) return;
+        if (this.#stalled || this.#orphaned) return;
         if (failed) to.resetAndDestroy();
         this.#closed();
       });
@@ -272,11 +291,18 @@ class Pair {
   }
 
   continue(): void {
+    this.#holds.up = false;
+    this.#holds.down = false;
     this.#pump("up");
     this.#pump("down");
   }
 
-  suffer(action: Rule["action"]): void {
+  orphan(): void {
+    this.#orphaned = true;
+    this.#sockets.up.from.resetAndDestroy();
+  }
+
+  suffer(action: Worse): void {
     const { from: client, to: server } = this.#sockets.up;
     if (action === "stall") {
       this.#stalled = true;
@@ -320,7 +346,14 @@ class Pair {
     const copy = Buffer.from(bytes);
     const harmed = this.#follow(direction, bytes, copy);
     // What came before the harm goes on its way first.
-    this.#enqueue(direction, harmed === undefined ? copy : copy.subarray(0, harmed.at));
+    const end = harmed?.at ?? copy.length;
+    const held = this.#heldFrom;
+    this.#heldFrom = undefined;
+    this.#enqueue(direction, copy.subarray(0, held ?? end));
+    if (held !== undefined) {
+      this.#holds[direction] = true;
+      this.#enqueue(direction, copy.subarray(held, end));
+    }
     if (harmed !== undefined) {
       if (harmed.action === "reset") setImmediate(() => this.suffer("reset"));
       else this.suffer(harmed.action);
@@ -329,7 +362,7 @@ class Pair {
   }
 
   /** Walks along the frames, and flips in `copy` what is to be flipped. Returns where something worse is to happen. */
-  #follow(direction: Direction, bytes: Buffer, copy: Buffer): { at: number; action: Rule["action"] } | undefined {
+  #follow(direction: Direction, bytes: Buffer, copy: Buffer): { at: number; action: Worse } | undefined {
     const track = this.#tracks[direction];
     for (let at = 0; at < bytes.length; ) {
       let spot: { fields: Record<string, readonly [number, number]>; index: number } | undefined;
@@ -382,14 +415,7 @@ class Pair {
     if (track.name !== undefined) track.counts.set(track.name, (track.counts.get(track.name) ?? 0) + 1);
   }
 
-  #apply(
-    direction: Direction,
-    part: Part,
-    isFirst: boolean,
-    copy: Buffer,
-    at: number,
-    count = 1,
-  ): Rule["action"] | undefined {
+  #apply(direction: Direction, part: Part, isFirst: boolean, copy: Buffer, at: number, count = 1): Worse | undefined {
     const track = this.#tracks[direction];
     const connection = this.#connection;
     if (!isFirst || connection === undefined) return undefined;
@@ -405,6 +431,10 @@ class Pair {
       this.#proxy.harm.push(
         `${rule.action} ${connection.kind} ${connection.ordinal} ${direction} ${track.name} ${part}`,
       );
+      if (rule.action === "hold") {
+        this.#heldFrom ??= at;
+        continue;
+      }
       if (rule.action !== "flip") return rule.action;
       const spot = at + Math.floor(this.#options.random() * count);
       copy[spot] = (copy[spot] as number) ^ (1 << Math.floor(this.#options.random() * 8));
@@ -418,7 +448,8 @@ class Pair {
     const dueMs = performance.now() + (this.#shape.delayMs ?? 0);
     const slice = this.#shape.oneByteAtATime ? 1 : bytes.length;
     for (let at = 0; at < bytes.length; at += slice) {
-      this.#queues[direction].push({ bytes: bytes.subarray(at, at + slice), dueMs, round });
+      const held = this.#holds[direction];
+      this.#queues[direction].push({ bytes: bytes.subarray(at, at + slice), dueMs, round, held });
     }
     this.#queuedBytes[direction] += bytes.length;
     this.#pump(direction);
@@ -432,6 +463,7 @@ class Pair {
     const rate = direction === "up" ? this.#shape.bytesPerSecond : undefined;
     while (queue.length > 0 && to.writableLength < QUEUED_BYTES_MAX) {
       const packet = queue[0] as Packet;
+      if (packet.held && this.#holds[direction]) break;
       const nowMs = performance.now();
       const waitMs = Math.max(packet.dueMs, this.#freeMs[direction]) - nowMs;
       if (waitMs > 0) {
@@ -454,7 +486,7 @@ class Pair {
     // A delay needs room for what is on its way; otherwise the sender is to feel how slow this is.
     const room = this.#shape.delayMs === undefined ? QUEUED_BYTES_MAX : 64 * QUEUED_BYTES_MAX;
     if (this.#queuedBytes[direction] >= room) from.pause();
-    else if (!this.#stalled) from.resume();
+    else if (!this.#stalled && !from.destroyed) from.resume();
     if (queue.length === 0 && this.#ended[direction]) to.end();
   }
 

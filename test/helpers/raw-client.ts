@@ -161,9 +161,10 @@ export async function openStream(
   session: Uint8Array,
   stream = 0,
   localAddress?: string,
+  again: { readonly generation?: number; readonly attempt?: number } = {},
 ): Promise<RawClient> {
   const raw = await RawClient.connect(to, localAddress);
-  raw.greet().say("ATTACH", { session, stream });
+  raw.greet().say("ATTACH", { session, generation: 1, stream, attempt: 1, ...again });
   await raw.next("ATTACHED");
   return raw;
 }

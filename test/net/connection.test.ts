@@ -8,7 +8,7 @@ import { crc32 } from "../../src/protocol/crc32.ts";
 import { HawserError } from "../../src/protocol/errors.ts";
 import { encodeGreeting } from "../../src/protocol/greeting.ts";
 import { randomBytesOf, same } from "../helpers/bytes.ts";
-import { SESSION, WELCOME } from "../helpers/conversation.ts";
+import { attachOf, WELCOME } from "../helpers/conversation.ts";
 import { connectedPair, hello, Recorder, soon } from "../helpers/wire-end.ts";
 
 const CHUNK = 65_536;
@@ -16,7 +16,7 @@ const CHUNK = 65_536;
 /** A stream over which the client may send chunks. */
 async function stream(t: Parameters<typeof connectedPair>[0], blocks?: BlockPool) {
   const pair = await connectedPair(t, "source", blocks);
-  pair.client.connection.send("ATTACH", { session: SESSION, stream: 0 });
+  pair.client.connection.send("ATTACH", attachOf(0));
   await pair.server.heard.message("ATTACH");
   pair.server.connection.role = "sink";
   pair.server.connection.chunkBytesMax = CHUNK;

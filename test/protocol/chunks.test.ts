@@ -68,6 +68,8 @@ t.test("while the size is not known, any chunk up to the largest file", async (t
   t.ok(ledger.isChunk(0, 1));
   t.ok(ledger.isChunk(65536 * 1000, 65536));
   t.notOk(ledger.isChunk(1, 65536));
+  t.notOk(ledger.isChunk(-65536, 65536));
+  t.notOk(new ChunkLedger(65536, 65536).isChunk(-65536, 65536));
   t.notOk(ledger.isChunk(0, 0));
   t.notOk(ledger.isChunk(0, 65537));
   t.ok(ledger.isChunk(2 ** 53 - 65536, 65535));
@@ -108,4 +110,129 @@ t.test("a file of chunks far apart", async (t) => {
   t.equal(ledger.crcAt(last), 7);
   t.equal(ledger.crcAt(last - 65536), undefined);
   t.equal(ledger.crcAt(0), undefined);
+});
+
+/** The same, done the slow way: a map from chunk number to CRC. */
+class Model {
+  readonly chunks = new Map<number, number>();
+  readonly #size: number;
+  constructor(size: number) {
+    this.#size = size;
+  }
+
+  get numbers(): number[] {
+    return [...this.chunks.keys()].toSorted((a, b) => a - b);
+  }
+  get count(): number {
+    return Math.ceil(this.#size / CHUNK);
+  }
+  endOf = (chunk: number): number => Math.min(this.#size, (chunk + 1) * CHUNK);
+
+  /** Bytes that are there, or not, as ranges: looked at one by one. */
+  ranges(wanted: boolean): { start: number; end: number }[] {
+    const ranges: { start: number; end: number }[] = [];
+    for (let at = 0; at < this.#size; at++) {
+      if (this.chunks.has(Math.floor(at / CHUNK)) !== wanted) continue;
+      const last = ranges.at(-1);
+      if (last?.end === at) last.end = at + 1;
+      else ranges.push({ start: at, end: at + 1 });
+    }
+    return ranges;
+  }
+}
+
+t.test("what is there and what is missing, whatever is recorded and forgotten", async () => {
+  const step = fc.record({ chunk: fc.nat(14), crc: fc.integer({ min: 0, max: 0xffffffff }), forgets: fc.boolean() });
+  fc.assert(
+    fc.property(fc.nat(110), fc.array(step, { maxLength: 40 }), (size, steps) => {
+      const ledger = new ChunkLedger(size, CHUNK);
+      const model = new Model(size);
+      for (const { chunk: any, crc, forgets } of steps) {
+        if (model.count === 0) break;
+        const chunk = any % model.count;
+        const offset = chunk * CHUNK;
+        assert.equal(ledger.bytesAt(offset), model.endOf(chunk) - offset);
+        assert.ok(ledger.isChunk(offset, ledger.bytesAt(offset)));
+        if (forgets) {
+          ledger.forget(offset);
+          model.chunks.delete(chunk);
+        } else {
+          const known = model.chunks.get(chunk);
+          const expected = known === undefined ? "new" : known === crc ? "same" : "different";
+          assert.equal(ledger.record(offset, ledger.bytesAt(offset), crc), expected);
+          if (known === undefined) model.chunks.set(chunk, crc);
+        }
+        assert.equal(ledger.crcAt(offset), model.chunks.get(chunk));
+        assert.deepEqual(
+          [...ledger.offsets()],
+          model.numbers.map((number) => number * CHUNK),
+        );
+        assert.deepEqual(ledger.presentRanges, model.ranges(true));
+        assert.deepEqual(ledger.missingRanges, model.ranges(false));
+        assert.equal(
+          ledger.bytesPresent,
+          model.ranges(true).reduce((sum, { start, end }) => sum + end - start, 0),
+        );
+        assert.equal(ledger.chunksPresent, model.chunks.size);
+        assert.equal(ledger.isComplete, model.chunks.size === model.count);
+      }
+    }),
+    { numRuns: 400 },
+  );
+});
+
+t.test("a chunk that was forgotten may come with another CRC, and the whole follows it", async (t) => {
+  const file = Uint8Array.from({ length: 3 * CHUNK + 5 }, (_, i) => i * 3);
+  const ledger = new ChunkLedger(file.length, CHUNK);
+  for (const { offset, bytes } of chunksOf(file)) ledger.record(offset, bytes.length, 1);
+  t.not(ledger.wholeCrc32(), crc32(file));
+  for (const { offset, bytes } of chunksOf(file)) {
+    ledger.forget(offset);
+    t.notOk(ledger.isComplete);
+    t.throws(() => ledger.wholeCrc32(), RangeError);
+    t.equal(ledger.record(offset, bytes.length, crc32(bytes)), "new");
+  }
+  t.equal(ledger.wholeCrc32(), crc32(file));
+});
+
+t.test("forgetting what is not there changes nothing", async (t) => {
+  const ledger = new ChunkLedger(3 * CHUNK, CHUNK);
+  ledger.record(CHUNK, CHUNK, 7);
+  ledger.forget(0);
+  ledger.forget(2 * CHUNK);
+  ledger.forget(99 * CHUNK);
+  t.strictSame([...ledger.offsets()], [CHUNK]);
+  ledger.forget(CHUNK);
+  ledger.forget(CHUNK);
+  t.strictSame([...ledger.offsets()], []);
+  t.strictSame(ledger.missingRanges, [{ start: 0, end: 3 * CHUNK }]);
+});
+
+t.test("ranges of a file of unknown size end at a whole chunk", async (t) => {
+  const ledger = new ChunkLedger(null, CHUNK);
+  for (const offset of [0, CHUNK, 4 * CHUNK]) ledger.record(offset, CHUNK, 1);
+  t.strictSame(ledger.presentRanges, [
+    { start: 0, end: 2 * CHUNK },
+    { start: 4 * CHUNK, end: 5 * CHUNK },
+  ]);
+  t.strictSame(ledger.missingRanges, [], "nobody knows yet");
+});
+
+t.test("ranges across pages of CRCs, in a file of many chunks", async (t) => {
+  const chunks = 5000;
+  const ledger = new ChunkLedger(chunks * CHUNK - 3, CHUNK);
+  const crcOf = (chunk: number) => (chunk * 2654435761) >>> 0;
+  for (let chunk = 0; chunk < chunks; chunk++) {
+    if (chunk % 1000 !== 999) ledger.record(chunk * CHUNK, ledger.bytesAt(chunk * CHUNK), crcOf(chunk));
+  }
+  t.strictSame(
+    ledger.missingRanges,
+    [999, 1999, 2999, 3999, 4999].map((chunk) => ({
+      start: chunk * CHUNK,
+      end: Math.min((chunk + 1) * CHUNK, chunks * CHUNK - 3),
+    })),
+  );
+  let wrong = 0;
+  for (const offset of ledger.offsets()) if (ledger.crcAt(offset) !== crcOf(offset / CHUNK)) wrong++;
+  t.equal(wrong, 0);
 });

@@ -11,6 +11,7 @@ import { encodeMessage, type Message } from "../../src/protocol/messages.ts";
 import type { Role, Side, State } from "../../src/protocol/states.ts";
 import { type AnyChunk, anyChunk, anyMessage, MESSAGES, sliceSizes } from "../helpers/arbitraries.ts";
 import {
+  attachOf,
   CHUNK_BYTES,
   CountingBuffers,
   type End,
@@ -20,7 +21,6 @@ import {
   joined,
   other,
   type Receiver,
-  SESSION,
   WELCOME,
   walk,
 } from "../helpers/conversation.ts";
@@ -131,7 +131,7 @@ for (const clientRole of ROLES) {
     for (const size of [1000, Number.POSITIVE_INFINITY]) {
       const pair = joined(clientRole);
       const { client, server, source, sink } = pair;
-      client.say("ATTACH", { session: SESSION, stream: 3 });
+      client.say("ATTACH", attachOf(3));
       // A client that is the source sends at once, without waiting.
       if (clientRole === "source") client.chunk(0, 0, large);
       exchange(pair, size);
@@ -207,7 +207,7 @@ t.test("what we must not send is a bug of ours, and nothing goes out", async (t)
 
 t.test("no chunk is taken before the session's chunk size is known", async (t) => {
   const end = endIn({ side: "server", state: "start" });
-  end.conversation.push(joined("source").client.say("ATTACH", { session: SESSION, stream: 0 }).said().subarray(20));
+  end.conversation.push(joined("source").client.say("ATTACH", attachOf(0)).said().subarray(20));
   end.conversation.chunkBytesMax = 0;
   const header = encodeHeader({ name: "CHUNK", file: 0, offset: 0, payloadBytes: 1, payloadCrc32: 0 });
   t.throws(() => end.conversation.push(header), { code: "E_FRAME_TOO_LARGE" });
@@ -307,7 +307,10 @@ t.test("the sink's messages and the opening ones, too", async () => {
     ["client", "source", "start", "ATTACH"],
     ["server", "sink", "welcoming", "WELCOME"],
     ["server", "sink", "attaching", "ATTACHED"],
+    ["server", "sink", "open", "HAVE"],
+    ["server", "sink", "finishing", "HAVE"],
     ["server", "sink", "open", "PLAN"],
+    ["server", "sink", "finishing", "RESEND"],
     ["server", "sink", "finishing", "OUTCOME"],
     ["server", "sink", "finishing", "RECEIPT"],
     ["client", "source", "open", "FINISH"],
@@ -381,7 +384,7 @@ t.test("random fields and payloads under right CRCs", async (t) => {
   const frames = fc.array(
     fc.record({
       type: fc.oneof(
-        { weight: 9, arbitrary: fc.constantFrom(...Array.from({ length: 17 }, (_, i) => i + 1), 32) },
+        { weight: 9, arbitrary: fc.constantFrom(...Array.from({ length: 18 }, (_, i) => i + 1), 32) },
         { weight: 1, arbitrary: fc.nat(255) },
       ),
       flags: fc.oneof({ weight: 20, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.nat(0xffffff) }),

@@ -3,9 +3,11 @@ import {
   asHawserError,
   ERRORS,
   type ErrorCode,
+  endsSession,
   errorCodeOf,
   HawserError,
   LocalProtocolError,
+  wireFailureOf,
 } from "../../src/protocol/errors.ts";
 
 const rows = Object.entries(ERRORS) as [ErrorCode, (typeof ERRORS)[ErrorCode]][];
@@ -92,4 +94,25 @@ t.test("anything thrown becomes an error of the table", async (t) => {
   t.equal(asHawserError("text").message, "text");
   t.equal(asHawserError(undefined).code, "E_INTERNAL");
   t.equal(asHawserError(new LocalProtocolError("ours")).code, "E_INTERNAL", "our own misuse is a bug, not the peer's");
+});
+
+t.test("what costs a connection and nothing else", async (t) => {
+  const ofOneConnection = rows.filter(([code]) => !endsSession({ code })).map(([code]) => code);
+  // A server that is being stopped keeps its sessions on its disk: the client waits until it is back.
+  t.strictSame(ofOneConnection.toSorted(), [
+    "E_DAMAGED",
+    "E_LOST",
+    "E_SHUTTING_DOWN",
+    "E_TIMEOUT",
+    "E_UNKNOWN_SESSION",
+  ]);
+  for (const code of ofOneConnection) t.ok(ERRORS[code].retryable, `${code}: the same command may go on`);
+});
+
+t.test("a failure on the wire", async (t) => {
+  for (const [code, { wire }] of rows) {
+    const told = wireFailureOf({ code, message: "what happened" });
+    t.strictSame(told, { code: wire === 0 ? 305 : wire, message: "what happened" }, code);
+  }
+  t.equal(wireFailureOf({ code: "E_IO", message: "x".repeat(2000) }).message.length, 1024);
 });

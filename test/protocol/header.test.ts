@@ -85,6 +85,7 @@ t.test("types are given once, and stay", async (t) => {
     ATTACHED: 15,
     ACK: 16,
     RESEND: 17,
+    HAVE: 18,
     CHUNK: 32,
   });
 });

@@ -5,12 +5,16 @@ import t from "tap";
 import { HawserError } from "../../src/protocol/errors.ts";
 import { FRAME_TYPES, type MessageName } from "../../src/protocol/header.ts";
 import {
+  CHUNK_BYTES_MAX,
   CONTROL_PAYLOAD_BYTES_MAX,
+  HAVE_CHUNKS_MAX,
   HEADER_BYTES,
   NAME_BYTES_MAX,
   OPENING_PAYLOAD_BYTES_MAX,
   PAGE_BYTES,
   PAGE_ENTRIES_MAX,
+  RESUME_KEY_BYTES,
+  RESUME_KEYS_MAX,
   TEXT_CHARS_MAX,
 } from "../../src/protocol/limits.ts";
 import { decodeMessage, encodeMessage, type Message, pages } from "../../src/protocol/messages.ts";
@@ -70,7 +74,8 @@ t.test("the bytes of a message stay as they are while others are made", async (t
 });
 
 t.test("what is decoded does not lie in the payload's buffer, which is used again", async (t) => {
-  const payload = new Uint8Array(encodeMessage("ATTACH", { session: new Uint8Array(16).fill(5), stream: 0 }));
+  const attach = { session: new Uint8Array(16).fill(5), generation: 1, stream: 0, attempt: 1 };
+  const payload = new Uint8Array(encodeMessage("ATTACH", attach));
   const { session } = decodeMessage("ATTACH", payload);
   payload.fill(0xff);
   t.strictSame(session, new Uint8Array(16).fill(5));
@@ -88,8 +93,18 @@ t.test("the largest texts and names pass, and fit their frames", async (t) => {
   t.equal(decodeMessage("ERROR", error).message, message);
   const agent = message;
   const session = new Uint8Array(16);
-  const hello = { agent, role: "sink", purpose: "discard", streams: 64, chunkBytes: 65536, session } as const;
-  t.ok(encodeMessage("HELLO", hello).length <= OPENING_PAYLOAD_BYTES_MAX);
+  const keys = Array.from({ length: RESUME_KEYS_MAX }, () => new Uint8Array(RESUME_KEY_BYTES).fill(0xff));
+  const again = { session, generation: 0xffffffff, keys, fresh: true };
+  const largest = CHUNK_BYTES_MAX;
+  // The longest agent alone takes three quarters of the frame: with as many keys as fit there is no room for it.
+  const hello = { role: "source", purpose: "transfer", streams: 64, chunkBytes: largest, ...again } as const;
+  for (const shown of ["x".repeat(TEXT_CHARS_MAX), "\u20ac".repeat(TEXT_CHARS_MAX / 2)]) {
+    t.ok(encodeMessage("HELLO", { agent: shown, ...hello }).length <= OPENING_PAYLOAD_BYTES_MAX);
+  }
+  const { keys: _, ...keyless } = hello;
+  t.ok(encodeMessage("HELLO", { agent, ...keyless }).length <= OPENING_PAYLOAD_BYTES_MAX);
+  const attach = { session, generation: 0xffffffff, stream: 63, attempt: 0xffffffff };
+  t.ok(encodeMessage("ATTACH", attach).length <= OPENING_PAYLOAD_BYTES_MAX);
   t.throws(() => decodeMessage("ERROR", encodeMessage("ERROR", { code: 1, message: `${message}.` })), {
     code: "E_BAD_MESSAGE",
   });
@@ -113,6 +128,8 @@ t.test("full pages of the largest entries fit a control frame", async (t) => {
   const blake3 = new Uint8Array(32);
   const digest = { files: Array.from({ length: PAGE_ENTRIES_MAX }, () => ({ file: uint, blake3 })) };
   t.ok(encodeMessage("DIGEST", digest).length <= CONTROL_PAYLOAD_BYTES_MAX);
+  const crcs = new Uint8Array(4 * HAVE_CHUNKS_MAX).fill(0xff);
+  t.ok(encodeMessage("HAVE", { file: uint, offset: far, crcs }).length <= CONTROL_PAYLOAD_BYTES_MAX);
   const seal = { files: Array.from({ length: PAGE_ENTRIES_MAX }, () => ({ file: uint, size: far, crc32: uint })) };
   t.ok(encodeMessage("SEAL", seal).length <= CONTROL_PAYLOAD_BYTES_MAX);
 });

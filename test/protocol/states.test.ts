@@ -15,7 +15,9 @@ const LEGAL = `
   open       source SEAL      open
   open       source WITHDRAW  open
   open       source FINISH    finishing
+  open       sink   HAVE      open
   open       sink   PLAN      open
+  open       sink   RESEND    open
   open       sink   OUTCOME   open
   open       either PING      open
   open       either PONG      open
@@ -23,7 +25,9 @@ const LEGAL = `
   finishing  source DIGEST    finishing
   finishing  source SEAL      finishing
   finishing  source WITHDRAW  finishing
+  finishing  sink   HAVE      finishing
   finishing  sink   PLAN      finishing
+  finishing  sink   RESEND    finishing
   finishing  sink   OUTCOME   finishing
   finishing  sink   RECEIPT   done
   finishing  either PING      finishing

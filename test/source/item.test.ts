@@ -1,10 +1,22 @@
 import { execFileSync } from "node:child_process";
-import { appendFileSync, readdirSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  chmodSync,
+  copyFileSync,
+  linkSync,
+  readdirSync,
+  renameSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { blake3 } from "@napi-rs/blake-hash";
 import t from "tap";
 import { crc32 } from "../../src/protocol/crc32.ts";
-import { FileItem } from "../../src/source/item.ts";
+import { RESUME_KEY_BYTES } from "../../src/protocol/limits.ts";
+import { FileItem, PatternItem } from "../../src/source/item.ts";
 import { openReader } from "../../src/source/reader.ts";
 import { nameOf, randomBytesOf, same } from "../helpers/bytes.ts";
 
@@ -81,4 +93,112 @@ t.test("made-up bytes are the same every time", async (t) => {
   const bytes = Buffer.from(reader.read(0, 100_000, new Uint8Array(0)));
   t.equal(bytes.length, 100_000);
   t.ok(same(reader.read(1_000_000, 100_000, new Uint8Array(0)), bytes));
+});
+
+const keyOf = (path: string, name = "a") => Buffer.from(new FileItem(path, nameOf(name)).key).toString("hex");
+const openDescriptors = () => readdirSync("/proc/self/fd").length;
+
+t.test("a key: the same for the same file, from one look to the next", async (t) => {
+  const path = join(t.testdir({ a: "content" }), "a");
+  const key = keyOf(path);
+  t.equal(key.length, 2 * RESUME_KEY_BYTES);
+  t.equal(keyOf(path), key);
+  const item = new FileItem(path, nameOf("a"));
+  item.open();
+  await item.read(0, Buffer.alloc(7));
+  item.close();
+  t.equal(keyOf(path), key, "reading changes nothing");
+  t.equal(new PatternItem().key, undefined, "what can't be read twice has none");
+});
+
+t.test("a key: another one for whatever may be another content", async (t) => {
+  const dir = t.testdir({ a: "content", other: "content" });
+  const path = join(dir, "a");
+  const found = statSync(path);
+  const sameTimes = () => utimesSync(path, found.atime, found.mtime);
+  const seen = new Map([[keyOf(path), "as it was"]]);
+  const differs = (how: string, key = keyOf(path)) => {
+    t.notOk(seen.has(key), `${how}, and ${seen.get(key)}`);
+    seen.set(key, how);
+  };
+  differs("another name at the destination", keyOf(path, "b"));
+  // Digits that end one field must not begin the next.
+  differs("a name that begins with a digit", keyOf(path, "1a"));
+  differs("another file of the same size", keyOf(join(dir, "other")));
+  writeFileSync(path, "CONTENT", { flag: "r+" });
+  sameTimes();
+  differs("written to, its time set back: the change time tells");
+  utimesSync(path, 1_700_000_000, 1_700_000_000);
+  differs("another time");
+  appendFileSync(path, "more");
+  utimesSync(path, 1_700_000_000, 1_700_000_000);
+  differs("longer");
+  copyFileSync(path, join(dir, "copy"));
+  utimesSync(join(dir, "copy"), 1_700_000_000, 1_700_000_000);
+  renameSync(join(dir, "copy"), path);
+  differs("replaced by a copy");
+});
+
+t.test("a key: any change of the inode is seen, and two names of one inode are one file", async (t) => {
+  const dir = t.testdir({ a: "content" });
+  const path = join(dir, "a");
+  const before = keyOf(path);
+  chmodSync(path, 0o600);
+  t.not(keyOf(path), before, "the change time moves with the mode: nobody can tell why, so it is another file");
+  const now = keyOf(path);
+  linkSync(path, join(dir, "b"));
+  t.equal(keyOf(path), keyOf(join(dir, "b")), "two names of one inode are one file");
+  t.not(keyOf(path), now, "a link changes the inode");
+});
+
+t.test("bytes anywhere, without holding anything up", async (t) => {
+  const path = join(t.testdir(), "a");
+  const content = randomBytesOf(300_000);
+  writeFileSync(path, content);
+  const before = openDescriptors();
+  const item = new FileItem(path, nameOf("a"));
+  const reads = [0, 1, 65_536, 299_999].map(async (at) => {
+    const room = Buffer.alloc(100_000);
+    const count = await item.read(at, room);
+    t.equal(count, Math.min(100_000, content.length - at), `at ${at}`);
+    t.ok(same(room.subarray(0, count), content.subarray(at, at + count)), `at ${at}`);
+  });
+  await Promise.all(reads);
+  t.equal(await item.read(content.length, Buffer.alloc(10)), 0, "behind its end");
+  t.equal(await item.read(0, Buffer.alloc(0)), 0, "nothing");
+  item.close();
+  t.equal(openDescriptors(), before);
+});
+
+t.test("a file that is closed while it is read gives its descriptor back, and no other file's bytes", async (t) => {
+  const dir = t.testdir({ a: "a".repeat(100), b: "b".repeat(100) });
+  const before = openDescriptors();
+  for (let i = 0; i < 50; i++) {
+    const item = new FileItem(join(dir, "a"), nameOf("a"));
+    const room = Buffer.alloc(100);
+    const reading = item.read(0, room);
+    item.close();
+    const other = new FileItem(join(dir, "b"), nameOf("b"));
+    other.open();
+    t.equal(await reading, 100);
+    t.notOk(room.includes("b"));
+    other.close();
+  }
+  await new Promise((resolve) => setImmediate(resolve));
+  t.equal(openDescriptors(), before);
+});
+
+t.test("a file that is another one when it is read", async (t) => {
+  const path = join(t.testdir({ a: "content" }), "a");
+  const item = new FileItem(path, nameOf("a"));
+  writeFileSync(path, "another content");
+  await t.rejects(item.read(0, Buffer.alloc(7)), { code: "E_SOURCE_CHANGED" });
+  execFileSync("rm", [path]);
+  await t.rejects(item.read(0, Buffer.alloc(7)), { code: "E_SOURCE_MISSING" });
+});
+
+t.test("what is made up is not read again", async (t) => {
+  const item = new PatternItem();
+  await t.rejects(item.read(), { code: "E_ILLEGAL" });
+  await t.rejects(item.digest(), { code: "E_ILLEGAL" });
 });
