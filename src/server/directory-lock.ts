@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { HawserError } from "../protocol/errors.ts";
 import { escapeText } from "../protocol/names.ts";
+import { ioError } from "../sink/io-error.ts";
 
 const LOCK_NAME = "lock.db";
 /** SQLite's result code for 'the database file is locked'. */
@@ -33,8 +34,11 @@ export class DirectoryLock {
     } catch (cause) {
       database.close();
       if ((cause as { errcode?: number }).errcode !== SQLITE_BUSY) {
-        const why = `locking the directory failed: ${(cause as Error).message}`;
-        throw new HawserError("E_IO", `${why}; remove '${join(staging, LOCK_NAME)}' if no server runs`, { cause });
+        const error = ioError("locking the directory", cause);
+        if (error.code === "E_NO_SPACE") throw error;
+        throw new HawserError("E_IO", `${error.message}; remove '${join(staging, LOCK_NAME)}' if no server runs`, {
+          cause,
+        });
       }
       const message = `another hawser serves this directory already${holderOf(holderPath)}`;
       throw new HawserError("E_DIRECTORY_IN_USE", message, { cause });

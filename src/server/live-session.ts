@@ -35,6 +35,7 @@ export class LiveSession {
   readonly #attempts = new Map<number, number>();
   #lingerTimer: NodeJS.Timeout | undefined;
   #ending: Promise<void> | undefined;
+  #opened = false;
   /** The receipt was given. */
   #finished = false;
   #settled = false;
@@ -53,6 +54,7 @@ export class LiveSession {
 
   /** Takes a control connection that said HELLO: the first, or one in a broken one's place. */
   open(control: Connection): void {
+    this.#opened = true;
     if (this.#ending !== undefined) {
       control.close(ended());
       return;
@@ -129,6 +131,8 @@ export class LiveSession {
   /** Whether the client is there: it answers on some connection. What is still on its way from one that is gone is none. */
   async probe(withinMs: number): Promise<boolean> {
     if (this.#ending !== undefined) return false;
+    // Admitted in this turn of the event loop: its connection is about to be handed over.
+    if (!this.#opened) return true;
     const open = [this.#control, ...this.#streams.values()].filter((one) => one?.isOpen && PINGABLE.has(one.state));
     const id = randomInt(2 ** 32);
     const answers = open.map(async (connection) => {
@@ -182,13 +186,17 @@ function pong(connection: Connection, id: number, withinMs: number): Promise<boo
   return new Promise((resolve) => {
     const answer = (isThere: boolean) => {
       clearTimeout(timer);
-      connection.onPong = undefined;
+      if (connection.onPong === onPong) connection.onPong = before;
       resolve(isThere);
     };
     const timer = setTimeout(() => answer(false), withinMs);
-    connection.onPong = (answered) => {
+    // An earlier probe may still wait here, for another connection to answer first.
+    const before = connection.onPong;
+    const onPong = (answered: number | undefined) => {
+      before?.(answered);
       if (answered === undefined || answered === id) answer(answered === id);
     };
+    connection.onPong = onPong;
     connection.send("PING", { id });
   });
 }

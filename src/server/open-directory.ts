@@ -36,12 +36,13 @@ export async function openDirectory(options: ServeOptions): Promise<Backend> {
     toRelease.push(() => sink.close());
     const lock = DirectoryLock.take(staging);
     toRelease.push(() => lock.release());
+    let parts = new Set<string>();
     const store = await orSetAside(join(staging, SESSIONS_NAME), warn, async (path) => {
       const opened = DatabaseSessionStore.open(path);
       try {
         await opened.closeAll();
         opened.noteTtl(options.sessionTtlMs ?? SESSION_TTL_MS);
-        await dropOrphans(opened, sink);
+        parts = await partsOf(opened);
         return opened;
       } catch (error) {
         await opened.release();
@@ -49,6 +50,7 @@ export async function openDirectory(options: ServeOptions): Promise<Backend> {
       }
     });
     toRelease.push(() => store.release());
+    await sink.dropAllBut(parts);
     const history = await orSetAside(join(staging, HISTORY_NAME), warn, async () => DatabaseHistory.open(staging));
     toRelease.push(() => history.close());
     if (!sink.hasHardLinks) {
@@ -62,15 +64,19 @@ export async function openDirectory(options: ServeOptions): Promise<Backend> {
 }
 
 /** Parts that no session knows of can't be gone on with, nor sessions whose files have none. */
-async function dropOrphans(store: SessionStore, sink: DiskSink): Promise<void> {
+async function partsOf(store: SessionStore): Promise<Set<string>> {
   const parts = new Set<string>();
   for (const { id } of await store.list()) {
     const files = (await store.load(id))?.files ?? [];
     for (const { partId } of files) parts.add(partId);
     if (files.length === 0) await store.drop(id);
   }
-  await sink.dropAllBut(parts);
+  return parts;
 }
+
+/** What says nothing of the database: it is held, or the disk is full. By SQLite's result codes. */
+const PASSING = new Set([3, 5, 6, 7, 8, 13, 14]);
+const passes = ({ cause }: Error) => PASSING.has(((cause as { errcode?: number })?.errcode ?? 0) & 0xff);
 
 /** Opens a database, or, where it is spoilt, a new one in its place; the old one is kept under another name. */
 async function orSetAside<T>(
@@ -81,7 +87,7 @@ async function orSetAside<T>(
   try {
     return await open(path);
   } catch (thrown) {
-    if (!existsSync(path)) throw thrown;
+    if (!existsSync(path) || passes(thrown as Error)) throw thrown;
     const aside = `${path}.spoilt-${Date.now()}`;
     renameSync(path, aside);
     for (const suffix of ["-wal", "-shm"]) rmSync(path + suffix, { force: true });

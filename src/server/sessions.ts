@@ -66,7 +66,7 @@ export class Sessions {
       if (open.peer !== peer || (hello.generation ?? open.terms.generation) !== open.terms.generation) throw unknown();
       return open;
     }
-    const stored = await this.#options.store.load(hexOf(id));
+    const stored = hello.purpose === "transfer" ? await this.#options.store.load(hexOf(id)) : undefined;
     if (stored?.record.peer !== peer || stored.record.generation !== hello.generation) throw unknown();
     return this.#takeUp(stored.record, hello, false);
   }

@@ -4,6 +4,7 @@
  */
 import {
   type BigIntStats,
+  chmodSync,
   closeSync,
   constants,
   fchmodSync,
@@ -22,7 +23,7 @@ import { crc32 as crc32Of } from "../protocol/crc32.ts";
 import { HawserError } from "../protocol/errors.ts";
 import { displayName } from "../protocol/names.ts";
 import { DirectReader } from "./direct-reader.ts";
-import { SyncError, syncData, syncFile } from "./durable.ts";
+import { ReadBackError, syncData, syncFile } from "./durable.ts";
 import { type HeldDirectory, inDirectoryOf } from "./held-directory.ts";
 import { ioError } from "./io-error.ts";
 import type { NameLocks } from "./name-locks.ts";
@@ -50,8 +51,8 @@ const UMASK = process.umask();
 
 const readAsync = promisify(read);
 
-/** What a file keeps when it gets its name: its inode. */
-export const fingerprintOf = ({ dev, ino }: BigIntStats) => `${dev}:${ino}`;
+/** What a file keeps when it gets its name: its inode, and when that was made; inodes are used again. */
+export const fingerprintOf = ({ dev, ino, birthtimeNs }: BigIntStats) => `${dev}:${ino}:${birthtimeNs}`;
 
 export class DiskPart implements Part {
   readonly #spec: PartSpec;
@@ -82,13 +83,25 @@ export class DiskPart implements Part {
   /** Opens what an earlier run left. Returns whether there is something. Throws E_IO. */
   reopen(): boolean {
     try {
-      const fd = openSync(this.#path, constants.O_RDWR | O_NOFOLLOW | constants.O_NONBLOCK);
+      const fd = this.#openLeft();
       this.#fd = fd;
       return fstatSync(fd).isFile();
     } catch (thrown) {
       if ((thrown as NodeJS.ErrnoException).code === "ENOENT") return false;
       throw ioError(`opening the part of '${displayName(this.#spec.name)}'`, thrown);
     }
+  }
+
+  #openLeft(): number {
+    const flags = O_NOFOLLOW | constants.O_NONBLOCK;
+    try {
+      return openSync(this.#path, constants.O_RDWR | flags);
+    } catch (thrown) {
+      if ((thrown as NodeJS.ErrnoException).code !== "EACCES") throw thrown;
+    }
+    // A commit that did not come about has given it the mode of a file that nobody may write.
+    chmodSync(this.#path, 0o600);
+    return openSync(this.#path, constants.O_RDWR | flags);
   }
 
   write(offset: number, bytes: Uint8Array): void {
@@ -215,7 +228,10 @@ export class DiskPart implements Part {
       await direct?.close();
     }
     if (found !== expected) {
-      throw new SyncError("E_IO", `what the disk holds of '${displayName(this.#spec.name)}' is not what was written`);
+      throw new ReadBackError(
+        "E_IO",
+        `what the disk holds of '${displayName(this.#spec.name)}' is not what was written`,
+      );
     }
   }
 
@@ -225,22 +241,22 @@ export class DiskPart implements Part {
     const { locks } = this.#home;
     if (locks === undefined) {
       linkNew(this.#path, final, this.#spec.name);
-      return this.#makeNameDurable(directory, final);
+      return this.#makeNameDurable(directory, () => unlinkSync(final));
     }
     await locks.hold(this.#spec.name, async () => {
       if (isThere(final)) throw exists(this.#spec.name);
       renameSync(this.#path, final);
-      await this.#makeNameDurable(directory, final);
+      await this.#makeNameDurable(directory, () => renameSync(final, this.#path));
     });
   }
 
   /** A name that may not last is taken back: whoever hears that the commit failed must not find the file. */
-  async #makeNameDurable(directory: HeldDirectory, final: Buffer): Promise<void> {
+  async #makeNameDurable(directory: HeldDirectory, takeBack: () => void): Promise<void> {
     if (!this.#syncs) return;
     try {
       await directory.sync();
     } catch (thrown) {
-      unlinkSync(final);
+      takeBack();
       throw thrown;
     }
   }

@@ -125,7 +125,13 @@ export class DiskSink implements Sink {
     const kept = new Set([...ids].map((id) => id + PART_SUFFIX));
     const found = readdirSync(this.#staging.entry(Buffer.from(".")), { encoding: "latin1" });
     const leftovers = found.filter((name) => !kept.has(name));
-    for (const name of leftovers) unlinkSync(this.#staging.entry(Buffer.from(name, "latin1")));
+    for (const name of leftovers) {
+      try {
+        unlinkSync(this.#staging.entry(Buffer.from(name, "latin1")));
+      } catch {
+        // Not a part of ours, or somebody else took it away.
+      }
+    }
     return Promise.resolve(leftovers.length);
   }
 

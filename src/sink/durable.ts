@@ -17,6 +17,9 @@ const closeAsync = promisify(close);
  */
 export class SyncError extends HawserError {}
 
+/** What the disk holds is not what was synced to it: nothing that it has of the file is worth anything. */
+export class ReadBackError extends SyncError {}
+
 /** Syncs a file's data and what its inode says. Throws SyncError. */
 export function syncFile(fd: number): Promise<void> {
   return syncing("syncing a file", () => fsyncAsync(fd));

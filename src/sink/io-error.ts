@@ -2,12 +2,14 @@
 import { HawserError } from "../protocol/errors.ts";
 
 const NO_SPACE = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
+/** SQLite's result code for 'database or disk is full'. */
+const SQLITE_FULL = 13;
 
 /** An error of the table for a failed call; `doing` says what was being done. */
 export function ioError(doing: string, thrown: unknown): HawserError {
   if (thrown instanceof HawserError) return thrown;
-  const { code, message } = thrown as NodeJS.ErrnoException;
-  if (code !== undefined && NO_SPACE.has(code)) {
+  const { code, message, errcode } = thrown as NodeJS.ErrnoException & { readonly errcode?: number };
+  if (NO_SPACE.has(code ?? "") || errcode === SQLITE_FULL) {
     return new HawserError("E_NO_SPACE", `no space on the destination while ${doing} (${code})`, { cause: thrown });
   }
   return new HawserError("E_IO", `${doing} failed on the destination: ${code ?? message}`, { cause: thrown });

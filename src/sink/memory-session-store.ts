@@ -67,6 +67,7 @@ export class MemorySessionStore implements SessionStore {
 
   async addFiles(sessionId: string, files: readonly NewFile[]): Promise<number[]> {
     const entry = this.#sessions.get(sessionId);
+    this.#seen(entry);
     return files.map((file) => {
       const id = ++this.#ids;
       const stored: StoredFile = { ...file, id, state: "receiving", commit: null, bootId: this.#bootId };
@@ -90,7 +91,10 @@ export class MemorySessionStore implements SessionStore {
   }
 
   async recordChunks(chunks: readonly StoredChunk[]): Promise<void> {
-    for (const chunk of chunks) this.#file(chunk.file)?.chunks.set(chunk.offset, chunk);
+    for (const chunk of chunks) {
+      this.#file(chunk.file)?.chunks.set(chunk.offset, chunk);
+      this.#seen([...this.#sessions.values()].find(({ files }) => files.has(chunk.file)));
+    }
   }
 
   async forgetChunks(file: number, which: readonly number[] | "unsynced"): Promise<void> {
@@ -133,6 +137,10 @@ export class MemorySessionStore implements SessionStore {
 
   async sync(): Promise<void> {}
   async release(): Promise<void> {}
+
+  #seen(entry: Entry | undefined): void {
+    if (entry !== undefined) entry.record = { ...entry.record, seenMs: Date.now() };
+  }
 
   #file(id: number): FileEntry | undefined {
     for (const { files } of this.#sessions.values()) {

@@ -50,8 +50,9 @@ export class MemorySink implements Sink {
     return Promise.resolve(kept.part);
   }
 
-  isCommitted(name: Uint8Array, fingerprint: string): Promise<boolean> {
-    return Promise.resolve(this.#files.get(keyOf(name))?.fingerprint === fingerprint);
+  isCommitted(name: Uint8Array, fingerprint: string, size: number): Promise<boolean> {
+    const file = this.#files.get(keyOf(name));
+    return Promise.resolve(file?.fingerprint === fingerprint && file.content.length === size);
   }
 
   dropPart(id: string): Promise<void> {

@@ -3,7 +3,7 @@ import { formatCrc32 } from "../protocol/crc32.ts";
 import { asHawserError, ERRORS, type ErrorCode, type Failure, wireFailureOf } from "../protocol/errors.ts";
 import type { SettledFile } from "../protocol/messages.ts";
 import type { Checkpoints } from "./checkpoints.ts";
-import { SyncError } from "./durable.ts";
+import { ReadBackError, SyncError } from "./durable.ts";
 import { Limiter } from "./limiter.ts";
 import type { SettledRecord } from "./outcome-queue.ts";
 import type { ReceivedFile } from "./received-file.ts";
@@ -41,8 +41,7 @@ export class Settlement {
 
   /** Resolves when nothing is being settled. */
   async idle(): Promise<void> {
-    await this.#commits.idle();
-    await Promise.all(this.#failures);
+    while (this.#failures.size > 0) await Promise.all(this.#failures);
   }
 
   /** Commits a file that is whole (see ReceivedFile.isWhole). */
@@ -56,13 +55,15 @@ export class Settlement {
     }
     file.phase = "settling";
     this.#committing++;
-    this.#commits
-      .run(() => this.#commit(file, size, crc32))
-      .finally(() => this.#committing--)
-      .then(
-        () => this.committed(file, size, crc32),
-        (thrown) => this.#track(this.#commitFailed(file, thrown)),
-      );
+    this.#track(
+      this.#commits
+        .run(() => this.#commit(file, size, crc32))
+        .finally(() => this.#committing--)
+        .then(
+          () => this.committed(file, size, crc32),
+          (thrown) => this.#commitFailed(file, thrown),
+        ),
+    );
   }
 
   committed(file: ReceivedFile, size: number, crc32: number): void {
@@ -106,7 +107,8 @@ export class Settlement {
   async #commitFailed(file: ReceivedFile, thrown: unknown): Promise<void> {
     const failure = asHawserError(thrown).toFailure();
     if (file.id !== undefined) await this.#options.store.endCommit(file.id, false).catch(() => {});
-    if (thrown instanceof SyncError) await this.#failSync(file, failure);
+    if (thrown instanceof ReadBackError) await this.#fail(file, failure, false);
+    else if (thrown instanceof SyncError) await this.#failSync(file, failure);
     else await this.#fail(file, failure, this.#isWorthKeeping(file, failure));
   }
 

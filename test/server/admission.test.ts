@@ -1,30 +1,26 @@
 import t from "tap";
 import { Admission } from "../../src/server/admission.ts";
 
-t.test("connections: no more than there are places, and a quarter for those that have said nothing", async (t) => {
-  const admission = new Admission({ maxConnections: 8, maxSessionsPerPeer: 1 });
+t.test("connections: no more than there are places", async (t) => {
+  const admission = new Admission({ maxConnections: 3, maxSessionsPerPeer: 1 });
   t.strictSame(
-    [1, 2, 3].map(() => admission.connect()),
-    [true, true, false],
+    [1, 2, 3, 4].map(() => admission.connect()),
+    [true, true, true, false],
   );
-  admission.decided();
-  t.ok(admission.connect());
-  t.notOk(admission.connect());
-  for (let i = 0; i < 5; i++) {
-    admission.decided();
-    t.ok(admission.connect());
-  }
-  t.equal(admission.connections, 8);
-  admission.decided();
-  t.notOk(admission.connect(), "all places are taken");
+  t.equal(admission.connections, 3);
   admission.disconnect();
   t.ok(admission.connect());
 });
 
-t.test("at least one connection may be about to say what it wants", async (t) => {
-  const admission = new Admission({ maxConnections: 1, maxSessionsPerPeer: 1 });
-  t.ok(admission.connect());
-  t.notOk(admission.connect());
+t.test("a quarter of them, and at least one, may have said nothing yet", async (t) => {
+  for (const [maxConnections, most] of [
+    [1, 1],
+    [7, 1],
+    [8, 2],
+    [1024, 256],
+  ] as const) {
+    t.equal(new Admission({ maxConnections, maxSessionsPerPeer: 1 }).undecidedMax, most);
+  }
 });
 
 t.test("sessions are counted for each peer by itself", async (t) => {

@@ -28,9 +28,9 @@ t.test("a client that gives a stream up with an ERROR does not end the server", 
   const endpoint = { host: "127.0.0.1", port: Number(await server.out) };
   const control = await connectTo(t, endpoint);
   control.connection.send("HELLO", hello());
-  const { session } = await control.heard.message("WELCOME");
+  const { session, generation } = await control.heard.message("WELCOME");
   const stream = await connectTo(t, endpoint);
-  stream.connection.send("ATTACH", { session, stream: 0 });
+  stream.connection.send("ATTACH", { session, generation, stream: 0, attempt: 0 });
   await stream.heard.message("ATTACHED");
   const file = { file: 0, name: nameOf("a"), size: 200_000, mtime: [0, 0] as [number, number], mode: 0o644 };
   control.connection.send("OFFER", { settledBelow: 0, files: [file] });
@@ -54,5 +54,5 @@ t.test("a server that is stopped on the way does not end the client with a trace
   const out = client.out.catch(() => "");
   const [code] = (await soon(once(client.process, "exit"), "the client's end")) as [number];
   t.equal(code, 0);
-  if (code === 0) t.strictSame(JSON.parse(await out), { stopped: true, code: "E_SHUTTING_DOWN" });
+  if (code === 0) t.strictSame(JSON.parse(await out), { stopped: true, code: "E_TIMEOUT" });
 });

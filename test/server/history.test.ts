@@ -45,7 +45,7 @@ function historyConformance(t: Test, make: (t: Test) => History): void {
       file("z"),
       file("a", { status: "failed", crc32: null, error: "no space", bytes: 0 }),
       file("\\u{202e}m", { bytes: Number.MAX_SAFE_INTEGER }),
-      file("a", { status: "unchanged", crc32: null }),
+      file("A", { status: "unchanged", crc32: null }),
     ];
     await history.addFiles("t1", files.slice(0, 2));
     await history.addFiles("t2", [file("other")]);
@@ -68,6 +68,53 @@ function historyConformance(t: Test, make: (t: Test) => History): void {
     t.match(t1, { durationMs: 2000.5, startedMs: 1_700_000_000_000, durability: "commit", bytesResumed: 0 });
     t.match(t2, { peer: "2001:db8::1", bytes: 4001 });
     t.ok(Math.abs((t2?.bytesPerSecond ?? 0) - 2000) < 1);
+  });
+
+  t.test("a file that is settled again, in a later run, takes the place of what was noted of it", async (t) => {
+    const history = make(t);
+    const failed = file("b", { status: "failed", crc32: null, error: "no space", bytes: 0 });
+    await history.addFiles("t1", [file("a"), failed, file("c")]);
+    await history.addFiles("t2", [failed]);
+    await history.addFiles("t1", [file("b", { bytes: 20 }), file("a", { status: "unchanged" }), file("d")]);
+    await history.addTransfer(transfer("t1"));
+    await history.addTransfer(transfer("t2"));
+    const [t2, t1] = [...history.list()];
+    t.strictSame(
+      [...(t1?.fileRecords() ?? [])],
+      [file("a", { status: "unchanged" }), file("b", { bytes: 20 }), file("c"), file("d")],
+    );
+    t.strictSame([...(t2?.fileRecords() ?? [])], [failed], "and not in another transfer");
+  });
+
+  t.test("a transfer that went on has the totals of all its runs", async (t) => {
+    const history = make(t);
+    const failed = file("b", { status: "failed", crc32: null, error: "no space", bytes: 0 });
+    await history.addFiles("t1", [file("a", { bytes: 100 }), failed]);
+    const first = { status: "interrupted", files: 2, filesFailed: 1, bytes: 100, durationMs: 500, streams: 8 } as const;
+    await history.addTransfer(transfer("t1", { ...first, startedMs: 1000, retries: 1 }));
+    await history.addTransfer(transfer("t2"));
+    await history.addFiles("t1", [file("b", { bytes: 30 }), file("c", { bytes: 7 })]);
+    const second = { status: "complete", files: 2, filesFailed: 0, bytes: 37, durationMs: 250, streams: 2 } as const;
+    await history.addTransfer(transfer("t1", { ...second, startedMs: 2000, retries: 3, bytesResumed: 12 }));
+    const found = [...history.list()];
+    t.strictSame(
+      found.map(({ transferId }) => transferId),
+      ["t2", "t1"],
+      "in its place",
+    );
+    const { names, ...t1 } = found[1] ?? transfer("none");
+    t.match(t1, {
+      status: "complete",
+      startedMs: 1000,
+      durationMs: 750,
+      files: 3,
+      filesFailed: 0,
+      bytes: 137,
+      bytesResumed: 12,
+      retries: 4,
+      streams: 8,
+    });
+    t.strictSame(names, ["a", "b", "c"]);
   });
 
   t.test("a limit", async (t) => {

@@ -1,49 +1,12 @@
+import { mock } from "node:test";
 import t, { type Test } from "tap";
-import type { TransferEnd } from "../../src/net/transfer-end.ts";
 import { HawserError } from "../../src/protocol/errors.ts";
-import { LiveSession } from "../../src/server/live-session.ts";
 import { WELCOME } from "../helpers/conversation.ts";
-import { connectedPair, hello, soon } from "../helpers/wire-end.ts";
+import { asked, attaching, liveSession } from "../helpers/live-session.ts";
+import { soon } from "../helpers/wire-end.ts";
 
-function session(t: Test, ttlMs = 60_000, dispose: () => Promise<void> = async () => {}) {
-  const heard: string[] = [];
-  const end: TransferEnd = {
-    role: "sink",
-    controlOpened: () => void heard.push("control"),
-    controlMessage: ({ name }) => void heard.push(name),
-    streamOpened: (stream, index, onClosed) => {
-      stream.events = { onMessage: () => {}, onClosed };
-      heard.push(`stream ${index}`);
-    },
-    dispose: () => {
-      heard.push("dispose");
-      return dispose();
-    },
-  };
-  let ended: (error: HawserError | undefined) => void = () => {};
-  const over = new Promise<HawserError | undefined>((resolve) => {
-    ended = resolve;
-  });
-  const live = new LiveSession({
-    peer: "127.0.0.1",
-    terms: WELCOME,
-    agent: "test",
-    ttlMs,
-    makeEnd: () => end,
-    onFinished: () => {},
-    onEnded: (_session, error) => ended(error),
-  });
-  t.teardown(() => live.end());
-  return { live, heard, over };
-}
-
-/** A control connection that has said HELLO. */
-async function asked(t: Test) {
-  const pair = await connectedPair(t);
-  pair.client.connection.send("HELLO", hello());
-  await pair.server.heard.message("HELLO");
-  return pair;
-}
+const session = (t: Test, lingerMs = 60_000, dispose?: () => Promise<void>) =>
+  liveSession(t, { lingerMs, ...(dispose === undefined ? {} : { dispose }) });
 
 t.test("a control connection is welcomed, and one that takes its place closes it", async (t) => {
   const { live, heard } = session(t);
@@ -132,4 +95,146 @@ t.test("a client that comes back while the session ends is refused", async (t) =
   await ending;
   await soon(late.client.heard.closed, "the refusal", 1000);
   t.match(await late.client.heard.message("ERROR"), { code: 102 });
+});
+
+t.test("a session outlives its control connection for a while, by the clock", async (t) => {
+  const { live, over, heard } = session(t, 1000);
+  const { client, server } = await asked(t);
+  live.open(server.connection);
+  await client.heard.message("WELCOME");
+  mock.timers.enable({ apis: ["setTimeout"] });
+  t.teardown(() => mock.timers.reset());
+  server.connection.destroy();
+  while (live.isUnderWay) await new Promise((resolve) => setImmediate(resolve));
+  mock.timers.tick(999);
+  await new Promise((resolve) => setImmediate(resolve));
+  t.notOk(heard.includes("dispose"));
+  mock.timers.tick(1);
+  mock.timers.reset();
+  t.match(await soon(over, "the end"), { code: "E_LOST" });
+});
+
+t.test("a stream is attached, and one dialled later takes its place", async (t) => {
+  const { live, heard } = session(t);
+  const [first, second] = [await attaching(t, 1, 0), await attaching(t, 1, 1)];
+  live.attach(first.server.connection, 1, 0);
+  t.strictSame(await first.client.heard.message("ATTACHED"), { stream: 1 });
+  live.attach(second.server.connection, 1, 1);
+  t.strictSame(await second.client.heard.message("ATTACHED"), { stream: 1 });
+  await soon(first.client.heard.closed, "the end of the first");
+  t.strictSame(heard, ["stream 1", "stream 1"]);
+  t.equal(live.retries, 1);
+  t.equal(live.streamsSeen, 1);
+});
+
+t.test("a stream that was slow to come takes nobody's place", async (t) => {
+  const { live, heard } = session(t);
+  const [late, first, other] = [await attaching(t, 1, 3), await attaching(t, 1, 4), await attaching(t, 2, 0)];
+  live.attach(first.server.connection, 1, 4);
+  await first.client.heard.message("ATTACHED");
+  live.attach(late.server.connection, 1, 3);
+  t.match(await late.client.heard.message("ERROR"), { code: 102 });
+  await soon(late.client.heard.closed, "the refusal");
+  live.attach(other.server.connection, 2, 0);
+  await other.client.heard.message("ATTACHED");
+  t.strictSame(heard, ["stream 1", "stream 2"], "each stream counts by itself");
+  t.ok(first.server.connection.isOpen);
+  t.equal(live.retries, 0);
+  t.equal(live.streamsSeen, 2);
+});
+
+t.test("nor when the one that it would displace is gone meanwhile", async (t) => {
+  const { live } = session(t);
+  const [late, first] = [await attaching(t, 1, 3), await attaching(t, 1, 4)];
+  live.attach(first.server.connection, 1, 4);
+  await first.client.heard.message("ATTACHED");
+  const lost = new Promise<void>((resolve) => {
+    first.server.connection.onSocketClosed = () => setImmediate(resolve);
+  });
+  first.client.connection.destroy();
+  await soon(lost, "the loss");
+  live.attach(late.server.connection, 1, 3);
+  t.match(await late.client.heard.message("ERROR"), { code: 102 });
+});
+
+t.test("a stream to a session that has ended is refused", async (t) => {
+  const { live } = session(t);
+  await live.end();
+  const { client, server } = await attaching(t, 0, 0);
+  live.attach(server.connection, 0, 0);
+  t.match(await client.heard.message("ERROR"), { code: 102 });
+});
+
+t.test("a client that answers is there, on whichever connection", async (t) => {
+  const { live } = session(t);
+  const control = await asked(t);
+  live.open(control.server.connection);
+  await control.client.heard.message("WELCOME");
+  t.ok(await live.probe(2000));
+  const stream = await attaching(t, 0, 0);
+  live.attach(stream.server.connection, 0, 0);
+  await stream.client.heard.message("ATTACHED");
+  t.ok(await live.probe(2000));
+  control.client.connection.destroy();
+  t.ok(await live.probe(100), "a stream is enough");
+  stream.client.connection.destroy();
+  t.notOk(await soon(live.probe(60_000), "the answer"), "that all are gone is seen at once");
+});
+
+t.test("a client that is silent is not there, whatever is still on its way from it", async (t) => {
+  const { live, heard } = session(t);
+  const { client, server } = await asked(t);
+  live.open(server.connection);
+  await client.heard.message("WELCOME");
+  client.connection.pause();
+  const probe = live.probe(300);
+  client.connection.send("OFFER", { settledBelow: 0, files: [] });
+  client.connection.send("PONG", { id: 0 });
+  t.notOk(await probe);
+  t.ok(heard.includes("OFFER"), "it was heard, and is no answer");
+  client.connection.resume();
+});
+
+t.test("a probe that is over takes nothing from the one after it", async (t) => {
+  const { live } = session(t);
+  const [control, stream] = [await asked(t), await attaching(t, 0, 0)];
+  live.open(control.server.connection);
+  await control.client.heard.message("WELCOME");
+  live.attach(stream.server.connection, 0, 0);
+  await stream.client.heard.message("ATTACHED");
+  control.client.connection.pause();
+  mock.timers.enable({ apis: ["setTimeout"] });
+  t.teardown(() => mock.timers.reset());
+  t.ok(await live.probe(1000), "the stream answers");
+  stream.client.connection.pause();
+  const second = live.probe(2000);
+  mock.timers.tick(1000);
+  control.client.connection.resume();
+  // It has answered when it has heard what was said to it after that, and that has come when what it said then has.
+  for (const id of [7, 8]) {
+    control.client.connection.send("PING", { id });
+    await control.client.heard.message("PONG");
+  }
+  mock.timers.tick(2000);
+  t.ok(await second, "the control connection answered in time");
+});
+
+t.test("a session that ends has nobody", async (t) => {
+  const { live } = session(t);
+  const { client, server } = await asked(t);
+  live.open(server.connection);
+  await client.heard.message("WELCOME");
+  await live.end();
+  t.notOk(await live.probe(2000));
+});
+
+t.test("a transfer is under way while a client is on it, and has no receipt", async (t) => {
+  const { live } = session(t);
+  t.notOk(live.isUnderWay);
+  const { client, server } = await asked(t);
+  live.open(server.connection);
+  await client.heard.message("WELCOME");
+  t.ok(live.isUnderWay);
+  live.finished();
+  t.notOk(live.isUnderWay);
 });

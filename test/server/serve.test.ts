@@ -16,6 +16,15 @@ import { connectTo, hello, soon } from "../helpers/wire-end.ts";
 
 const KIB = 1024;
 
+/** What a source tells, and a test does not ask for. */
+const unheard = {
+  onSettled: () => {},
+  onInherited: () => {},
+  onRestarted: () => {},
+  onAcknowledged: () => {},
+  onResent: () => {},
+};
+
 /** Files of some sizes on the disk. */
 function filesOf(t: Test, sizes: number[]) {
   const dir = t.testdir();
@@ -123,9 +132,8 @@ t.test("the client is the sink: the server sends, and the bytes are the same", a
         files.map(({ path, name }) => new FileItem(path, nameOf(`in/${name}`))),
         terms,
         {
-          onSettled: (_item, outcome) => void outcomes.push(outcome.status),
-          onAcknowledged: () => {},
-          onResent: () => {},
+          ...unheard,
+          onSettled: ({ outcome }) => void outcomes.push(outcome.status),
           onReceipt: () => {
             receipts++;
             session.finished();
@@ -168,9 +176,7 @@ t.test("a session in which the server sends leaves no record behind", async (t) 
   const { address, store, server } = await testServer(t, {
     makeSource: (terms, session) =>
       new SourceSession([new FileItem(file?.path ?? "", nameOf("a"))], terms, {
-        onSettled: () => {},
-        onAcknowledged: () => {},
-        onResent: () => {},
+        ...unheard,
         onReceipt: () => session.finished(),
         onFailed: (error) => void session.end(error),
       }),
@@ -191,10 +197,10 @@ t.test("an ERROR on a stream ends that stream, and nothing else", async (t) => {
   const { address, event } = await testServer(t);
   const control = await connectTo(t, address);
   control.connection.send("HELLO", hello());
-  const { session } = await control.heard.message("WELCOME");
+  const { session, generation } = await control.heard.message("WELCOME");
   await event("session");
   const stream = await connectTo(t, address);
-  stream.connection.send("ATTACH", { session, stream: 0 });
+  stream.connection.send("ATTACH", { session, generation, stream: 0, attempt: 0 });
   await stream.heard.message("ATTACHED");
   stream.connection.send("ERROR", { code: 602, message: "never mind" });
   await soon(stream.heard.closed, "the end of the stream", 1500);

@@ -3,7 +3,7 @@ import { BlockPart } from "../../src/sink/block-part.ts";
 import type { Part } from "../../src/sink/sink.ts";
 import { nameOf, randomBytesOf, same, scrambled } from "../helpers/bytes.ts";
 import { ObjectStoreSink } from "../helpers/object-store-sink.ts";
-import { reserve, sinkConformance, specOf } from "./sink-conformance.ts";
+import { commit, reserve, sinkConformance, specOf } from "./sink-conformance.ts";
 
 const KIB = 1024;
 const BLOCK = 320 * KIB;
@@ -12,6 +12,7 @@ const CHUNK = 64 * KIB;
 sinkConformance(t, {
   chunkBytes: CHUNK,
   fileBytesMax: 10_000 * BLOCK,
+  reopens: false,
   make: () => {
     const sink = new ObjectStoreSink({ blockBytes: BLOCK });
     return { sink, read: (name) => sink.read(nameOf(name)), partsHeld: () => sink.uploads.size };
@@ -21,8 +22,9 @@ sinkConformance(t, {
 /** A part that writes down what it is asked for. */
 class Recorder implements Part {
   readonly writes: { offset: number; length: number }[] = [];
-  commits: number[] = [];
+  commits: [size: number, crc32: number][] = [];
   aborts = 0;
+  closes = 0;
   fails = false;
   open() {
     return { kind: "local", part: this } as const;
@@ -32,8 +34,16 @@ class Recorder implements Part {
     this.writes.push({ offset, length: bytes.length });
   }
   written() {}
-  async commit(size: number) {
-    this.commits.push(size);
+  async read() {
+    return 0;
+  }
+  async sync() {}
+  fingerprint = "etag";
+  async commit(size: number, crc32: number) {
+    this.commits.push([size, crc32]);
+  }
+  async close() {
+    this.closes++;
   }
   async abort() {
     this.aborts++;
@@ -61,8 +71,8 @@ t.test("each block is written once, when it is whole", async (t) => {
       { offset: 3 * BLOCK, length: 100 },
     ],
   );
-  await part.commit(content.length);
-  t.strictSame(inner.commits, [content.length]);
+  await part.commit(content.length, 4711);
+  t.strictSame(inner.commits, [[content.length, 4711]]);
   t.equal(inner.writes.length, 4);
 });
 
@@ -80,8 +90,10 @@ t.test("a block that the store refuses fails the write that filled it, or the co
   await t.rejects(part.write(0, new Uint8Array(CHUNK)), { message: "refused" });
   const unknown = new BlockPart(inner, BLOCK, null);
   await unknown.write(0, new Uint8Array(10));
-  await t.rejects(unknown.commit(10), { message: "refused" });
+  await t.rejects(unknown.commit(10, 0), { message: "refused" });
   t.strictSame(inner.commits, []);
+  t.equal(inner.aborts, 0, "whoever tried it drops it");
+  await unknown.abort();
   t.equal(inner.aborts, 1);
 });
 
@@ -100,6 +112,25 @@ t.test("a chunk that comes again while its block is on its way does no harm", as
   letThrough();
   await Promise.all(writes);
   for (let at = BLOCK; at < 2 * BLOCK; at += CHUNK) await part.write(at, content.subarray(at, at + CHUNK));
-  await part.commit(content.length);
+  await commit(part, content);
   t.ok(same(sink.read(nameOf("a")), content));
+});
+
+t.test("what a store has of an upload is not read, nor synced; it is known by the store's own mark", async (t) => {
+  const inner = new Recorder();
+  const part: Part = new BlockPart(inner, BLOCK, 2 * BLOCK);
+  await part.write(0, new Uint8Array(BLOCK));
+  t.equal(await part.read(0, new Uint8Array(10)), 0, "so that it counts as not there");
+  await part.sync();
+  t.equal(part.fingerprint, "etag");
+  await part.close();
+  t.equal(inner.closes, 1);
+});
+
+t.test("blocks with holes are not committed", async (t) => {
+  const inner = new Recorder();
+  const part = new BlockPart(inner, BLOCK, BLOCK);
+  await part.write(CHUNK, new Uint8Array(CHUNK));
+  await t.rejects(part.commit(BLOCK, 0), { code: "E_INTERNAL" });
+  t.strictSame(inner.writes, []);
 });

@@ -18,7 +18,7 @@ import t, { type Test } from "tap";
 import { DiskSink, type DiskSinkOptions } from "../../src/sink/disk-sink.ts";
 import { openWriter } from "../../src/sink/writer.ts";
 import { nameOf, randomBytesOf, same } from "../helpers/bytes.ts";
-import { put, reserve, sinkConformance, specOf, write } from "./sink-conformance.ts";
+import { commit, put, reserve, sinkConformance, specOf, write } from "./sink-conformance.ts";
 
 const CHUNK = 64 * 1024;
 const partsOf = (dir: string) => readdirSync(join(dir, ".hawser/parts"));
@@ -48,12 +48,12 @@ for (const hardLinks of [true, false]) {
         t.equal((await inner.find(nameOf(name)))?.size, null, "something, and not a file");
         const part = await reserve(inner, specOf(name, 4));
         await write(part, nameOf("evil"), CHUNK);
-        await t.rejects(part.commit(4), { code: "E_EXISTS" });
+        await t.rejects(commit(part, nameOf("evil")), { code: "E_EXISTS" });
       }
       t.equal(readFileSync(join(dir, "outside.txt"), "utf8"), "outside");
       t.notOk(existsSync(join(dir, "nowhere.txt")));
       t.equal(readlinkSync(join(served, "to-file")), "../outside.txt");
-      await sink.dropLeftovers();
+      await sink.dropAllBut(new Set());
     });
 
     t.test("a component that is a link or a file leads nowhere", async (t) => {
@@ -66,7 +66,8 @@ for (const hardLinks of [true, false]) {
         await t.rejects(sink.find(nameOf(name)), { code: "E_NOT_DIRECTORY" }, name);
         const part = await reserve(sink, specOf(name, 4));
         await write(part, nameOf("evil"), CHUNK);
-        await t.rejects(part.commit(4), { code: "E_NOT_DIRECTORY" }, name);
+        await t.rejects(commit(part, nameOf("evil")), { code: "E_NOT_DIRECTORY" }, name);
+        await part.abort();
       }
       t.strictSame(readdirSync(join(dir, "outside")), []);
       t.strictSame(readdirSync(join(served, "real")), []);
@@ -84,7 +85,7 @@ t.test("a directory swapped for a link while a part is written leads nowhere", a
   t.equal(await sink.find(nameOf("sub/a")), undefined);
   execFileSync("rmdir", [join(served, "sub")]);
   symlinkSync("../outside", join(served, "sub"));
-  await t.rejects(part.commit(4), { code: "E_NOT_DIRECTORY" });
+  await t.rejects(commit(part, nameOf("evil")), { code: "E_NOT_DIRECTORY" });
   t.strictSame(readdirSync(join(dir, "outside")), []);
 });
 
@@ -119,7 +120,7 @@ t.test("the mode is what was asked for, less what the mask takes", async (t) => 
     const part = await reserve(sink, specOf(`m${mode}`, 1, { mode }));
     await write(part, nameOf("x"), CHUNK);
     t.equal(lstatSync(join(dir, ".hawser/parts", partsOf(dir)[0] as string)).mode & 0o777, 0o600, "nobody else's yet");
-    await part.commit(1);
+    await commit(part, nameOf("x"));
     t.equal(lstatSync(join(dir, `m${mode}`)).mode & 0o7777, mode & 0o777 & ~mask, mode.toString(8));
   }
 });
@@ -134,7 +135,7 @@ t.test("the time is the source's, to a microsecond", async (t) => {
   ];
   for (const [i, mtime] of times.entries()) {
     const part = await reserve(sink, specOf(`t${i}`, 0, { mtime }));
-    await part.commit(0);
+    await commit(part, new Uint8Array(0));
     const found = lstatSync(join(dir, `t${i}`), { bigint: true }).mtimeNs;
     const off = found - (BigInt(mtime[0]) * 1_000_000_000n + BigInt(mtime[1]));
     t.ok(off > -1000n && off < 1000n, `${mtime}: off by ${off} ns`);
@@ -144,7 +145,7 @@ t.test("the time is the source's, to a microsecond", async (t) => {
 t.test("a time before 1970 is kept too", async (t) => {
   const { dir, sink } = diskSink(t);
   const part = await reserve(sink, specOf("old", 0, { mtime: [-86_400, 250_000_000] }));
-  await part.commit(0);
+  await commit(part, new Uint8Array(0));
   t.equal(lstatSync(join(dir, "old"), { bigint: true }).mtimeNs, -86_399_750_000_000n);
 });
 
@@ -155,7 +156,7 @@ t.test("names are bytes", async (t) => {
   for (const name of names) {
     const part = await reserve(sink, specOf("", 1, { name }));
     await write(part, nameOf("x"), CHUNK);
-    await part.commit(1);
+    await commit(part, nameOf("x"));
     t.equal((await sink.find(name))?.size, 1);
   }
   const found = readdirSync(dir, { encoding: "buffer" }).map((name) => name.toString("hex"));
@@ -166,7 +167,7 @@ t.test("what an earlier run left is dropped, and only that", async (t) => {
   const { dir, sink, read } = diskSink(t);
   await put(sink, "a", nameOf("kept"), CHUNK);
   for (const name of ["x.part", "y.part"]) writeFileSync(join(dir, ".hawser/parts", name), "left");
-  t.equal(await sink.dropLeftovers(), 2);
+  t.equal(await sink.dropAllBut(new Set()), 2);
   t.strictSame(partsOf(dir), []);
   t.ok(same(read("a"), nameOf("kept")));
 });
@@ -203,8 +204,8 @@ t.test("writing to a part that was dropped reaches nothing", async (t) => {
   await Promise.resolve()
     .then(() => part.write(0, nameOf("evil")))
     .catch(() => {});
-  await part.commit(1).catch(() => {});
-  await other.commit(4);
+  await commit(part, nameOf("e")).catch(() => {});
+  await commit(other, nameOf("good"));
   t.equal(readFileSync(join(dir, "b"), "utf8"), "good");
 });
 
@@ -216,7 +217,7 @@ t.test("every descriptor is let go", async (t) => {
     for (const end of ["commit", "abort"] as const) {
       const part = await reserve(sink, specOf(`a/${process.hrtime.bigint()}`, 4));
       await write(part, nameOf("good"), CHUNK);
-      await (end === "commit" ? part.commit(4) : part.abort());
+      await (end === "commit" ? commit(part, nameOf("good")) : part.abort());
     }
     await sink.find(nameOf("a/b/c"));
     await sink.close();
@@ -277,7 +278,7 @@ t.test("a full disk is refused up front", async (t) => {
   await t.rejects(sink.reserve(specOf("p4", MIB + 1)), { code: "E_NO_SPACE" }, "the rest is promised");
   const contents = parts.map((_, i) => randomBytesOf(MIB, i + 1));
   for (const [i, part] of parts.entries()) await write(part, contents[i] as Uint8Array, CHUNK);
-  for (const part of parts) await part.commit(MIB);
+  for (const [i, part] of parts.entries()) await commit(part, contents[i] as Uint8Array);
   for (const i of [0, 1, 2]) t.ok(same(readFileSync(join(dir, `p${i + 1}`)), contents[i] as Uint8Array));
   t.equal(partsHeld(), 0);
 });
@@ -304,7 +305,9 @@ t.test("a mount below the served directory, where links don't reach", async (t) 
   const { sink, partsHeld } = diskSink(t, {}, dir);
   const part = await reserve(sink, specOf("mounted/a", 4));
   await write(part, nameOf("good"), CHUNK);
-  await t.rejects(part.commit(4), { name: "HawserError", code: "E_IO" }, "said, and nothing half done");
+  await t.rejects(commit(part, nameOf("good")), { name: "HawserError", code: "E_IO" }, "said, and nothing half done");
+  t.equal(partsHeld(), 1);
+  await part.abort();
   t.equal(partsHeld(), 0);
   t.notOk(existsSync(join(dir, "mounted/a")));
 });

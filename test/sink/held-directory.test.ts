@@ -37,7 +37,7 @@ t.test("a held directory is the same one, wherever it is moved, and whatever tak
   t.teardown(() => root.close());
   renameSync(join(dir, "served"), join(dir, "moved"));
   symlinkSync("outside", join(dir, "served"));
-  await inDirectoryOf(root, nameOf("x/y/file"), true, (directory, last) => {
+  await inDirectoryOf(root, nameOf("x/y/file"), "durably", (directory, last) => {
     writeFileSync(directory.entry(last), "content");
   });
   t.ok(existsSync(join(dir, "moved/x/y/file")));
@@ -48,10 +48,10 @@ t.test("directories are made only where that is asked for", async (t) => {
   const dir = t.testdir({ sub: {} });
   const root = HeldDirectory.open(dir);
   t.teardown(() => root.close());
-  t.equal(await inDirectoryOf(root, nameOf("none/file"), false, () => "used"), undefined);
+  t.equal(await inDirectoryOf(root, nameOf("none/file"), "no", () => "used"), undefined);
   t.notOk(existsSync(join(dir, "none")));
-  t.equal(await inDirectoryOf(root, nameOf("sub/file"), false, (_, last) => Buffer.from(last).toString()), "file");
-  t.equal(await inDirectoryOf(root, nameOf("file"), true, (directory) => directory === root), true);
+  t.equal(await inDirectoryOf(root, nameOf("sub/file"), "no", (_, last) => Buffer.from(last).toString()), "file");
+  t.equal(await inDirectoryOf(root, nameOf("file"), "yes", (directory) => directory === root), true);
 });
 
 t.test("descriptors are let go, also when something goes wrong on the way", async (t) => {
@@ -61,13 +61,13 @@ t.test("descriptors are let go, also when something goes wrong on the way", asyn
   const open = () => readdirSync("/proc/self/fd").length;
   const before = open();
   for (let i = 0; i < 20; i++) {
-    await inDirectoryOf(root, nameOf("a/b/c/d"), true, () => {});
+    await inDirectoryOf(root, nameOf("a/b/c/d"), "yes", () => {});
     await t.rejects(
-      inDirectoryOf(root, nameOf("a/b/file/d"), true, () => {}),
+      inDirectoryOf(root, nameOf("a/b/file/d"), "durably", () => {}),
       { code: "E_NOT_DIRECTORY" },
     );
     await t.rejects(
-      inDirectoryOf(root, nameOf("a/b/c"), true, () => {
+      inDirectoryOf(root, nameOf("a/b/c"), "no", () => {
         throw new Error("bad");
       }),
       { message: "bad" },

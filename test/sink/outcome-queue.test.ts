@@ -7,11 +7,13 @@ const committed = (file: number, size = 10): SettledRecord => ({
   outcome: { file, status: "committed", size, crc32: 1 },
   name: nameOf(`f${file}`),
   failure: undefined,
+  storedId: 1000 + file,
 });
 const failed = (file: number, message = "no"): SettledRecord => ({
   outcome: { file, status: "failed", error: { code: 301, message } },
   name: nameOf(`f${file}`),
   failure: { code: "E_EXISTS", message },
+  storedId: undefined,
 });
 
 function queue() {
@@ -70,7 +72,8 @@ t.test("an outcome can be told again until the source is known to have it", asyn
   await wait;
   t.ok(q.sendAgain(1));
   t.equal(log.at(-1), "send 1");
-  q.forgetBelow(1);
+  t.strictSame(q.forgetBelow(1), [1000], "its row may go");
+  t.strictSame(q.forgetBelow(1), []);
   t.notOk(q.sendAgain(0));
   t.ok(q.sendAgain(1));
   t.notOk(q.sendAgain(7));

@@ -29,15 +29,16 @@ async function opened(t: Test, options: Parameters<typeof testServer>[2] = {}) {
   const server = await testServer(t, { sink }, options);
   const control = await connectTo(t, server.address);
   control.connection.send("HELLO", hello());
-  const { session } = await control.heard.message("WELCOME");
+  const { session, generation } = await control.heard.message("WELCOME");
+  let attempts = 0;
   const attach = async (stream: number): Promise<WireEnd> => {
     const end = await connectTo(t, server.address);
-    end.connection.send("ATTACH", { session, stream });
+    end.connection.send("ATTACH", { session, generation, stream, attempt: attempts++ });
     await end.heard.message("ATTACHED");
     return end;
   };
   const stream = await attach(0);
-  return { ...server, sink, control, session, stream, attach };
+  return { ...server, sink, control, session, generation, stream, attach };
 }
 const say = (control: WireEnd, files: OfferedFile[], settledBelow = 0) =>
   control.connection.send("OFFER", { settledBelow, files });
@@ -148,7 +149,7 @@ t.test("what was said is said again after the control connection broke", async (
   await control.heard.message("OUTCOME");
   control.connection.destroy();
   const next = await connectTo(t, address);
-  next.connection.send("HELLO", hello({ session }));
+  next.connection.send("HELLO", hello({ session, generation: 1 }));
   await next.heard.message("WELCOME");
   say(next, [offer(0), offer(1)]);
   t.match(await next.heard.message("OUTCOME"), { files: [{ file: 0, status: "committed" }] });
@@ -223,7 +224,7 @@ t.test("a chunk of a file that is being compared", async (t) => {
   const { control, stream, sink } = await opened(t);
   const part = await sink.reserve({ id: "x", name: nameOf("f0"), size: 1, mtime: [0, 0], mode: 0 });
   await part.write(0, content.subarray(0, content.length));
-  await part.commit(content.length);
+  await part.commit(content.length, crc32(content));
   say(control, [offer(0)]);
   t.strictSame(await control.heard.message("PLAN"), { files: [{ file: 0, action: "compare" }] });
   stream.chunk(0, 0, content.subarray(0, CHUNK));
@@ -234,9 +235,9 @@ t.test("a session id is of use to its owner only, and unknown ones are refused a
   const { address, control } = await opened(t);
   const session = new Uint8Array(16).fill(7);
   const joining = await connectTo(t, address);
-  joining.connection.send("HELLO", hello({ session }));
+  joining.connection.send("HELLO", hello({ session, generation: 1 }));
   const attaching = await connectTo(t, address);
-  attaching.connection.send("ATTACH", { session, stream: 0 });
+  attaching.connection.send("ATTACH", { session, generation: 1, stream: 0, attempt: 0 });
   const errors = [await joining.heard.message("ERROR"), await attaching.heard.message("ERROR")];
   t.strictSame(errors[0], errors[1]);
   t.equal(errors[0]?.code, ERRORS.E_UNKNOWN_SESSION.wire);
@@ -245,15 +246,15 @@ t.test("a session id is of use to its owner only, and unknown ones are refused a
 });
 
 t.test("a stream that takes another's place, and one too many", async (t) => {
-  const { attach, stream, session, address } = await opened(t);
+  const { attach, stream, session, generation, address } = await opened(t);
   await attach(0);
   await soon(stream.heard.closed, "the end of the one before");
   const extra = await connectTo(t, address);
-  extra.connection.send("ATTACH", { session, stream: 60 });
+  extra.connection.send("ATTACH", { session, generation, stream: 60, attempt: 0 });
   t.equal((await extra.heard.message("ERROR")).code, ERRORS.E_ILLEGAL.wire);
 });
 
-t.test("a client that vanishes leaves nothing when its time is over", async (t) => {
+t.test("a client that vanishes: of a file that can't be known again nothing is left", async (t) => {
   const { control, stream, sink, event, store } = await opened(t, { sessionTtlMs: 20 });
   say(control, [offer(0)]);
   await control.heard.message("PLAN");
@@ -261,7 +262,23 @@ t.test("a client that vanishes leaves nothing when its time is over", async (t) 
   control.connection.destroy();
   stream.connection.destroy();
   t.match(await event("ended"), { code: "E_LOST" });
+  t.equal(sink.partsKept, 0);
+  t.strictSame(await store.list(), []);
+});
+
+t.test("and of one that can, what is left goes when its time is over", async (t) => {
+  const { control, stream, sink, event, store } = await opened(t, { sessionTtlMs: 50 });
+  say(control, [offer(0, { key: new Uint8Array(16).fill(1) })]);
+  await control.heard.message("PLAN");
+  await sendAll(stream, 0);
+  control.connection.destroy();
+  stream.connection.destroy();
+  await event("ended");
+  t.equal(sink.partsKept, 1);
   t.equal(sink.partsOpen, 0);
+  const [kept] = await store.list();
+  t.match(await event("expired"), { transferId: kept?.transferId });
+  t.equal(sink.partsKept, 0);
   t.strictSame(await store.list(), []);
 });
 
@@ -274,6 +291,7 @@ t.test("a session that the store can't forget ends all the same", async (t) => {
   }
   const session = new SinkSession({
     terms,
+    peer: "192.0.2.1",
     sink: new MemorySink(),
     store: new FullStore(),
     events: { onSettled: async () => {}, onFinished: async () => {}, onReceiptSent: () => {}, onFailed: () => {} },
@@ -286,9 +304,9 @@ t.test("a file of unknown size is no way around the largest size", async (t) => 
   const server = await testServer(t, { sink });
   const control = await connectTo(t, server.address);
   control.connection.send("HELLO", hello());
-  const { session } = await control.heard.message("WELCOME");
+  const { session, generation } = await control.heard.message("WELCOME");
   const stream = await connectTo(t, server.address);
-  stream.connection.send("ATTACH", { session, stream: 0 });
+  stream.connection.send("ATTACH", { session, generation, stream: 0, attempt: 0 });
   await stream.heard.message("ATTACHED");
   say(control, [offer(0, { size: null })]);
   await control.heard.message("PLAN");

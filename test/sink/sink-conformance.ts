@@ -1,6 +1,7 @@
 /** What every sink promises (src/sink/sink.ts), as one suite that each implementation runs. */
 import { blake3 } from "@napi-rs/blake-hash";
 import type { Test } from "tap";
+import { crc32 } from "../../src/protocol/crc32.ts";
 import { BlockPart } from "../../src/sink/block-part.ts";
 import type { Part, PartSpec, Sink } from "../../src/sink/sink.ts";
 import { openWriter } from "../../src/sink/writer.ts";
@@ -19,6 +20,8 @@ export interface SinkSubject {
   make(t: Test, options?: { readonly fileBytesMax?: number }): Promise<SinkUnderTest> | SinkUnderTest;
   /** In bytes: what one write brings. */
   readonly chunkBytes: number;
+  /** Whether a part that was closed can be gone on with. */
+  readonly reopens?: boolean;
   /** The largest file of the sink where it can't be chosen. */
   readonly fileBytesMax?: number;
 }
@@ -48,13 +51,16 @@ export async function write(part: Part, content: Uint8Array, chunkBytes: number,
   }
 }
 
+/** Commits a part with this content, as a session does. */
+export const commit = (part: Part, content: Uint8Array) => part.commit(content.length, crc32(content));
+
 export async function put(sink: Sink, name: string, content: Uint8Array, chunkBytes: number): Promise<void> {
   const part = await reserve(sink, specOf(name, content.length));
   await write(part, content, chunkBytes);
-  await part.commit(content.length);
+  await commit(part, content);
 }
 
-export function sinkConformance(t: Test, { make, chunkBytes, fileBytesMax }: SinkSubject): void {
+export function sinkConformance(t: Test, { make, chunkBytes, reopens = true, fileBytesMax }: SinkSubject): void {
   const never = new AbortController().signal;
   const content = randomBytesOf(7 * chunkBytes + 1234, 7);
 
@@ -79,7 +85,7 @@ export function sinkConformance(t: Test, { make, chunkBytes, fileBytesMax }: Sin
       const bytes = content.subarray(0, size);
       const part = await reserve(sink, specOf(`f${i}`, size));
       await write(part, bytes, chunkBytes, i + 1);
-      await part.commit(size);
+      await commit(part, bytes);
       t.ok(same(read(`f${i}`), bytes), `${size} bytes`);
     }
     t.equal(partsHeld(), 0);
@@ -92,7 +98,7 @@ export function sinkConformance(t: Test, { make, chunkBytes, fileBytesMax }: Sin
     const writer = openWriter(part.open());
     await writer(chunkBytes, other);
     await write(part, content, chunkBytes);
-    await part.commit(content.length);
+    await commit(part, content);
     t.ok(same(read("a"), content), "what was written last is what counts");
   });
 
@@ -101,7 +107,7 @@ export function sinkConformance(t: Test, { make, chunkBytes, fileBytesMax }: Sin
     const part = await reserve(sink, specOf("a", content.length));
     await write(part, content, chunkBytes);
     await openWriter(part.open())(2 * chunkBytes, content.subarray(2 * chunkBytes, 3 * chunkBytes));
-    await part.commit(content.length);
+    await commit(part, content);
     t.ok(same(read("a"), content));
   });
 
@@ -111,7 +117,7 @@ export function sinkConformance(t: Test, { make, chunkBytes, fileBytesMax }: Sin
       const bytes = content.subarray(0, size);
       const part = await reserve(sink, specOf(`of-${size}`, null));
       await write(part, bytes, chunkBytes);
-      await part.commit(size);
+      await commit(part, bytes);
       t.ok(same(read(`of-${size}`), bytes), `${size} bytes`);
     }
   });
@@ -121,10 +127,10 @@ export function sinkConformance(t: Test, { make, chunkBytes, fileBytesMax }: Sin
     const part = await reserve(sink, specOf("a", content.length));
     t.strictSame(part.open(), part.open());
     await write(part, content, chunkBytes);
-    await part.commit(content.length);
+    await commit(part, content);
     t.ok(same(read("a"), content));
     const empty = await reserve(sink, specOf("empty", 0));
-    await empty.commit(0);
+    await commit(empty, new Uint8Array(0));
     t.ok(same(read("empty"), new Uint8Array(0)));
   });
 
@@ -135,7 +141,7 @@ export function sinkConformance(t: Test, { make, chunkBytes, fileBytesMax }: Sin
     await write(part, content, chunkBytes);
     t.equal(read("dir/a"), undefined);
     t.equal(await sink.find(nameOf("dir/a")), undefined);
-    await part.commit(content.length);
+    await commit(part, content);
     t.ok(same(read("dir/a"), content));
   });
 
@@ -144,10 +150,13 @@ export function sinkConformance(t: Test, { make, chunkBytes, fileBytesMax }: Sin
     const late = await reserve(sink, specOf("a", 4));
     await write(late, nameOf("late"), chunkBytes);
     await put(sink, "a", content, chunkBytes);
-    await t.rejects(late.commit(4), { name: "HawserError", code: "E_EXISTS" });
-    t.ok(same(read("a"), content), "what was there stays");
-    t.equal(partsHeld(), 0, "the part is gone");
+    for (const again of [false, true]) {
+      await t.rejects(commit(late, nameOf("late")), { name: "HawserError", code: "E_EXISTS" }, `again: ${again}`);
+      t.ok(same(read("a"), content), "what was there stays");
+      t.equal(partsHeld(), 1, "and so does the part, for its owner to drop");
+    }
     await late.abort();
+    t.equal(partsHeld(), 0);
     await put(sink, "b", content, chunkBytes);
   });
 
@@ -156,11 +165,12 @@ export function sinkConformance(t: Test, { make, chunkBytes, fileBytesMax }: Sin
     const contents = Array.from({ length: 20 }, (_, i) => randomBytesOf(1000 + i, i + 1));
     const parts = await Promise.all(contents.map((bytes) => reserve(sink, specOf("dir/sub/one", bytes.length))));
     for (const [i, part] of parts.entries()) await write(part, contents[i] as Uint8Array, chunkBytes);
-    const ends = await Promise.allSettled(parts.map((part, i) => part.commit((contents[i] as Uint8Array).length)));
+    const ends = await Promise.allSettled(parts.map((part, i) => commit(part, contents[i] as Uint8Array)));
     const winners = ends.flatMap(({ status }, i) => (status === "fulfilled" ? [i] : []));
     t.equal(winners.length, 1);
     for (const end of ends) if (end.status === "rejected") t.match(end.reason, { code: "E_EXISTS" });
     t.ok(same(read("dir/sub/one"), contents[winners[0] as number] as Uint8Array), "the winner's bytes, unmixed");
+    for (const part of parts) await part.abort();
     t.equal(partsHeld(), 0);
   });
 
@@ -174,7 +184,7 @@ export function sinkConformance(t: Test, { make, chunkBytes, fileBytesMax }: Sin
     for (const part of [begun, untouched, whole, begun, whole]) await part.abort();
     for (const name of ["begun", "untouched", "whole"]) t.equal(read(name), undefined);
     t.equal(partsHeld(), 0);
-    await t.rejects(whole.commit(content.length), { name: "HawserError" });
+    await t.rejects(commit(whole, content), { name: "HawserError" });
     t.equal(read("whole"), undefined);
     await put(sink, "whole", content, chunkBytes);
     t.ok(same(read("whole"), content), "the name is free");
@@ -184,7 +194,7 @@ export function sinkConformance(t: Test, { make, chunkBytes, fileBytesMax }: Sin
     const { sink, read } = await make(t);
     const part = await reserve(sink, specOf("a", content.length));
     await write(part, content, chunkBytes);
-    await part.commit(content.length);
+    await commit(part, content);
     await part.abort();
     t.ok(same(read("a"), content));
   });
@@ -210,18 +220,147 @@ export function sinkConformance(t: Test, { make, chunkBytes, fileBytesMax }: Sin
     const files = Array.from({ length: 8 }, (_, i) => randomBytesOf(2 * chunkBytes + 17 * i, 50 + i));
     const parts = await Promise.all(files.map((bytes, i) => reserve(sink, specOf(`n${i}`, bytes.length))));
     await Promise.all(parts.map((part, i) => write(part, files[i] as Uint8Array, chunkBytes, i + 1)));
-    await Promise.all(parts.map((part, i) => part.commit((files[i] as Uint8Array).length)));
+    await Promise.all(parts.map((part, i) => commit(part, files[i] as Uint8Array)));
     for (const [i, bytes] of files.entries()) t.ok(same(read(`n${i}`), bytes), `file ${i}`);
     t.equal(partsHeld(), 0);
   });
 
-  t.test("there are no leftovers of parts that ended", async (t) => {
+  t.test("what was committed is known again by its fingerprint, name and size, and nothing else is", async (t) => {
     const { sink } = await make(t);
-    t.equal(await sink.dropLeftovers(), 0);
-    await put(sink, "a", content, chunkBytes);
-    const part = await reserve(sink, specOf("b", 10));
-    part.open();
+    const [a, b] = [await reserve(sink, specOf("dir/a", content.length)), await reserve(sink, specOf("b", 10))];
+    await write(a, content, chunkBytes);
+    await write(b, content.subarray(0, 10), chunkBytes);
+    const prints = { a: a.fingerprint, b: b.fingerprint };
+    t.not(prints.a, prints.b);
+    const isA = (name = "dir/a", print = prints.a, size = content.length) =>
+      sink.isCommitted(nameOf(name), print, size);
+    t.equal(await isA(), false, "not before the commit");
+    await commit(a, content);
+    await commit(b, content.subarray(0, 10));
+    t.equal(await isA(), true);
+    t.equal(await isA("b"), false, "another name");
+    t.equal(await isA("dir/none"), false);
+    t.equal(await isA("none/a"), false);
+    t.equal(await isA("dir"), false);
+    t.equal(await isA("dir/a", prints.b), false, "another file");
+    t.equal(await isA("dir/a", ""), false);
+    t.equal(await isA("dir/a", prints.a, content.length - 1), false, "another size");
+    t.equal(await sink.isCommitted(nameOf("b"), prints.b, 10), true);
+  });
+
+  t.test("parts are dropped by their ids: one, or all but some", async (t) => {
+    const { sink, partsHeld } = await make(t);
+    t.equal(await sink.dropAllBut(new Set()), 0);
+    await put(sink, "done", content, chunkBytes);
+    t.equal(await sink.dropAllBut(new Set()), 0, "what was committed is no part");
+    const ids: string[] = [];
+    for (const name of ["a", "b", "c", "d"]) {
+      const spec = specOf(name, content.length);
+      ids.push(spec.id);
+      const part = await reserve(sink, spec);
+      await write(part, content.subarray(0, chunkBytes), chunkBytes);
+      await part.close();
+    }
+    if (!reopens) return t.equal(partsHeld(), 0, "nothing lies that can't be gone on with");
+    const [a = "", b = "", c = ""] = ids;
+    t.equal(partsHeld(), 4);
+    await sink.dropPart(a);
+    await sink.dropPart(a);
+    await sink.dropPart("none");
+    t.equal(partsHeld(), 3);
+    t.equal(await sink.dropAllBut(new Set([b, c, "none"])), 1);
+    t.equal(partsHeld(), 2);
+    t.equal(await sink.reopen(specOf("d", content.length, { id: ids[3] ?? "" }), 0), undefined);
+    t.ok(await sink.dropAllBut(new Set([b])));
+    const kept = await sink.reopen(specOf("b", content.length, { id: b }), chunkBytes);
+    t.ok(kept);
+    await kept?.abort();
+    t.equal(partsHeld(), 0);
+  });
+
+  if (!reopens) return;
+
+  t.test("a part that was closed lies, and can be gone on with", async (t) => {
+    const { sink, read, partsHeld } = await make(t);
+    const spec = specOf("dir/a", content.length);
+    const first = await reserve(sink, spec);
+    await write(first, content.subarray(0, 3 * chunkBytes), chunkBytes);
+    await first.close();
+    await first.close();
+    t.equal(partsHeld(), 1);
+    t.equal(read("dir/a"), undefined);
+
+    const second = await sink.reopen(spec, 3 * chunkBytes);
+    if (second === undefined) return t.fail("it is there");
+    const room = new Uint8Array(chunkBytes);
+    t.equal(await second.read(chunkBytes, room), chunkBytes);
+    t.ok(same(room, content.subarray(chunkBytes, 2 * chunkBytes)), "with what was written");
+    const writer = openWriter(second.open());
+    for (let at = 2 * chunkBytes; at < content.length; at += chunkBytes) {
+      await writer(at, content.subarray(at, at + chunkBytes));
+    }
+    await second.sync();
+    await commit(second, content);
+    t.ok(same(read("dir/a"), content));
+    t.equal(partsHeld(), 0);
+    t.equal(await sink.reopen(spec, content.length), undefined, "after the commit it is gone");
+  });
+
+  t.test("a part that is not there can't be reopened, and promises nothing", async (t) => {
+    const { sink, partsHeld } = await make(t);
+    t.equal(await sink.reopen(specOf("a", content.length), 0), undefined);
+    const spec = specOf("b", content.length);
+    const part = await reserve(sink, spec);
+    await write(part, content, chunkBytes);
     await part.abort();
-    t.equal(await sink.dropLeftovers(), 0);
+    t.equal(await sink.reopen(spec, content.length), undefined, "nor one that was dropped");
+    t.equal(partsHeld(), 0);
+  });
+
+  t.test("reading brings what is there, and less where the part ends", async (t) => {
+    const { sink } = await make(t);
+    const part = await reserve(sink, specOf("a", null));
+    await write(part, content.subarray(0, chunkBytes + 10), chunkBytes);
+    const read = async (at: number, bytes: number) => {
+      const room = new Uint8Array(bytes);
+      return room.subarray(0, await part.read(at, room));
+    };
+    t.ok(same(await read(0, chunkBytes), content.subarray(0, chunkBytes)));
+    t.ok(same(await read(chunkBytes, chunkBytes), content.subarray(chunkBytes, chunkBytes + 10)));
+    t.ok(same(await read(5, 20), content.subarray(5, 25)));
+    t.equal((await read(chunkBytes + 10, 10)).length, 0);
+    t.equal((await read(100 * chunkBytes, 10)).length, 0);
+    await part.abort();
+  });
+
+  t.test("syncing is possible at any time, and again", async (t) => {
+    const { sink, read } = await make(t);
+    const part = await reserve(sink, specOf("a", content.length));
+    await part.sync();
+    await write(part, content, chunkBytes);
+    await Promise.all([part.sync(), part.sync()]);
+    await commit(part, content);
+    await part.sync();
+    t.ok(same(read("a"), content));
+  });
+
+  t.test("a commit that was refused can be made again when the name is free, as if there had been none", async (t) => {
+    const { sink, read, partsHeld } = await make(t);
+    const spec = specOf("a", content.length);
+    const late = await reserve(sink, spec);
+    await write(late, content, chunkBytes);
+    await put(sink, "a", nameOf("first"), chunkBytes);
+    await t.rejects(commit(late, content), { code: "E_EXISTS" });
+    const room = new Uint8Array(10);
+    t.equal(await late.read(0, room), 10);
+    await late.close();
+    t.equal(partsHeld(), 1);
+    const again = await sink.reopen(spec, content.length);
+    t.equal(await again?.read(0, room), 10);
+    t.ok(same(room, content.subarray(0, 10)));
+    await t.rejects(again?.commit(content.length, crc32(content)) ?? Promise.resolve(), { code: "E_EXISTS" });
+    await again?.abort();
+    t.ok(same(read("a"), nameOf("first")));
+    t.equal(partsHeld(), 0);
   });
 }
