@@ -6,9 +6,10 @@ import { describeMachine, machineText } from "./lib/machine.ts";
 import { disk, durability, tmpfs } from "./rows/files.ts";
 import { loopback } from "./rows/loopback.ts";
 import { memory } from "./rows/memory.ts";
+import { resume } from "./rows/resume.ts";
 import type { Context, Row, RowResult } from "./rows/row.ts";
 
-const ROWS: Record<string, Row> = { loopback, tmpfs, disk, durability, memory };
+const ROWS: Record<string, Row> = { loopback, tmpfs, disk, durability, memory, resume };
 
 const USAGE = `Usage: npm run bench -- [options]
 

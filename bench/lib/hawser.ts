@@ -1,6 +1,6 @@
 /** hawser itself, as it is installed: whole processes of bin/run.js, with no settings but the flags given here. */
 import { fileURLToPath } from "node:url";
-import { type Environment, type Finished, type RunOptions, run, Server } from "./processes.ts";
+import { type Environment, type Finished, type RunOptions, run, Server, type Spawned, start } from "./processes.ts";
 
 const SCRIPT = fileURLToPath(new URL("../../bin/run.js", import.meta.url));
 
@@ -25,6 +25,11 @@ export async function startHawser(
 
 export function runHawser(args: readonly string[], configHome: string, options: RunOptions = {}): Promise<Finished> {
   return run(process.execPath, [SCRIPT, ...args, "--insecure"], { ...options, env: environment(configHome) });
+}
+
+/** The same, not waited for. */
+export function spawnHawser(args: readonly string[], configHome: string): Spawned {
+  return start(process.execPath, [SCRIPT, ...args, "--insecure"], environment(configHome));
 }
 
 function environment(configHome: string): Environment {

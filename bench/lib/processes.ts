@@ -30,14 +30,15 @@ process.once("exit", () => {
   for (const child of alive) child.kill("SIGKILL");
 });
 
-interface Spawned {
+export interface Spawned {
   readonly child: ChildProcess;
   /** Resolves with how it ended. */
   readonly exited: Promise<number | string>;
   readonly out: { stdout: string; stderr: string };
 }
 
-function start(command: string, args: readonly string[], env: Environment = process.env): Spawned {
+/** Starts a process that ends with the benchmark at the latest. */
+export function start(command: string, args: readonly string[], env: Environment = process.env): Spawned {
   const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env });
   alive.add(child);
   const exited = new Promise<number | string>((resolve) => {

@@ -51,6 +51,11 @@ const FIRST_REDIAL_WITHIN_MS = 2_000;
 const PINGS_MISSED = 3;
 /** Of the control connection; others have a number of their own. */
 const CONTROL = -1;
+/** As long as bytes come, a chunk may take this many timeouts; a path that carries no chunk whole is a broken one. */
+const MOVING_TIMEOUTS = 10;
+/** Timers that are so late were not held up by work. */
+const AWAY_MS = 1_000;
+const STILL_MS = 1_500;
 /** Below this a pause is nothing that a user wants to hear of. */
 const STALL_MS = 3_000;
 
@@ -92,6 +97,11 @@ export class Link {
   /** When waiting last was for something that the other end has to finish, or this one. */
   #waitedMs = 0;
   #doing: string | undefined;
+  /** Bytes that the server has got over each stream, and when it last was more, by number. */
+  readonly #received = new Map<number, { bytes: number; sinceMs: number }>();
+  /** When the server last had got more. Bytes are not progress, but as long as they come it may be on its way. */
+  #movedMs = 0;
+  #tickedMs = performance.now();
   #settled = false;
   #resolve: (error: HawserError | undefined) => void = () => {};
   /** Resolves when the transfer is over: without an error when `finish` was called. Never rejects. */
@@ -112,7 +122,8 @@ export class Link {
     try {
       await this.#openControl().catch((thrown) => this.#onceMore(thrown));
       if (this.#settled) return;
-      this.#ticker = setInterval(() => this.#tick(), Math.min(TICK_MS, this.#options.timeoutMs / PINGS_MISSED));
+      this.#tickedMs = performance.now();
+      this.#ticker = setInterval(() => this.#tick(), this.#tickMs);
     } catch (thrown) {
       this.fail(asHawserError(thrown));
     }
@@ -125,7 +136,7 @@ export class Link {
 
   /** For how long nothing has moved, and what is waited for; undefined while things move. */
   get stall(): { readonly ms: number; readonly waitingFor: string } | undefined {
-    const ms = performance.now() - this.#progressMs;
+    const ms = performance.now() - Math.max(this.#progressMs, this.#movedMs);
     if (this.#options.isWorking?.() && !this.#options.awaitsAcknowledgement()) return undefined;
     if (ms < STALL_MS || this.#terms === undefined || this.#settled) return undefined;
     const control = this.#control;
@@ -271,6 +282,7 @@ export class Link {
     if (this.#settled) return;
     if (message.name === "PONG") {
       this.#doing = message.body.doing;
+      this.#onReceived(message.body.received ?? []);
       // Nothing is to be acknowledged: the server is at something that takes its time.
       if (!this.#options.awaitsAcknowledgement() && this.#doing !== "receiving") this.#waitedMs = performance.now();
       return;
@@ -278,6 +290,15 @@ export class Link {
     this.#doing = undefined;
     this.progress();
     this.#end?.controlMessage(message);
+  }
+
+  #onReceived(received: readonly number[]): void {
+    const nowMs = performance.now();
+    for (const [index, bytes] of received.entries()) {
+      if (bytes === this.#received.get(index)?.bytes) continue;
+      this.#received.set(index, { bytes, sinceMs: nowMs });
+      this.#movedMs = nowMs;
+    }
   }
 
   #onControlClosed(control: Connection, error: HawserError | undefined): void {
@@ -314,8 +335,10 @@ export class Link {
     }
     this.retries++;
     if (index === CONTROL && count === 1) this.#warn(`the server is lost, and dialled again: ${error.message}`);
+    const attempt = this.#attempts.get(index);
     void this.#pause(backoffMs(count, Math.random())).then(() => {
-      if (this.#settled) return;
+      // A session that was begun anew has dialled all its streams anew.
+      if (this.#settled || this.#attempts.get(index) !== attempt) return;
       if (index === CONTROL) void this.#openControl().catch((thrown) => this.#onRedialFailed(asHawserError(thrown)));
       // A stream is nothing without its session: that is found again first.
       else if (this.#control === undefined) this.#parked.add(index);
@@ -353,9 +376,11 @@ export class Link {
   #tick(): void {
     const nowMs = performance.now();
     const { timeoutMs } = this.#options;
+    if (this.#wasAway(nowMs)) return;
     if (!this.#options.awaitsAcknowledgement() && this.#options.isWorking?.()) this.#waitedMs = nowMs;
     const stalledMs = nowMs - Math.max(this.#progressMs, this.#waitedMs);
-    if (stalledMs > timeoutMs) {
+    const unmovedMs = nowMs - Math.max(this.#progressMs, this.#waitedMs, this.#movedMs);
+    if (unmovedMs > timeoutMs || stalledMs > timeoutMs * MOVING_TIMEOUTS) {
       this.fail(this.#timeoutError());
       return;
     }
@@ -366,13 +391,33 @@ export class Link {
       this.#control.destroy(late("the server"));
     }
     for (const [index, stream] of this.#streams) {
-      if (nowMs - stream.lastHeardMs > silentMs) stream.destroy(late(`stream ${index}`));
+      const movedMs = this.#received.get(index)?.sinceMs ?? 0;
+      if (nowMs - Math.max(stream.lastHeardMs, movedMs) > silentMs) stream.destroy(late(`stream ${index}`));
     }
-    if (nowMs - this.#pingedMs < this.#pingMs) return;
+    // Where nothing moves, why is asked sooner.
+    const isStill = nowMs - Math.max(this.#progressMs, this.#movedMs) > STILL_MS;
+    if (nowMs - this.#pingedMs < (isStill ? Math.min(this.#pingMs, TICK_MS) : this.#pingMs)) return;
     this.#pingedMs = nowMs;
     const ping = { id: this.#pings++ };
     this.#control?.send("PING", ping);
     for (const stream of this.#streams.values()) if (stream.state === "data") stream.send("PING", ping);
+  }
+
+  /** Whether this program was stopped since the last tick (^Z, a laptop asleep): then nobody else is late. */
+  #wasAway(nowMs: number): boolean {
+    const awayMs = nowMs - this.#tickedMs - this.#tickMs;
+    this.#tickedMs = nowMs;
+    if (awayMs < AWAY_MS) return false;
+    this.#progressMs += awayMs;
+    this.#waitedMs += awayMs;
+    for (const connection of [this.#control, ...this.#streams.values()]) {
+      if (connection !== undefined) connection.lastHeardMs += awayMs;
+    }
+    return true;
+  }
+
+  get #tickMs(): number {
+    return Math.min(TICK_MS, this.#options.timeoutMs / PINGS_MISSED);
   }
 
   #timeoutError(): HawserError {

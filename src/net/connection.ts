@@ -47,7 +47,7 @@ export class Connection implements DirectReader {
   bytesSent = 0;
 
   /** What this end is at, for the answer to a PING. */
-  doing: (() => string | undefined) | undefined;
+  status: (() => Omit<Message<"PONG">, "id">) | undefined;
 
   /** The answer to a PING is here; without an id: none will come any more. */
   onPong: ((id: number | undefined) => void) | undefined;
@@ -105,6 +105,10 @@ export class Connection implements DirectReader {
   }
   get remoteAddress(): string | undefined {
     return this.#socket?.remoteAddress;
+  }
+  /** Payload bytes of chunks, whole or not. */
+  get chunkBytesReceived(): number {
+    return this.#conversation.chunkBytesReceived;
   }
   get error(): HawserError | undefined {
     return this.#error;
@@ -220,8 +224,7 @@ export class Connection implements DirectReader {
   }
 
   #answerPing(id: number): void {
-    const doing = this.doing?.();
-    this.send("PONG", doing === undefined ? { id } : { id, doing });
+    this.send("PONG", { id, ...this.status?.() });
   }
 
   /** The peer says why it ends the connection; nothing more may be sent on it. `onClosed` gets its reason. */

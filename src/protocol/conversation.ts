@@ -72,6 +72,11 @@ export class Conversation {
     return this.#state.current;
   }
 
+  /** See FrameDecoder. */
+  get chunkBytesReceived(): number {
+    return this.#decoder.chunkBytesReceived;
+  }
+
   set role(role: Role) {
     this.#state.role = role;
   }

@@ -49,9 +49,17 @@ export class FrameDecoder {
   #block: Uint8Array | undefined;
   #received = 0;
   #crc = 0;
+  /** Of chunks that came whole. */
+  #chunkBytes = 0;
 
   constructor(owner: DecoderOwner) {
     this.#owner = owner;
+  }
+
+  /** Payload bytes of chunks that came so far, the one under way included. */
+  get chunkBytesReceived(): number {
+    const header = this.#header;
+    return this.#chunkBytes + (header?.name === "CHUNK" ? Math.min(this.#received, header.payloadBytes) : 0);
   }
 
   /** Where the next bytes go: read into this, never more than fits, then call `advance`. Never empty. */
@@ -146,6 +154,7 @@ export class FrameDecoder {
     const intact = this.#crc === header.payloadCrc32;
     this.#header = undefined;
     this.#block = undefined;
+    if (header.name === "CHUNK") this.#chunkBytes += header.payloadBytes;
     this.#owner.onFrame({ header, block, payload: block.subarray(0, header.payloadBytes), intact });
   }
 }

@@ -140,6 +140,8 @@ export const SCHEMAS = {
     id: uint32,
     /** What this end is at, one word of PROTOCOL.md: why nothing moves, where nothing does. */
     doing: v.optional(text),
+    /** On control: payload of chunks that came over each stream so far, by its number, whole or not, in bytes. */
+    received: v.optional(v.pipe(v.array(byteCount), v.maxLength(STREAMS_MAX))),
   }),
   ERROR: failure,
   ATTACH: v.object({

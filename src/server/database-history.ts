@@ -76,7 +76,11 @@ export class DatabaseHistory implements History {
         }
         this.#database.exec("COMMIT");
       } catch (error) {
-        this.#database.exec("ROLLBACK");
+        try {
+          this.#database.exec("ROLLBACK");
+        } catch {
+          // SQLite has rolled back by itself, as it does on a full disk.
+        }
         throw error;
       }
     });

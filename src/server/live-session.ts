@@ -33,9 +33,11 @@ export class LiveSession {
   #control: Connection | undefined;
   /** The dial of each stream that was taken last. */
   readonly #attempts = new Map<number, number>();
+  /** Over connections that are closed. */
+  readonly #receivedBefore = new Map<number, number>();
   #lingerTimer: NodeJS.Timeout | undefined;
   #ending: Promise<void> | undefined;
-  #opened = false;
+  readonly #opened = Promise.withResolvers<void>();
   /** The receipt was given. */
   #finished = false;
   #settled = false;
@@ -54,7 +56,7 @@ export class LiveSession {
 
   /** Takes a control connection that said HELLO: the first, or one in a broken one's place. */
   open(control: Connection): void {
-    this.#opened = true;
+    this.#opened.resolve();
     if (this.#ending !== undefined) {
       control.close(ended());
       return;
@@ -66,7 +68,7 @@ export class LiveSession {
     }
     this.#control = control;
     control.role = this.#end.role;
-    control.doing = () => this.#end.doing;
+    control.status = () => ({ ...this.#status, received: this.#received });
     control.events = {
       onMessage: (message) => this.#onMessage(control, message),
       onClosed: (error) => this.#onControlClosed(control, error),
@@ -92,12 +94,25 @@ export class LiveSession {
     this.#streams.set(index, stream);
     this.streamsSeen = Math.max(this.streamsSeen, this.#streams.size);
     stream.role = this.#end.role;
-    stream.doing = () => this.#end.doing;
+    stream.status = () => this.#status;
     stream.chunkBytesMax = this.terms.chunkBytes;
     stream.send("ATTACHED", { stream: index });
     this.#end.streamOpened(stream, index, (error) => {
       if (this.#streams.get(index) === stream) this.#streams.delete(index);
+      this.#receivedBefore.set(index, (this.#receivedBefore.get(index) ?? 0) + stream.chunkBytesReceived);
       if (error !== undefined && endsSession(error)) this.end(error);
+    });
+  }
+
+  get #status(): { doing?: string } {
+    const { doing } = this.#end;
+    return doing === undefined ? {} : { doing };
+  }
+
+  /** Bytes that came over each stream, by its number: so that a slow path is told from a dead one. */
+  get #received(): number[] {
+    return Array.from({ length: this.terms.streams }, (_, index) => {
+      return (this.#receivedBefore.get(index) ?? 0) + (this.#streams.get(index)?.chunkBytesReceived ?? 0);
     });
   }
 
@@ -131,8 +146,9 @@ export class LiveSession {
   /** Whether the client is there: it answers on some connection. What is still on its way from one that is gone is none. */
   async probe(withinMs: number): Promise<boolean> {
     if (this.#ending !== undefined) return false;
-    // Admitted in this turn of the event loop: its connection is about to be handed over.
-    if (!this.#opened) return true;
+    // Where it was just admitted, its connection is about to be handed over.
+    await this.#opened.promise;
+    if (this.#ending !== undefined) return false;
     const open = [this.#control, ...this.#streams.values()].filter((one) => one?.isOpen && PINGABLE.has(one.state));
     const id = randomInt(2 ** 32);
     const answers = open.map(async (connection) => {
@@ -152,6 +168,7 @@ export class LiveSession {
 
   async #doEnd(error: HawserError | undefined): Promise<void> {
     clearTimeout(this.#lingerTimer);
+    this.#opened.resolve();
     if (this.#control?.isOpen) this.#control.close(error);
     for (const stream of this.#streams.values()) stream.close(error);
     try {

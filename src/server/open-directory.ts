@@ -50,6 +50,7 @@ export async function openDirectory(options: ServeOptions): Promise<Backend> {
       }
     });
     toRelease.push(() => store.release());
+    await dropHollow(store, sink);
     await sink.dropAllBut(parts);
     const history = await orSetAside(join(staging, HISTORY_NAME), warn, async () => DatabaseHistory.open(staging));
     toRelease.push(() => history.close());
@@ -72,6 +73,17 @@ async function partsOf(store: SessionStore): Promise<Set<string>> {
     if (files.length === 0) await store.drop(id);
   }
   return parts;
+}
+
+/** What a power cut has brought back of files that were settled: they are recorded, and have no part any more. */
+async function dropHollow(store: SessionStore, sink: DiskSink): Promise<void> {
+  const there = sink.partIds();
+  for (const { id } of await store.list()) {
+    const files = (await store.load(id))?.files ?? [];
+    const hollow = files.filter(({ state, partId }) => state === "receiving" && !there.has(partId));
+    await store.forgetFiles(hollow.map((file) => file.id));
+    if (hollow.length === files.length) await store.drop(id);
+  }
 }
 
 /** What says nothing of the database: it is held, or the disk is full. By SQLite's result codes. */

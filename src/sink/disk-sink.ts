@@ -123,8 +123,7 @@ export class DiskSink implements Sink {
 
   dropAllBut(ids: ReadonlySet<string>): Promise<number> {
     const kept = new Set([...ids].map((id) => id + PART_SUFFIX));
-    const found = readdirSync(this.#staging.entry(Buffer.from(".")), { encoding: "latin1" });
-    const leftovers = found.filter((name) => !kept.has(name));
+    const leftovers = this.#stagingNames().filter((name) => !kept.has(name));
     for (const name of leftovers) {
       try {
         unlinkSync(this.#staging.entry(Buffer.from(name, "latin1")));
@@ -133,6 +132,16 @@ export class DiskSink implements Sink {
       }
     }
     return Promise.resolve(leftovers.length);
+  }
+
+  /** Ids of the parts that lie in staging. */
+  partIds(): Set<string> {
+    const names = this.#stagingNames().filter((name) => name.endsWith(PART_SUFFIX));
+    return new Set(names.map((name) => name.slice(0, -PART_SUFFIX.length)));
+  }
+
+  #stagingNames(): string[] {
+    return readdirSync(this.#staging.entry(Buffer.from(".")), { encoding: "latin1" });
   }
 
   close(): Promise<void> {

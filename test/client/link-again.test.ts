@@ -24,6 +24,7 @@ class HandServer {
   /** How often it was asked for a sign of life on a control connection. */
   pings = 0;
   doing: string | undefined;
+  received: number[] = [];
   /** For the next HELLOs in turn; the last one holds. */
   answers: Answer[] = [{ ...WELCOME, streams: 2 }];
   /** Whether streams are let in. */
@@ -62,10 +63,10 @@ class HandServer {
       return;
     }
     connection.role = "sink";
-    connection.doing = () => {
+    connection.status = () => {
       this.pings++;
       this.wake();
-      return this.doing;
+      return { received: this.received, ...(this.doing === undefined ? {} : { doing: this.doing }) };
     };
     this.controls.push({ connection, heard, chunk: () => {} });
     connection.send("WELCOME", answer ?? WELCOME);
@@ -310,7 +311,13 @@ function clock(t: Test) {
     forward: (ms: number) => {
       aheadMs += ms;
     },
-    tick: () => tick(),
+    /** Time in which this program runs: it ticks every second. */
+    pass: (ms: number) => {
+      for (let left = ms; left > 0; left -= 1000) {
+        aheadMs += Math.min(left, 1000);
+        tick();
+      }
+    },
   };
 }
 
@@ -325,8 +332,7 @@ async function later(time: ReturnType<typeof clock>, link: Link, server: HandSer
   void link.over.then(() => {
     over = true;
   });
-  time.forward(ms);
-  time.tick();
+  time.pass(ms);
   await new Promise((resolve) => setImmediate(resolve));
   if (over) return;
   await server.until("a PING", () => server.pings > before);
@@ -442,16 +448,53 @@ t.test("what was sent has to be acknowledged in time, whatever the server is at"
 t.test("connections on which nothing is heard are dialled again", async (t) => {
   const time = clock(t);
   const { server, link, opened } = await linked(t, { timeoutMs: 60_000 });
-  time.forward(29_000);
-  time.tick();
+  time.pass(29_000);
   t.ok(server.control.connection.isOpen);
   link.progress();
-  time.forward(31_000);
-  time.tick();
+  time.pass(31_000);
   await server.until("all of them again", () => opened.length === 6);
   t.equal(server.hellos.length, 2);
   t.strictSame(
     server.attaches.map(({ attempt }) => attempt),
     [1, 1, 2, 2],
   );
+});
+
+t.test("as long as the server gets bytes a chunk may take longer than the timeout, but not for ever", async (t) => {
+  const time = clock(t);
+  const { server, link, busy } = await linked(t, { timeoutMs: 60_000 });
+  busy.acknowledgement = true;
+  let over = false;
+  void link.over.then(() => {
+    over = true;
+  });
+  let seconds = 0;
+  for (; seconds < 300; seconds += 6) {
+    server.received = [seconds, 0];
+    await later(time, link, server, STEP_MS);
+  }
+  t.notOk(over, "for five minutes");
+  t.equal(link.stall, undefined, "bytes come: it is slow, and does not stand still");
+  for (; seconds < 1200 && !over; seconds += 6) {
+    server.received = [seconds, 0];
+    await later(time, link, server, STEP_MS);
+  }
+  t.match(await soon(link.over, "the end"), { code: "E_TIMEOUT" });
+  t.ok(seconds >= 600, "ten timeouts");
+});
+
+t.test("a program that was stopped blames nobody else for the time it was away", async (t) => {
+  const time = clock(t);
+  const { server, link, busy } = await linked(t, { timeoutMs: 60_000 });
+  busy.acknowledgement = true;
+  let over = false;
+  void link.over.then(() => {
+    over = true;
+  });
+  time.forward(3_600_000);
+  await later(time, link, server, STEP_MS);
+  t.notOk(over, "an hour");
+  t.ok(server.control.connection.isOpen);
+  for (let i = 0; i < 11; i++) await later(time, link, server, STEP_MS);
+  t.match(await soon(link.over, "the end"), { code: "E_TIMEOUT" }, "the others' time counts from then on");
 });

@@ -33,7 +33,7 @@ async function through(
     t.same(partsIn(dir), [], "nothing stays in staging");
     return sent;
   };
-  return { sending, arrived, proxy, log, serverLog, dir };
+  return { sending, arrived, proxy, log, serverLog, path, dir, to };
 }
 
 const again = (proxy: TcpProxy) => [...proxy.chunks.values()].reduce((sum, count) => sum + count - 1, 0);
@@ -93,7 +93,7 @@ t.test("the control connection is dropped when the outcome is on its way, and wh
   }
 });
 
-t.test("a stream that hangs from the start: the others finish", async (t) => {
+t.test("blackhole: a stream that hangs from the start: the others finish", async (t) => {
   const { arrived, proxy } = await through(t, {
     options: { shape: ({ kind, ordinal }) => ({ stalled: kind === "stream" && ordinal === 2 }) },
   });
@@ -107,7 +107,7 @@ t.test("a stream that hangs from the start: the others finish", async (t) => {
   );
 });
 
-t.test("a stream that hangs in the middle: its chunks go to the others", async (t) => {
+t.test("blackhole: a stream that hangs in the middle: its chunks go to the others", async (t) => {
   const rule: Rule = {
     kind: "stream",
     ordinal: 1,
@@ -122,23 +122,42 @@ t.test("a stream that hangs in the middle: its chunks go to the others", async (
   t.equal(proxy.harm.length, 1);
 });
 
-t.test("a stream that hangs in the middle: by the deadline there is an end, and its name is E_TIMEOUT", async (t) => {
-  const rule: Rule = {
-    kind: "stream",
-    ordinal: 0,
-    direction: "up",
-    frame: "CHUNK",
-    part: "type",
-    nth: 3,
-    action: "stall",
-  };
-  const { sending, serverLog } = await through(t, { streams: 1, timeoutMs: 1500, options: { rules: [rule] } });
-  const { result } = await sending;
-  assertFailure(t, result, "E_TIMEOUT");
-  await serverLog.until("ended");
+const HANGS: Rule = {
+  kind: "stream",
+  ordinal: 0,
+  direction: "up",
+  frame: "CHUNK",
+  part: "type",
+  nth: 3,
+  action: "stall",
+};
+
+t.test("blackhole: the only stream hangs in the middle: it is dialled again", async (t) => {
+  const { arrived, proxy } = await through(t, { streams: 1, timeoutMs: 3000, options: { rules: [HANGS] } });
+  const { result } = await arrived();
+  t.same(proxy.connections, { control: 1, stream: 2 });
+  t.ok(result.retries >= 1, "it is counted");
 });
 
-t.test("the control connection hangs: it is dialled again", async (t) => {
+t.test("blackhole: every stream hangs: by the deadline there is an end, and its name is E_TIMEOUT", async (t) => {
+  const shape = ({ kind, ordinal }: { kind: string; ordinal: number }) => ({
+    stalled: kind === "stream" && ordinal > 0,
+  });
+  const options = { rules: [HANGS], shape };
+  const { sending, proxy, path, dir, to } = await through(t, { streams: 1, timeoutMs: 2000, options });
+  const { result } = await sending;
+  assertFailure(t, result, "E_TIMEOUT", /no stream could be opened again/);
+  t.ok(proxy.connections.stream > 1, "it was dialled again before");
+  t.equal(partsIn(dir).length, 1, "what has arrived is kept");
+  await t.test("and the next run goes on with it", async (t) => {
+    const again = await startProxy(t, to);
+    assertOk(t, await sendAll({ paths: [path], to: again.address, chunkBytes: CHUNK }));
+    assertContent(t, join(dir, "file"), contentOf(8 * MIB, 7));
+    t.equal(again.chunks.size, (8 * MIB) / CHUNK - 3, "three chunks had come before it hung");
+  });
+});
+
+t.test("blackhole: the control connection hangs: it is dialled again", async (t) => {
   const rule: Rule = { kind: "control", ordinal: 0, direction: "up", frame: "SEAL", part: "type", action: "stall" };
   const { arrived, proxy } = await through(t, { timeoutMs: 1500, options: { rules: [rule] } });
   await arrived();

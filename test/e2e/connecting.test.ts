@@ -75,7 +75,7 @@ t.test("other programs", async (t) => {
   }
 });
 
-t.test("a server of another version", async (t) => {
+t.test("other protocol version: a server of another one", async (t) => {
   const to = await program(t, (socket) => {
     socket.once("data", () => {
       const error = { code: 101, message: "the other end speaks protocol versions 1 to 1, this end 7 to 9" };
@@ -86,7 +86,7 @@ t.test("a server of another version", async (t) => {
   assertFailure(t, result, "E_VERSION", /7 to 9.*1 to 1|1 to 1.*7 to 9/);
 });
 
-t.test("a client of another version", async (t) => {
+t.test("other protocol version: a client of another one", async (t) => {
   const { to, log } = await startServer(t, directories(t).to);
   for (const versions of [
     { min: 2, max: 3 },
@@ -154,7 +154,7 @@ t.test("other bytes get no answer but the end", async (t) => {
   await log.until("refused", ({ code }) => code === "E_NOT_HAWSER");
 });
 
-t.test("who says nothing, or too slowly, has ten seconds in all", async (t) => {
+t.test("idle, trickling or half-open before authentication: ten seconds in all", async (t) => {
   const { from, to: dir } = directories(t);
   const { to } = await startServer(t, dir);
   const startedMs = performance.now();

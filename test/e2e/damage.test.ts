@@ -45,7 +45,7 @@ for (const [what, nth] of [
   ["one in the middle", 7],
   ["the last of one stream", 39],
 ] as const) {
-  t.test(`the payload of a chunk: ${what}`, async (t) => {
+  t.test(`corruption on the path: the payload of a chunk, ${what}`, async (t) => {
     const rule: Rule = { kind: "stream", direction: "up", part: "payload", frame: "CHUNK", nth, action: "flip" };
     const { sent, proxy, resent } = await through(t, [rule], { streams: nth === 39 ? 1 : 2, seed: nth + 1 });
     t.equal(resent.length, 1, "exactly one chunk went twice");
@@ -60,7 +60,7 @@ for (const [what, nth] of [
   });
 }
 
-t.test("the payloads of many chunks, one of them again and again", async (t) => {
+t.test("corruption on the path: the payloads of many chunks, one of them again and again", async (t) => {
   const rules: Rule[] = [1, 2, 3, 5, 8, 13].map((nth) => ({
     kind: "stream",
     ordinal: 0,
@@ -80,7 +80,7 @@ t.test("the payloads of many chunks, one of them again and again", async (t) => 
   t.same(proxy.connections, { control: 1, stream: 1 });
 });
 
-t.test("a path that damages every chunk is called broken", async (t) => {
+t.test("corruption on the path: a path that damages every chunk is called broken", async (t) => {
   const { from, to: dir } = directories(t);
   const { to } = await startServer(t, dir);
   const rule: Rule = {
@@ -104,7 +104,6 @@ interface Case {
   readonly direction: Direction;
   readonly frame: NonNullable<Rule["frame"]>;
   readonly parts: readonly Part[];
-  /** Why this does not hold yet. */
 }
 
 const HEADER: readonly Part[] = [
@@ -135,7 +134,7 @@ const CASES: readonly Case[] = [
 ];
 
 for (const { kind, direction, frame, parts } of CASES) {
-  t.test(`${frame} frames, ${direction}`, async (t) => {
+  t.test(`corruption on the path: ${frame} frames, ${direction}`, async (t) => {
     for (const [i, part] of parts.entries()) {
       await t.test(part, async (t) => {
         const rule: Rule = { kind, direction, frame, part, ordinal: 0, nth: 0, action: "flip" };
@@ -155,7 +154,7 @@ for (const { kind, direction, frame, parts } of CASES) {
 
 for (const kind of ["stream", "control"] as const) {
   for (const direction of ["up", "down"] as const) {
-    t.test(`greetings of the ${kind} connection, ${direction}`, async (t) => {
+    t.test(`corruption on the path: greetings of the ${kind} connection, ${direction}`, async (t) => {
       for (const part of ["magic", "versions", "greetingReserved", "greetingCrc"] as const) {
         await t.test(part, async (t) => {
           const rule: Rule = { kind, direction, part, ordinal: 0, action: "flip" };
@@ -168,7 +167,7 @@ for (const kind of ["stream", "control"] as const) {
   }
 }
 
-t.test("damage to three streams at once, from a seed", async (t) => {
+t.test("corruption on the path: damage to three streams at once, from a seed", async (t) => {
   for (const seed of [11, 12, 13, 14]) {
     const parts: Part[] = [...HEADER, "payload"];
     const rules: Rule[] = [0, 1, 2].map((i) => ({

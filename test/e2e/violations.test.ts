@@ -64,40 +64,55 @@ async function opened(server: TestServer, name: string, size: number | null = 3 
   return { control, stream: await openStream(server.to, terms.session), transferId: terms.transfer };
 }
 
+/** {"files": with nothing behind it. */
+const FILES = Buffer.from("81a566696c6573", "hex");
+
 const garbage = createHash("sha512").update("garbage").digest();
 
 const ATTACKS: readonly Attack[] = [
   {
-    what: "a chunk larger than agreed",
+    what: "huge declared lengths: a chunk larger than agreed",
     code: "E_FRAME_TOO_LARGE",
     run: ({ stream }) => stream.write(chunkHeader(0, 0, payload, CHUNK + 1), payload),
   },
   {
-    what: "a chunk of nearly 4 GiB",
+    what: "huge declared lengths: a chunk of nearly 4 GiB",
     code: "E_FRAME_TOO_LARGE",
     run: ({ stream }) => stream.write(chunkHeader(0, 0, payload, 0xffffffff)),
   },
   {
-    what: "an empty chunk",
+    what: "chunk out of range: empty",
     code: "E_ILLEGAL",
     run: ({ stream }) => stream.chunk(0, 0, new Uint8Array(0)),
   },
   {
-    what: "a control frame larger than allowed",
+    what: "huge declared lengths: a control frame larger than allowed",
     code: "E_FRAME_TOO_LARGE",
     run: ({ control }) => control.write(frameOf("SEAL", new Uint8Array(65537))),
   },
-  { what: "a chunk behind the end", code: "E_OUT_OF_RANGE", run: ({ stream }) => stream.chunk(0, 3 * CHUNK, payload) },
   {
-    what: "a chunk at 2^53 - 65536",
+    what: "chunk out of range: behind the end",
+    code: "E_OUT_OF_RANGE",
+    run: ({ stream }) => stream.chunk(0, 3 * CHUNK, payload),
+  },
+  {
+    what: "chunk out of range: at 2^53 - 65536",
     code: "E_OUT_OF_RANGE",
     run: ({ stream }) => stream.chunk(0, 2 ** 53 - CHUNK, payload),
   },
-  { what: "a chunk between two", code: "E_OUT_OF_RANGE", run: ({ stream }) => stream.chunk(0, 4096, payload) },
-  { what: "a short chunk", code: "E_OUT_OF_RANGE", run: ({ stream }) => stream.chunk(0, 0, payload.subarray(1)) },
-  { what: "a chunk of a foreign file", code: "E_FOREIGN_CHUNK", run: ({ stream }) => stream.chunk(7, 0, payload) },
+  { what: "chunk overlapping two others", code: "E_OUT_OF_RANGE", run: ({ stream }) => stream.chunk(0, 4096, payload) },
   {
-    what: "a chunk of a file that is to be compared",
+    what: "chunk out of range: shorter than it must be",
+    code: "E_OUT_OF_RANGE",
+    run: ({ stream }) => stream.chunk(0, 0, payload.subarray(1)),
+  },
+  {
+    what: "chunk of another file: which was not offered",
+    code: "E_FOREIGN_CHUNK",
+    run: ({ stream }) => stream.chunk(7, 0, payload),
+  },
+  {
+    what: "chunk of another file: which is to be compared",
     code: "E_WRONG_STATE",
     run: async ({ control, stream }) => {
       control.say("OFFER", { settledBelow: 0, files: [offered(1, "there.bin", 3 * CHUNK)] });
@@ -106,7 +121,7 @@ const ATTACKS: readonly Attack[] = [
     },
   },
   {
-    what: "a chunk twice, with different content",
+    what: "chunk twice, with different content",
     code: "E_ILLEGAL",
     run: async ({ stream }) => {
       stream.chunk(0, 0, payload);
@@ -115,24 +130,32 @@ const ATTACKS: readonly Attack[] = [
     },
   },
   {
-    what: "a chunk on the control connection",
+    what: "frame in the wrong state: a chunk on the control connection",
     code: "E_WRONG_STATE",
     run: ({ control }) => control.chunk(0, 0, payload),
   },
   {
-    what: "an offer on a stream",
+    what: "frame in the wrong state: an offer on a stream",
     code: "E_WRONG_STATE",
     run: ({ stream }) => stream.say("OFFER", { settledBelow: 0, files: [offered(1, "x", 1)] }),
   },
-  { what: "a plan from the source", code: "E_WRONG_STATE", run: ({ control }) => control.say("PLAN", { files: [] }) },
   {
-    what: "an acknowledgement from the source",
+    what: "frame in the wrong state: a plan from the source",
+    code: "E_WRONG_STATE",
+    run: ({ control }) => control.say("PLAN", { files: [] }),
+  },
+  {
+    what: "frame in the wrong state: an acknowledgement from the source",
     code: "E_WRONG_STATE",
     run: ({ stream }) => stream.say("ACK", { chunks: [] }),
   },
-  { what: "HELLO twice", code: "E_WRONG_STATE", run: ({ control }) => control.say("HELLO", HELLO) },
   {
-    what: "an offer after FINISH",
+    what: "frame in the wrong state: HELLO twice",
+    code: "E_WRONG_STATE",
+    run: ({ control }) => control.say("HELLO", HELLO),
+  },
+  {
+    what: "frame after the end: an offer after FINISH",
     code: "E_WRONG_STATE",
     run: ({ control }) => control.say("FINISH", { files: 1 }).say("OFFER", { settledBelow: 0, files: [] }),
   },
@@ -168,7 +191,7 @@ const ATTACKS: readonly Attack[] = [
     run: ({ control }) => control.say("SEAL", { files: [{ file: 0, size: 1, crc32: 0 }] }),
   },
   {
-    what: "an unknown type",
+    what: "unknown types: on the control connection",
     code: "E_ILLEGAL",
     run: ({ control }) => {
       const frame = messageFrame("PING", { id: 1 });
@@ -176,6 +199,22 @@ const ATTACKS: readonly Attack[] = [
       frame.writeUInt32BE(crc32(frame.subarray(0, 28)), 28);
       return control.write(frame);
     },
+  },
+  {
+    what: "deep msgpack",
+    code: "E_BAD_MESSAGE",
+    run: ({ control }) => control.write(frameOf("SEAL", Buffer.concat([FILES, Buffer.alloc(4000, 0x91)]))),
+  },
+  {
+    what: "amplified msgpack: a list of 4 thousand millions in 5 bytes",
+    code: "E_BAD_MESSAGE",
+    run: ({ control }) => control.write(frameOf("SEAL", Buffer.concat([FILES, Buffer.from("ddffffffff", "hex")]))),
+  },
+  {
+    what: "__proto__ in msgpack",
+    code: "E_BAD_MESSAGE",
+    // {"__proto__": {"id": 1}}
+    run: ({ control }) => control.write(frameOf("PING", Buffer.from("81a95f5f70726f746f5f5f81a2696401", "hex"))),
   },
   {
     what: "msgpack that is none of the message's",
@@ -203,11 +242,11 @@ t.test("garbage is damage: it ends the connection and not the session", async (t
   session.stream.write(garbage);
   t.equal(await session.stream.error(), "E_DAMAGED");
   session.control.say("PING", { id: 5 });
-  t.same(await session.control.next("PONG"), { id: 5 }, "the session is there");
+  t.same(await session.control.next("PONG"), { id: 5, doing: "receiving" }, "the session is there");
   session.control.end();
 });
 
-t.test("a chunk twice with the same content is acknowledged twice, and the file is committed", async (t) => {
+t.test("chunk twice with the same content: it is acknowledged twice, and the file is committed", async (t) => {
   const { control, stream } = await opened(shared, "twice", CHUNK);
   stream.chunk(0, 0, payload);
   t.same(await stream.next("ACK"), { chunks: [[0, 0, CHUNK]] });
@@ -300,13 +339,13 @@ t.test("names that are refused, offered all at once, beside names that are odd a
   control.end();
 });
 
-t.test("a session is nobody else's", async (t) => {
+t.test("a session id used from another address: it is nobody else's", async (t) => {
   const { control, terms } = await openSession(to);
   const stranger = await RawClient.connect(to, "127.0.0.2");
-  stranger.greet().say("ATTACH", { session: terms.session, stream: 0 });
+  stranger.greet().say("ATTACH", { session: terms.session, generation: terms.generation, stream: 0, attempt: 1 });
   t.equal(await stranger.error(), "E_UNKNOWN_SESSION", "its stream from another address is refused");
   const thief = await RawClient.connect(to, "127.0.0.2");
-  thief.greet().say("HELLO", { ...HELLO, session: terms.session });
+  thief.greet().say("HELLO", { ...HELLO, session: terms.session, generation: terms.generation });
   t.equal(await thief.error(), "E_UNKNOWN_SESSION", "and so is its control connection");
   const refused = await log.untilCount("refused", 2, ({ peer }) => peer === "127.0.0.2");
   t.same(
@@ -327,11 +366,11 @@ t.test("a session is nobody else's", async (t) => {
 
 t.test("ids and numbers that are none", async (t) => {
   const unknown = await RawClient.connect(to);
-  unknown.greet().say("ATTACH", { session: new Uint8Array(16), stream: 0 });
+  unknown.greet().say("ATTACH", { session: new Uint8Array(16), generation: 1, stream: 0, attempt: 1 });
   t.equal(await unknown.error(), "E_UNKNOWN_SESSION");
   const { control, terms } = await openSession(to, { streams: 2 });
   const beyond = await RawClient.connect(to);
-  beyond.greet().say("ATTACH", { session: terms.session, stream: 2 });
+  beyond.greet().say("ATTACH", { session: terms.session, generation: 1, stream: 2, attempt: 1 });
   t.equal(await beyond.error(), "E_ILLEGAL");
   const large = await RawClient.connect(to);
   large.greet().write(frameOf("HELLO", new Uint8Array(4097)));
@@ -345,7 +384,7 @@ t.test("ids and numbers that are none", async (t) => {
   control.end();
 });
 
-t.test("a stream that takes another's place fences it", async (t) => {
+t.test("a stream that takes another's place drops it", async (t) => {
   const session = await opened(shared, "fenced", 2 * CHUNK);
   const { control, terms } = await openSession(to);
   control.say("OFFER", { settledBelow: 0, files: [offered(0, "fenced-2", CHUNK)] });

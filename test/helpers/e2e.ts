@@ -174,7 +174,8 @@ export async function startServerChild(
   how: ChildOptions = {},
 ): Promise<ServerChild> {
   const child = startChild<ServerEvent>(t, "server-child.ts", { dir, port: 0, ...options }, how);
-  const { host, port } = await child.log.until("listening");
+  const ended = child.exited.then(() => Promise.reject(new Error(`the server did not start: ${child.stderr()}`)));
+  const { host, port } = await Promise.race([child.log.until("listening"), ended]);
   const kill = async () => {
     child.process.kill("SIGKILL");
     await child.exited;
