@@ -15,6 +15,7 @@ import { escapeText } from "../protocol/names.ts";
 import type { Role } from "../protocol/states.ts";
 import { backoffMs } from "./backoff.ts";
 import { type HandshakeOptions, openControl, openStream } from "./handshake.ts";
+import { Watch } from "./watch.ts";
 
 export interface LinkOptions {
   readonly to: Endpoint;
@@ -51,10 +52,7 @@ const FIRST_REDIAL_WITHIN_MS = 2_000;
 const PINGS_MISSED = 3;
 /** Of the control connection; others have a number of their own. */
 const CONTROL = -1;
-/** As long as bytes come, a chunk may take this many timeouts; a path that carries no chunk whole is a broken one. */
-const MOVING_TIMEOUTS = 10;
-/** Timers that are so late were not held up by work. */
-const AWAY_MS = 1_000;
+/** After this, why nothing moves is asked sooner than every few seconds. */
 const STILL_MS = 1_500;
 /** Below this a pause is nothing that a user wants to hear of. */
 const STALL_MS = 3_000;
@@ -93,15 +91,8 @@ export class Link {
   #ticker: NodeJS.Timeout | undefined;
   #pings = 0;
   #pingedMs = 0;
-  #progressMs = performance.now();
-  /** When waiting last was for something that the other end has to finish, or this one. */
-  #waitedMs = 0;
+  readonly #watch: Watch;
   #doing: string | undefined;
-  /** Bytes that the server has got over each stream, and when it last was more, by number. */
-  readonly #received = new Map<number, { bytes: number; sinceMs: number }>();
-  /** When the server last had got more. Bytes are not progress, but as long as they come it may be on its way. */
-  #movedMs = 0;
-  #tickedMs = performance.now();
   #settled = false;
   #resolve: (error: HawserError | undefined) => void = () => {};
   /** Resolves when the transfer is over: without an error when `finish` was called. Never rejects. */
@@ -112,6 +103,7 @@ export class Link {
   constructor(options: LinkOptions) {
     this.#options = options;
     this.#address = options.to;
+    this.#watch = new Watch(options.timeoutMs, this.#startedMs);
     this.over = new Promise((resolve) => {
       this.#resolve = resolve;
     });
@@ -122,7 +114,7 @@ export class Link {
     try {
       await this.#openControl().catch((thrown) => this.#onceMore(thrown));
       if (this.#settled) return;
-      this.#tickedMs = performance.now();
+      this.#watch.awayMs(performance.now(), 0);
       this.#ticker = setInterval(() => this.#tick(), this.#tickMs);
     } catch (thrown) {
       this.fail(asHawserError(thrown));
@@ -131,12 +123,12 @@ export class Link {
 
   /** The transfer got on. */
   progress(): void {
-    this.#progressMs = performance.now();
+    this.#watch.progress(performance.now());
   }
 
   /** For how long nothing has moved, and what is waited for; undefined while things move. */
   get stall(): { readonly ms: number; readonly waitingFor: string } | undefined {
-    const ms = performance.now() - Math.max(this.#progressMs, this.#movedMs);
+    const ms = this.#watch.stillMs(performance.now());
     if (this.#options.isWorking?.() && !this.#options.awaitsAcknowledgement()) return undefined;
     if (ms < STALL_MS || this.#terms === undefined || this.#settled) return undefined;
     const control = this.#control;
@@ -282,23 +274,14 @@ export class Link {
     if (this.#settled) return;
     if (message.name === "PONG") {
       this.#doing = message.body.doing;
-      this.#onReceived(message.body.received ?? []);
+      this.#watch.onReceived(message.body.received ?? [], performance.now());
       // Nothing is to be acknowledged: the server is at something that takes its time.
-      if (!this.#options.awaitsAcknowledgement() && this.#doing !== "receiving") this.#waitedMs = performance.now();
+      if (!this.#options.awaitsAcknowledgement() && this.#doing !== "receiving") this.#watch.waits(performance.now());
       return;
     }
     this.#doing = undefined;
     this.progress();
     this.#end?.controlMessage(message);
-  }
-
-  #onReceived(received: readonly number[]): void {
-    const nowMs = performance.now();
-    for (const [index, bytes] of received.entries()) {
-      if (bytes === this.#received.get(index)?.bytes) continue;
-      this.#received.set(index, { bytes, sinceMs: nowMs });
-      this.#movedMs = nowMs;
-    }
   }
 
   #onControlClosed(control: Connection, error: HawserError | undefined): void {
@@ -327,7 +310,7 @@ export class Link {
     this.#broken.set(index, error);
     const before = this.#failures.get(index);
     // What got on in between begins to count anew.
-    const count = before === undefined || before.sinceMs < this.#progressMs ? 0 : before.count;
+    const count = before === undefined || before.sinceMs < this.#watch.progressMs ? 0 : before.count;
     this.#failures.set(index, { count: count + 1, sinceMs: performance.now() });
     if (count >= (this.#options.retries ?? Number.POSITIVE_INFINITY)) {
       this.#giveUp(index, error);
@@ -377,10 +360,8 @@ export class Link {
     const nowMs = performance.now();
     const { timeoutMs } = this.#options;
     if (this.#wasAway(nowMs)) return;
-    if (!this.#options.awaitsAcknowledgement() && this.#options.isWorking?.()) this.#waitedMs = nowMs;
-    const stalledMs = nowMs - Math.max(this.#progressMs, this.#waitedMs);
-    const unmovedMs = nowMs - Math.max(this.#progressMs, this.#waitedMs, this.#movedMs);
-    if (unmovedMs > timeoutMs || stalledMs > timeoutMs * MOVING_TIMEOUTS) {
+    if (!this.#options.awaitsAcknowledgement() && this.#options.isWorking?.()) this.#watch.waits(nowMs);
+    if (this.#watch.isTimedOut(nowMs)) {
       this.fail(this.#timeoutError());
       return;
     }
@@ -391,11 +372,11 @@ export class Link {
       this.#control.destroy(late("the server"));
     }
     for (const [index, stream] of this.#streams) {
-      const movedMs = this.#received.get(index)?.sinceMs ?? 0;
-      if (nowMs - Math.max(stream.lastHeardMs, movedMs) > silentMs) stream.destroy(late(`stream ${index}`));
+      if (nowMs - Math.max(stream.lastHeardMs, this.#watch.movedMsOf(index)) > silentMs)
+        stream.destroy(late(`stream ${index}`));
     }
     // Where nothing moves, why is asked sooner.
-    const isStill = nowMs - Math.max(this.#progressMs, this.#movedMs) > STILL_MS;
+    const isStill = this.#watch.stillMs(nowMs) > STILL_MS;
     if (nowMs - this.#pingedMs < (isStill ? Math.min(this.#pingMs, TICK_MS) : this.#pingMs)) return;
     this.#pingedMs = nowMs;
     const ping = { id: this.#pings++ };
@@ -403,17 +384,13 @@ export class Link {
     for (const stream of this.#streams.values()) if (stream.state === "data") stream.send("PING", ping);
   }
 
-  /** Whether this program was stopped since the last tick (^Z, a laptop asleep): then nobody else is late. */
+  /** Whether this program was stopped since the last tick: then nobody else is late. */
   #wasAway(nowMs: number): boolean {
-    const awayMs = nowMs - this.#tickedMs - this.#tickMs;
-    this.#tickedMs = nowMs;
-    if (awayMs < AWAY_MS) return false;
-    this.#progressMs += awayMs;
-    this.#waitedMs += awayMs;
+    const awayMs = this.#watch.awayMs(nowMs, this.#tickMs);
     for (const connection of [this.#control, ...this.#streams.values()]) {
       if (connection !== undefined) connection.lastHeardMs += awayMs;
     }
-    return true;
+    return awayMs > 0;
   }
 
   get #tickMs(): number {
