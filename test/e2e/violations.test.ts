@@ -242,7 +242,7 @@ t.test("garbage is damage: it ends the connection and not the session", async (t
   session.stream.write(garbage);
   t.equal(await session.stream.error(), "E_DAMAGED");
   session.control.say("PING", { id: 5 });
-  t.same(await session.control.next("PONG"), { id: 5, doing: "receiving" }, "the session is there");
+  t.match(await session.control.next("PONG"), { id: 5, doing: "receiving" }, "the session is there");
   session.control.end();
 });
 
