@@ -18,7 +18,7 @@ export const PHASES = {
   connecting: "connecting",
   comparing: "comparing with what is there",
   sending: "sending",
-  committing: "making it durable",
+  committing: "committing",
   stalled: "stalled",
 } as const satisfies Record<Progress["phase"], string>;
 

@@ -39,8 +39,9 @@ export function serverLogLine(event: ServerEvent, nowMs: number, { quiet, verbos
 }
 
 function transferText(record: TransferRecord): string {
-  const { peer, files, filesFailed, bytes, durationMs, bytesPerSecond } = record;
-  const amount = `${formatBytes(bytes)} in ${formatDuration(durationMs)}, ${formatRate(bytesPerSecond)}`;
+  const { peer, files, filesFailed, bytes, durationMs, bytesPerSecond, bytesResumed } = record;
+  const resumed = bytesResumed > 0 ? `, ${formatBytes(bytesResumed)} of it by earlier runs,` : "";
+  const amount = `${formatBytes(bytes)}${resumed} in ${formatDuration(durationMs)}, ${formatRate(bytesPerSecond)}`;
   // Nothing was received of what is there now: it was there before.
   if (filesFailed === 0 && bytes > 0 && bytesPerSecond === 0) {
     return `${peer} unchanged: ${namesText(record)}, ${formatBytes(bytes)}`;

@@ -13,7 +13,7 @@ export const SESSIONS_HEADER = row(["TRANSFER", "FROM", "STATE", "THERE", "SINCE
 export function sessionRow(transfer: UnfinishedTransfer, nowMs: number): string {
   const { transferId, peer, state, createdMs, expiresMs, files } = transfer;
   const names = namesText({ names: files.map(({ name }) => name), files: files.length });
-  const expires = expiresMs === null ? "not while active" : `in ${formatDuration(Math.max(0, expiresMs - nowMs))}`;
+  const expires = expiresMs === null ? "-" : `in ${formatDuration(Math.max(0, expiresMs - nowMs))}`;
   const since = formatLocalTime(createdMs);
   return row([transferId.slice(0, ID_CHARS), peer, state, thereText(transfer), since, expires, names]);
 }

@@ -157,7 +157,8 @@ export class Link {
     this.#settled = true;
     clearInterval(this.#ticker);
     for (const timer of this.#timers) clearTimeout(timer);
-    this.#control?.close(error);
+    // What costs us a connection only would have the server wait for us.
+    this.#control?.close(error === undefined || endsSession(error) ? error : given(error));
     // What is still on its way on a stream is there already, or of no use any more.
     for (const stream of this.#streams.values()) stream.destroy();
     this.#resolve(error);
@@ -276,7 +277,7 @@ export class Link {
       this.#doing = message.body.doing;
       this.#watch.onReceived(message.body.received ?? [], performance.now());
       // Nothing is to be acknowledged: the server is at something that takes its time.
-      if (!this.#options.awaitsAcknowledgement() && this.#doing !== "receiving") this.#watch.waits(performance.now());
+      if (!this.#options.awaitsAcknowledgement() && DOING.has(this.#doing)) this.#watch.waits(performance.now());
       return;
     }
     this.#doing = undefined;
@@ -316,7 +317,8 @@ export class Link {
       this.#giveUp(index, error);
       return;
     }
-    this.retries++;
+    // Dialling in vain is no new break.
+    if (count === 0) this.retries++;
     if (index === CONTROL && count === 1) this.#warn(`the server is lost, and dialled again: ${error.message}`);
     const attempt = this.#attempts.get(index);
     void this.#pause(backoffMs(count, Math.random())).then(() => {
@@ -412,6 +414,11 @@ export class Link {
     const message = stall === undefined ? `${what} ${after}` : `${what} ${after}: waiting for ${stall.waitingFor}`;
     return new HawserError("E_TIMEOUT", message);
   }
+}
+
+/** This end gives the transfer up for now. */
+function given({ message }: HawserError): HawserError {
+  return new HawserError("E_INTERRUPTED", message);
 }
 
 function isSameSession(a: Terms, b: Terms): boolean {

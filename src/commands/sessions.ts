@@ -42,7 +42,7 @@ export class SessionsCommand extends HawserCommand {
   override async run(): Promise<void> {
     const { values, operands } = await this.settings(SETTINGS);
     const dir = resolve(operands[0] ?? ".");
-    const { dropSession, readSessions } = await import("../server/kept-sessions.ts");
+    const { dropSession, readSessions, wasServed } = await import("../server/kept-sessions.ts");
     if (values.drop !== undefined) {
       const transferId = dropSession(dir, values.drop);
       this.output.err(`hawser: what was there of ${escapeText(transferId)} is dropped\n`);
@@ -55,7 +55,8 @@ export class SessionsCommand extends HawserCommand {
       return;
     }
     if (values.drop !== undefined) return;
-    if (sessions.length === 0) this.output.err(`hawser: nothing is unfinished in ${escapeText(dir)}\n`);
+    const nothing = wasServed(dir) ? "nothing is unfinished in" : "no server has ever received into";
+    if (sessions.length === 0) this.output.err(`hawser: ${nothing} ${escapeText(dir)}\n`);
     else this.output.out(SESSIONS_HEADER);
     for (const session of sessions) this.output.out(sessionRow(session, Date.now()));
   }

@@ -37,6 +37,11 @@ export interface UnfinishedTransfer {
   }[];
 }
 
+/** Whether a server ever had the directory. */
+export function wasServed(directory: string): boolean {
+  return existsSync(pathOf(directory));
+}
+
 /** What is unfinished in a served directory, oldest first. Throws E_CONFIG, E_IO. */
 export function readSessions(directory: string): UnfinishedTransfer[] {
   return reading(directory, (store) => {
@@ -62,7 +67,7 @@ export function dropSession(directory: string, transferId: string): string {
   try {
     const parts = store.dropIdle(session.id, isServed(directory));
     if (parts === undefined) {
-      const message = `the transfer ${session.transferId} is under way: stop its client first`;
+      const message = `the server has the transfer ${session.transferId} open: its client is there, or went away a minute ago at most`;
       throw new HawserError("E_BUSY", message);
     }
     for (const part of parts) dropPartIn(directory, part);

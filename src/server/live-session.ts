@@ -191,10 +191,17 @@ export class LiveSession {
     else {
       // It may only have broken: for a while its client finds all as it was, and after that what is on the disk.
       const gone = new HawserError("E_LOST", "the client went away");
-      this.#lingerTimer = setTimeout(() => void this.end(gone), this.#options.lingerMs);
+      const lingerMs = this.#finished ? Math.min(FINISHED_LINGER_MS, this.#options.lingerMs) : this.#options.lingerMs;
+      this.#lingerTimer = setTimeout(() => void this.end(gone), lingerMs);
     }
   }
 }
+
+/** A client that may have missed its receipt asks again soon, or never. */
+const FINISHED_LINGER_MS = 10_000;
+
+/** A timer this late says that the event loop stood still. */
+const HELD_UP_MS = 100;
 
 /** Where a PING may be sent. */
 const PINGABLE = new Set<State>(["open", "finishing", "done", "data"]);
@@ -206,7 +213,12 @@ function pong(connection: Connection, id: number, withinMs: number): Promise<boo
       if (connection.onPong === onPong) connection.onPong = before;
       resolve(isThere);
     };
-    const timer = setTimeout(() => answer(false), withinMs);
+    // Timers run before sockets are read: an answer may lie there, the more so when this program was held up itself.
+    const decide = (dueMs: number) => {
+      if (performance.now() - dueMs > HELD_UP_MS) timer = setTimeout(() => setImmediate(() => answer(false)), withinMs);
+      else setImmediate(() => answer(false));
+    };
+    let timer = setTimeout(decide, withinMs, performance.now() + withinMs);
     // An earlier probe may still wait here, for another connection to answer first.
     const before = connection.onPong;
     const onPong = (answered: number | undefined) => {

@@ -76,7 +76,10 @@ export class Checkpoints {
 
   async #record(batch: ReadonlyMap<ReceivedFile, StoredChunk[]>): Promise<void> {
     const chunks: StoredChunk[] = [];
-    for (const [file, added] of batch) if (await this.#sync(file)) chunks.push(...added);
+    for (const [file, added] of batch) {
+      if (!(await this.#sync(file))) continue;
+      for (const chunk of added) chunks.push(chunk);
+    }
     const { store } = this.#options;
     try {
       await store.recordChunks(chunks);

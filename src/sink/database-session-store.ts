@@ -38,6 +38,7 @@ const SCHEMA = `
   ) STRICT;
   CREATE INDEX IF NOT EXISTS file_of_session ON file (session);
   CREATE INDEX IF NOT EXISTS file_by_key ON file (key);
+  CREATE INDEX IF NOT EXISTS file_by_name ON file (name);
   CREATE TABLE IF NOT EXISTS chunk (
     file INTEGER NOT NULL REFERENCES file ON DELETE CASCADE, offset INTEGER NOT NULL, crc32 INTEGER NOT NULL,
     synced INTEGER NOT NULL,
@@ -136,6 +137,16 @@ export class DatabaseSessionStore implements SessionStore {
     return row && { file: fileOf(row), sessionId: String(row["session"]) };
   }
 
+  async findNamed(peer: string, name: Uint8Array): Promise<{ file: StoredFile; sessionId: string; live: boolean }[]> {
+    const sql = `SELECT file.*, session.live FROM file JOIN session ON session.id = file.session
+      WHERE name = ? AND peer = ? ORDER BY file.id`;
+    return this.#all(sql, name, peer).map((row) => ({
+      file: fileOf(row),
+      sessionId: String(row["session"]),
+      live: row["live"] === 1,
+    }));
+  }
+
   async addFiles(sessionId: string, files: readonly NewFile[]): Promise<number[]> {
     const boot = bootId();
     return this.#together(() => {
@@ -160,6 +171,10 @@ export class DatabaseSessionStore implements SessionStore {
       crc32: Number(row["crc32"]),
       synced: row["synced"] === 1,
     }));
+  }
+
+  async hasChunks(file: number): Promise<boolean> {
+    return this.#all("SELECT 1 FROM chunk WHERE file = ? LIMIT 1", file).length > 0;
   }
 
   async recordChunks(chunks: readonly StoredChunk[]): Promise<void> {

@@ -8,6 +8,9 @@ import { promisify } from "node:util";
 
 const readAsync = promisify(read);
 
+/** What is said of memory at a place that doesn't suit, or of files that can't be read so. */
+const REFUSED = new Set(["EINVAL", "ENOTSUP", "EOPNOTSUPP"]);
+
 /** What disks ask for, at most. */
 const ALIGNMENT_BYTES = 4096;
 /** What allocators keep to, at least. */
@@ -22,7 +25,7 @@ export class DirectReader {
     this.#room = room;
   }
 
-  /** undefined where the platform or the file system reads through its memory only (tmpfs, some network ones). */
+  /** Throws what reading throws. undefined where the platform or the file system reads through its memory only (tmpfs, some network ones). */
   static open(path: Buffer, roomBytes: number): DirectReader | undefined {
     if (constants.O_DIRECT === undefined || roomBytes % ALIGNMENT_BYTES !== 0) return undefined;
     let fd: number;
@@ -38,7 +41,11 @@ export class DirectReader {
         readSync(fd, room, 0, ALIGNMENT_BYTES, 0);
         return new DirectReader(fd, room);
       } catch (thrown) {
-        if ((thrown as NodeJS.ErrnoException).code !== "EINVAL") break;
+        // What the disk itself says is not to be asked of the kernel's memory.
+        if (!REFUSED.has((thrown as NodeJS.ErrnoException).code ?? "")) {
+          closeSync(fd);
+          throw thrown;
+        }
       }
     }
     closeSync(fd);

@@ -85,7 +85,9 @@ export class DiskPart implements Part {
     try {
       const fd = this.#openLeft();
       this.#fd = fd;
-      return fstatSync(fd).isFile();
+      const found = fstatSync(fd);
+      // One that has another name is somebody's file.
+      return found.isFile() && found.nlink === 1;
     } catch (thrown) {
       if ((thrown as NodeJS.ErrnoException).code === "ENOENT") return false;
       throw ioError(`opening the part of '${displayName(this.#spec.name)}'`, thrown);

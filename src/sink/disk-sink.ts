@@ -110,9 +110,12 @@ export class DiskSink implements Sink {
   }
 
   async isCommitted(name: Uint8Array, fingerprint: string, size: number): Promise<boolean> {
-    const found = await inDirectoryOf(this.#root, name, "no", (directory, last) => {
+    const found = await inDirectoryOf(this.#root, name, "no", async (directory, last) => {
       const stats = lstatSync(directory.entry(last), { bigint: true, throwIfNoEntry: false });
-      return stats?.isFile() && fingerprintOf(stats) === fingerprint && Number(stats.size) === size;
+      if (!stats?.isFile() || fingerprintOf(stats) !== fingerprint || Number(stats.size) !== size) return false;
+      // Whoever linked it may have ended before the name was synced.
+      if (this.capabilities.durability !== "none") await directory.sync();
+      return true;
     });
     return found ?? false;
   }

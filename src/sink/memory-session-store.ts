@@ -65,6 +65,13 @@ export class MemorySessionStore implements SessionStore {
     return undefined;
   }
 
+  async findNamed(peer: string, name: Uint8Array): Promise<{ file: StoredFile; sessionId: string; live: boolean }[]> {
+    return [...this.#sessions.values()].flatMap(({ record: { id: sessionId, live, peer: owner }, files }) => {
+      const found = [...files.values()].filter(({ file }) => Buffer.compare(file.name, name) === 0);
+      return owner === peer ? found.map(({ file }) => ({ file, sessionId, live })) : [];
+    });
+  }
+
   async addFiles(sessionId: string, files: readonly NewFile[]): Promise<number[]> {
     const entry = this.#sessions.get(sessionId);
     this.#seen(entry);
@@ -88,6 +95,10 @@ export class MemorySessionStore implements SessionStore {
 
   async chunks(file: number): Promise<StoredChunk[]> {
     return [...(this.#file(file)?.chunks.values() ?? [])].sort((a, b) => a.offset - b.offset);
+  }
+
+  async hasChunks(file: number): Promise<boolean> {
+    return (this.#file(file)?.chunks.size ?? 0) > 0;
   }
 
   async recordChunks(chunks: readonly StoredChunk[]): Promise<void> {

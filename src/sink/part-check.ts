@@ -44,9 +44,10 @@ export class PartCheck {
   async #check(file: ReceivedFile): Promise<void> {
     const room = Buffer.allocUnsafeSlow(file.ledger.chunkBytes);
     for (;;) {
+      if (this.#signal.aborted) return;
       const offset = file.nextUnchecked();
       if (offset === undefined) return this.#events.onChecked(file);
-      if (this.#signal.aborted || file.phase !== "receiving" || file.part === undefined) return;
+      if (file.phase !== "receiving" || file.part === undefined) return;
       const isSame = await matches(file.part, offset, file.ledger.bytesAt(offset), file.ledger.crcAt(offset), room);
       // It may have come anew meanwhile.
       if (!file.isUnchecked(offset)) continue;

@@ -90,12 +90,16 @@ export interface SessionStore {
   find(peer: string, keys: readonly string[]): Promise<KeptSession | undefined>;
   /** The file of this key, and the session that has it: the given one first. */
   findFile(peer: string, key: string, sessionId: string): Promise<{ file: StoredFile; sessionId: string } | undefined>;
+  /** Files of this name that sessions of `peer` have, with whether somebody has the session open. */
+  findNamed(peer: string, name: Uint8Array): Promise<{ file: StoredFile; sessionId: string; live: boolean }[]>;
   /** Adds files to a session. Returns their ids, in the same order. */
   addFiles(sessionId: string, files: readonly NewFile[]): Promise<number[]>;
   /** Makes a file that another session left this one's. */
   moveFile(file: number, sessionId: string): Promise<void>;
   /** The journal of a file, by offset. */
   chunks(file: number): Promise<StoredChunk[]>;
+  /** Whether there is any chunk in it. */
+  hasChunks(file: number): Promise<boolean>;
   /** Appends to the journal, all or nothing. A chunk that is there already is replaced. */
   recordChunks(chunks: readonly StoredChunk[]): Promise<void>;
   /** Takes chunks out of the journal: those at `offsets`, or all that are not synced. */

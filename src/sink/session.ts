@@ -54,6 +54,9 @@ interface StreamState {
 /** Comparisons at once: each reads a whole file. */
 const COMPARISONS_MAX = 4;
 
+/** Times the files that may be open: what may wait to be planned. */
+const QUEUED_OFFERS = 4;
+
 /** What an extent takes on the wire, at most. */
 const EXTENT_BYTES = 24;
 
@@ -79,6 +82,10 @@ export class SinkSession implements TransferEnd {
   /** Offers are handled one page after the other. */
   #offers: Promise<void> = Promise.resolve();
   #offeredBelow = 0;
+  /** Files in offers that wait for their turn. */
+  #queued = 0;
+  /** Open files that this control connection has had an answer for. */
+  readonly #answered = new Set<number>();
   #writing = 0;
   #comparing = 0;
   #planning = 0;
@@ -143,16 +150,23 @@ export class SinkSession implements TransferEnd {
 
   controlOpened(control: Connection): void {
     this.#control = control;
+    this.#answered.clear();
     this.#announced = undefined;
   }
 
   controlMessage(message: NamedMessage): void {
     switch (message.name) {
       case "OFFER": {
+        this.#queued += message.body.files.length;
+        // An honest source has no more than this to say before it is answered, its repetitions included.
+        if (this.#queued > QUEUED_OFFERS * this.#terms.openFiles)
+          return this.#fail("E_ILLEGAL", "too many files at once");
         const known = this.#outcomes.forgetBelow(message.body.settledBelow);
         this.#inOrder(async () => {
-          if (known.length > 0) await this.#store.forgetFiles(known);
+          // What can't be forgotten now goes with the session.
+          if (known.length > 0) await this.#store.forgetFiles(known).catch(() => {});
           await this.#onOffer(message.body.files);
+          this.#queued -= message.body.files.length;
         });
         break;
       }
@@ -200,9 +214,9 @@ export class SinkSession implements TransferEnd {
     this.#disposal.abort();
     await this.#offers;
     // What is being committed gets its outcome, and its place in history, also when nobody hears of it any more.
+    await this.#check.idle();
     await this.#settlement.idle();
     await this.#outcomes.idle();
-    await this.#check.idle();
     await this.#checkpoints.flush();
     const { owner } = this.#planner;
     for (const file of this.#files.values()) {
@@ -229,6 +243,8 @@ export class SinkSession implements TransferEnd {
       if (this.#disposal.signal.aborted) return;
       const again = this.#files.get(offer.file);
       if (again !== undefined) {
+        if (this.#answered.has(offer.file)) return this.#fail("E_ILLEGAL", `file ${offer.file} is offered twice`);
+        this.#answered.add(offer.file);
         if (again.phase === "comparing") answers.push({ file: offer.file, action: "compare" });
         else if (again.phase === "receiving") answers.push({ file: offer.file, action: "send" });
         continue;
@@ -243,6 +259,7 @@ export class SinkSession implements TransferEnd {
       this.#offeredBelow++;
       const file = new ReceivedFile(offer, this.#terms.chunkBytes);
       this.#files.set(offer.file, file);
+      this.#answered.add(offer.file);
       await this.#plan(file, answers);
     }
     await this.#remember(answers);
@@ -309,7 +326,9 @@ export class SinkSession implements TransferEnd {
           if (isSame) this.#settlement.unchanged(file, existing.size ?? 0);
           else this.#giveUp(index, alreadyThere(file.offer.name, existing).toFailure());
         },
-        (thrown) => this.#giveUp(index, asHawserError(thrown).toFailure()),
+        (thrown) => {
+          if (!this.#disposal.signal.aborted) this.#giveUp(index, asHawserError(thrown).toFailure());
+        },
       );
   }
 
@@ -423,7 +442,7 @@ export class SinkSession implements TransferEnd {
   // --- settling ---------------------------------------------------------------------------------------------------
 
   #commitIfWhole(file: ReceivedFile): void {
-    if (!file.isWhole) return;
+    if (!file.isWhole || this.#disposal.signal.aborted) return;
     this.#forget(file.index);
     this.#settlement.commit(file);
   }
@@ -438,6 +457,7 @@ export class SinkSession implements TransferEnd {
 
   #onSettled(file: ReceivedFile, record: SettledRecord): void {
     if (!this.#files.delete(file.index)) return;
+    this.#answered.delete(file.index);
     if (record.outcome.status === "committed") this.#bytesResumed += file.bytesInherited;
     this.#outcomes.add(record);
   }

@@ -93,7 +93,7 @@ export class Settlement {
   }
 
   async #commit(file: ReceivedFile, size: number, crc32: number): Promise<void> {
-    const { store, checkpoints } = this.#options;
+    const { store, checkpoints, unfinished, owner } = this.#options;
     const { id, part } = file;
     if (part === undefined) return;
     // First the intent: after a crash it tells whether what lies under the name is this file.
@@ -102,6 +102,7 @@ export class Settlement {
     await checkpoints.forget(file);
     // The file is there, whether or not that can be written down.
     if (id !== undefined) await store.endCommit(id, true).catch(() => {});
+    await unfinished.supersede(owner, { name: file.offer.name, id }).catch(() => {});
   }
 
   async #commitFailed(file: ReceivedFile, thrown: unknown): Promise<void> {
@@ -142,6 +143,8 @@ export class Settlement {
   #isWorthKeeping(file: ReceivedFile, { code }: Failure): boolean {
     // What an earlier run left of a file that is not even begun now is not this failure's to judge.
     if (file.part === undefined) return !WORTHLESS.has(code);
+    // Nobody would know it again.
+    if (file.id === undefined) return false;
     return ERRORS[code].retryable && !WORTHLESS.has(code) && file.ledger.chunksPresent > 0;
   }
 

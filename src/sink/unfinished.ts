@@ -26,8 +26,8 @@ export class Unfinished {
   readonly #sink: Sink;
   readonly #store: SessionStore;
   readonly #evict: (sessionId: string) => Promise<unknown>;
-  /** Files that a session has under way now: peer and key, and the session's id. */
-  readonly #claims = new Map<string, string>();
+  /** Files that a session has under way now: by peer and key, the session and which of its files it is. */
+  readonly #claims = new Map<string, { readonly sessionId: string; readonly file: number }>();
 
   /** `evict`: ends a session whose client is gone, and only such a one. */
   constructor(sink: Sink, store: SessionStore, evict: (sessionId: string) => Promise<unknown> = async () => {}) {
@@ -37,21 +37,29 @@ export class Unfinished {
   }
 
   /** Makes a file this session's own. Throws E_BUSY where another session, whose client is there, has it under way. */
-  async claim({ sessionId, peer }: Owner, { key, name }: OfferedFile, signal: AbortSignal): Promise<void> {
+  async claim({ sessionId, peer }: Owner, { key, name, file }: OfferedFile, signal: AbortSignal): Promise<void> {
     if (key === undefined) return;
     const claim = `${peer} ${hexOf(key)}`;
-    const isOthers = (holder = this.#claims.get(claim)) => holder !== undefined && holder !== sessionId;
-    if (isOthers()) await Promise.race([this.#evict(this.#claims.get(claim) ?? ""), aborted(signal)]);
-    if (isOthers())
+    const holder = this.#claims.get(claim);
+    if (holder !== undefined && holder.sessionId !== sessionId) {
+      await Promise.race([this.#evict(holder.sessionId), aborted(signal)]);
+    }
+    const now = this.#claims.get(claim);
+    if (now?.sessionId === sessionId && now.file !== file) {
+      throw new HawserError("E_BUSY", `'${displayName(name)}' is offered twice in one transfer`);
+    }
+    if (now !== undefined && now.sessionId !== sessionId) {
       throw new HawserError("E_BUSY", `'${displayName(name)}' is being sent by another transfer of yours`);
-    this.#claims.set(claim, sessionId);
+    }
+    this.#claims.set(claim, { sessionId, file });
   }
 
   /** Somebody else may have the file. */
-  unclaim({ sessionId, peer }: Owner, { key }: OfferedFile): void {
+  unclaim({ sessionId, peer }: Owner, { key, file }: OfferedFile): void {
     if (key === undefined) return;
     const claim = `${peer} ${hexOf(key)}`;
-    if (this.#claims.get(claim) === sessionId) this.#claims.delete(claim);
+    const holder = this.#claims.get(claim);
+    if (holder?.sessionId === sessionId && holder.file === file) this.#claims.delete(claim);
   }
 
   /**
@@ -73,8 +81,10 @@ export class Unfinished {
   }
 
   /** Whether the file was committed, as far as anybody knows: what lies under its name now is the proof. */
-  async takeUpCommit(file: ReceivedFile, { state, commit, id, name, partId }: StoredFile): Promise<boolean> {
-    if (state === "receiving") return false;
+  async takeUpCommit(file: ReceivedFile, stored: StoredFile): Promise<boolean> {
+    const { state, commit, id, name, partId } = stored;
+    // What was never synced may have its name and its size after a power cut, and zeros in it.
+    if (state === "receiving" || (this.#sink.capabilities.durability === "none" && !isOfThisBoot(stored))) return false;
     if (commit === null || !(await this.#sink.isCommitted(name, commit.fingerprint, commit.size))) {
       await this.#store.endCommit(id, false);
       return false;
@@ -115,13 +125,14 @@ export class Unfinished {
   /** After the machine was started anew, what was recorded without being synced counts when it was read and is right. */
   async #trusted(
     part: Part,
-    { id, bootId: recordedIn }: StoredFile,
+    stored: StoredFile,
     recorded: readonly StoredChunk[],
     usable: StoredChunk[],
     bytesAt: (offset: number) => number,
     signal: AbortSignal,
   ): Promise<StoredChunk[]> {
-    if (recordedIn !== null && recordedIn === bootId()) return usable;
+    const { id } = stored;
+    if (isOfThisBoot(stored)) return usable;
     const there = await chunksThere(part, usable, bytesAt, signal);
     const kept = new Set(there);
     const offsets = recorded.filter((chunk) => !kept.has(chunk)).map(({ offset }) => offset);
@@ -144,6 +155,22 @@ export class Unfinished {
     });
   }
 
+  /**
+   * A file of this name is there now: what else the peer had begun under it (another version of its source, most often)
+   * can't be committed any more.
+   */
+  async supersede(
+    { peer, sessionId }: Owner,
+    { name, id }: { readonly name: Uint8Array; readonly id: number | undefined },
+  ) {
+    for (const other of await this.#store.findNamed(peer, name)) {
+      if (other.file.id === id || other.live || other.file.state !== "receiving") continue;
+      await this.discard(other.file);
+      const left = (await this.#store.load(other.sessionId))?.files ?? [];
+      if (left.length === 0 && other.sessionId !== sessionId) await this.#store.drop(other.sessionId);
+    }
+  }
+
   /** Throws away what is stored of a file. */
   async discard({ id, partId }: Pick<StoredFile, "id" | "partId">): Promise<void> {
     await this.#store.forgetFiles([id]);
@@ -160,7 +187,7 @@ export class Unfinished {
     for (const file of files) {
       const isOfUse =
         file.key !== null &&
-        (file.state === "receiving" ? (await this.#store.chunks(file.id)).length > 0 : !(heard && isDone(file)));
+        (file.state === "receiving" ? await this.#store.hasChunks(file.id) : !(heard && isDone(file)));
       if (isOfUse) left++;
       else await this.discard(file);
     }
@@ -188,6 +215,9 @@ function aborted(signal: AbortSignal): Promise<never> {
     signal.addEventListener("abort", () => reject(signal.reason), { once: true });
   });
 }
+
+/** null: nobody knows whether it is the same. */
+const isOfThisBoot = (stored: StoredFile) => stored.bootId !== null && stored.bootId === bootId();
 
 const isDone = ({ state }: StoredFile) => state === "committed";
 

@@ -190,6 +190,12 @@ export class Dealer {
   /** An ACK covers one chunk or several that follow each other. */
   #onAcknowledged(index: number, [file, offset, bytes]: FileExtent): void {
     const nowMs = performance.now();
+    if (bytes > this.#terms.windowBytes) {
+      this.#owner.onFailed(
+        new HawserError("E_ILLEGAL", `${bytes} bytes are acknowledged at once, more than may be sent`),
+      );
+      return;
+    }
     for (let at = offset; at < offset + bytes; at += this.#terms.chunkBytes) {
       const piece = this.#inFlight.acknowledge(index, file, at, nowMs);
       this.#owner.onAcknowledged(index, file, at, piece?.bytes ?? 0);

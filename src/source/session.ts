@@ -93,6 +93,7 @@ export class SourceSession implements TransferEnd {
     this.#rereader.clear();
     this.#dealer.dispose();
     this.#dealer = this.#newDealer();
+    if (this.#stopped) this.#dealer.stop();
     this.#files = new Map();
     this.#offered = 0;
     for (const file of open) {
@@ -193,7 +194,12 @@ export class SourceSession implements TransferEnd {
     const file = this.#files.get(index);
     if (file === undefined) return;
     if (file.withdrawn !== undefined) this.#sendWithdrawal(file, file.withdrawn);
-    else if (action === "compare") {
+    else if (file.phase === "confirming") {
+      // What was committed is gone again.
+      file.phase = "offered";
+      file.outcome = undefined;
+      this.#onPlan({ file: index, action });
+    } else if (action === "compare") {
       if (file.digest !== undefined) this.#sendDigest(file, file.digest);
       else if (file.phase === "offered") this.#compare(file);
     } else if (file.phase === "sealed") this.#sendSeal(file);

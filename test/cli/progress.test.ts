@@ -28,7 +28,7 @@ t.test("a line of text: golden", async (t) => {
   t.equal(progressText({ ...PROGRESS, bytesTotal: null, etaMs: null }), "1.20 GiB, 812 MiB/s");
   t.equal(
     progressText({ ...PROGRESS, phase: "committing", bytesDone: 4_294_967_296 }),
-    "making it durable: 4.00 GiB of 4.00 GiB (100%)",
+    "committing: 4.00 GiB of 4.00 GiB (100%)",
   );
 });
 
