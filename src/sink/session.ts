@@ -156,20 +156,9 @@ export class SinkSession implements TransferEnd {
 
   controlMessage(message: NamedMessage): void {
     switch (message.name) {
-      case "OFFER": {
-        this.#queued += message.body.files.length;
-        // An honest source has no more than this to say before it is answered, its repetitions included.
-        if (this.#queued > QUEUED_OFFERS * this.#terms.openFiles)
-          return this.#fail("E_ILLEGAL", "too many files at once");
-        const known = this.#outcomes.forgetBelow(message.body.settledBelow);
-        this.#inOrder(async () => {
-          // What can't be forgotten now goes with the session.
-          if (known.length > 0) await this.#store.forgetFiles(known).catch(() => {});
-          await this.#onOffer(message.body.files);
-          this.#queued -= message.body.files.length;
-        });
+      case "OFFER":
+        this.#queueOffer(message.body);
         break;
-      }
       case "DIGEST":
         for (const { file, blake3 } of message.body.files) this.#onDigest(file, blake3);
         break;
@@ -232,6 +221,23 @@ export class SinkSession implements TransferEnd {
   #inOrder(work: () => Promise<void>): void {
     this.#offers = this.#offers.then(work).catch((thrown) => {
       if (!this.#disposal.signal.aborted) this.#options.events.onFailed(asHawserError(thrown));
+    });
+  }
+
+  /** Offers are handled one after the other: planning waits for the disk. */
+  #queueOffer({ settledBelow, files }: Message<"OFFER">): void {
+    this.#queued += files.length;
+    // An honest source has no more than this to say before it is answered, its repetitions included.
+    if (this.#queued > QUEUED_OFFERS * this.#terms.openFiles) {
+      this.#fail("E_ILLEGAL", "too many files at once");
+      return;
+    }
+    const known = this.#outcomes.forgetBelow(settledBelow);
+    this.#inOrder(async () => {
+      // What can't be forgotten now goes with the session.
+      if (known.length > 0) await this.#store.forgetFiles(known).catch(() => {});
+      await this.#onOffer(files);
+      this.#queued -= files.length;
     });
   }
 
