@@ -171,6 +171,9 @@ function keep(options: Options, setting: Setting, campaign: Campaign, number: nu
   process.stdout.write(`  ${again}\n  kept in ${kept}\n`);
 }
 
+/** Told to stop: no case is begun any more, and what was counted is shown. */
+let isStopping = false;
+
 async function runCampaign(
   options: Options,
   setting: Setting,
@@ -181,8 +184,10 @@ async function runCampaign(
   const summary = new Summary();
   let next = only?.number ?? 0;
   let cases = 0;
-  const isEnough = () =>
-    only === undefined ? (summary.counts[COUNTED[campaign]] ?? 0) >= wanted[campaign] : cases > 0;
+  const isEnough = () => {
+    if (isStopping) return true;
+    return only === undefined ? (summary.counts[COUNTED[campaign]] ?? 0) >= wanted[campaign] : cases > 0;
+  };
   const work = async (worker: Worker) => {
     while (!isEnough()) {
       const number = next++;
@@ -207,7 +212,13 @@ async function main(options: Options): Promise<void> {
     for (const worker of workers) worker.kill();
     removeTemporaries();
   });
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => process.exit(1));
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(signal, () => {
+      if (isStopping) process.exit(1);
+      isStopping = true;
+      process.stderr.write("torture: the cases under way are the last; a second signal ends them\n");
+    });
+  }
   const memory = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
   const setting: Setting = {
     seed: options.seed,
