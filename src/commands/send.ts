@@ -89,7 +89,10 @@ export class SendCommand extends HawserCommand {
     }
     const [{ send }, { runTransfer }] = await Promise.all([import("../client/send.ts"), import("../cli/transfer.ts")]);
     const interrupts = watchInterrupts({
-      onSecond: (error) => this.#json?.abandon(reportOf(error)),
+      onSecond: (error) => {
+        this.#json?.abandon(reportOf(error));
+        if (values.progress !== "json") this.output.err(againText(this.argv));
+      },
     });
     try {
       const options = {

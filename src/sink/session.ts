@@ -7,14 +7,15 @@ import { joinedPorts, type Port } from "../net/port.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
 import { asHawserError, errorCodeOf, HawserError } from "../protocol/errors.ts";
-import { type FileExtent, type Message, type PlannedFile, pages } from "../protocol/messages.ts";
+import type { Message } from "../protocol/messages.ts";
 import { escapeText } from "../protocol/names.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { Limiter } from "./limiter.ts";
+import { Offers } from "./offers.ts";
 import { OutcomeQueue, type SettledRecord } from "./outcome-queue.ts";
 import { PartCheck } from "./part-check.ts";
-import { alreadyThere, type Planner, planFile } from "./plan.ts";
-import { ReceivedFile } from "./received-file.ts";
+import { alreadyThere, type Planner } from "./plan.ts";
+import type { ReceivedFile } from "./received-file.ts";
 import type { SessionStore } from "./session-store.ts";
 import { Settlement } from "./settlement.ts";
 import type { Sink } from "./sink.ts";
@@ -54,12 +55,6 @@ interface StreamState {
 /** Comparisons at once: each reads a whole file. */
 const COMPARISONS_MAX = 4;
 
-/** Times the files that may be open: what may wait to be planned. */
-const QUEUED_OFFERS = 4;
-
-/** What an extent takes on the wire, at most. */
-const EXTENT_BYTES = 24;
-
 export class SinkSession implements TransferEnd {
   readonly role = "sink";
   readonly #options: SinkSessionOptions;
@@ -72,6 +67,7 @@ export class SinkSession implements TransferEnd {
   readonly #settlement: Settlement;
   readonly #check: PartCheck;
   readonly #outcomes: OutcomeQueue;
+  readonly #offers: Offers;
   readonly #files = new Map<number, ReceivedFile>();
   readonly #streams = new Set<StreamState>();
   readonly #comparisons = new Limiter(COMPARISONS_MAX);
@@ -79,16 +75,8 @@ export class SinkSession implements TransferEnd {
   readonly #startedMs = performance.now();
   readonly #startedCpu = process.cpuUsage();
   #control: Connection | undefined;
-  /** Offers are handled one page after the other. */
-  #offers: Promise<void> = Promise.resolve();
-  #offeredBelow = 0;
-  /** Files in offers that wait for their turn. */
-  #queued = 0;
-  /** Open files that this control connection has had an answer for. */
-  readonly #answered = new Set<number>();
   #writing = 0;
   #comparing = 0;
-  #planning = 0;
   /** Of committed files, what an earlier run had brought. */
   #bytesResumed = 0;
   /** How many files there are, once the source has said so. */
@@ -127,6 +115,14 @@ export class SinkSession implements TransferEnd {
       onSpoilt: (file, offset) => this.#onSpoilt(file, offset),
       onChecked: (file) => this.#commitIfWhole(file),
     });
+    this.#offers = new Offers(terms, this.#planner, {
+      files: this.#files,
+      giveUp: (index, failure) => this.#giveUp(index, failure),
+      onCommitted: (file) => this.#onCommittedBefore(file),
+      check: (file) => this.#check.add(file),
+      tellAgain: (index) => this.#outcomes.sendAgain(index),
+      fail: (error) => this.#options.events.onFailed(error),
+    });
     this.#outcomes = new OutcomeQueue({
       record: (records) => this.#options.events.onSettled(records),
       send: (outcomes) => this.#control?.send("OUTCOME", { files: outcomes }),
@@ -145,19 +141,19 @@ export class SinkSession implements TransferEnd {
     if (this.#settlement.committing > 0) return "committing";
     if (this.#checkpoints.isSyncing) return "syncing";
     if (this.#comparing > 0) return "comparing";
-    return this.#planning > 0 || this.#check.isRunning ? "checking" : "receiving";
+    return this.#offers.isPlanning || this.#check.isRunning ? "checking" : "receiving";
   }
 
   controlOpened(control: Connection): void {
     this.#control = control;
-    this.#answered.clear();
+    this.#offers.controlOpened(control);
     this.#announced = undefined;
   }
 
   controlMessage(message: NamedMessage): void {
     switch (message.name) {
       case "OFFER":
-        this.#queueOffer(message.body);
+        this.#onOffer(message.body);
         break;
       case "DIGEST":
         for (const { file, blake3 } of message.body.files) this.#onDigest(file, blake3);
@@ -172,7 +168,7 @@ export class SinkSession implements TransferEnd {
         break;
       case "FINISH":
         // Behind the offers that came before it.
-        this.#inOrder(() => {
+        this.#offers.inOrder(() => {
           this.#announced = message.body.files;
           return this.#finishIfSettled();
         });
@@ -201,7 +197,7 @@ export class SinkSession implements TransferEnd {
   /** What is unfinished stays, for the next run to go on with. */
   async #dispose(): Promise<void> {
     this.#disposal.abort();
-    await this.#offers;
+    await this.#offers.idle();
     // What is being committed gets its outcome, and its place in history, also when nobody hears of it any more.
     await this.#check.idle();
     await this.#settlement.idle();
@@ -218,100 +214,18 @@ export class SinkSession implements TransferEnd {
     await this.#unfinished.leave(this.#sessionId, this.#receiptSent).catch(() => {});
   }
 
-  #inOrder(work: () => Promise<void>): void {
-    this.#offers = this.#offers.then(work).catch((thrown) => {
-      if (!this.#disposal.signal.aborted) this.#options.events.onFailed(asHawserError(thrown));
-    });
-  }
-
-  /** Offers are handled one after the other: planning waits for the disk. */
-  #queueOffer({ settledBelow, files }: Message<"OFFER">): void {
-    this.#queued += files.length;
-    // An honest source has no more than this to say before it is answered, its repetitions included.
-    if (this.#queued > QUEUED_OFFERS * this.#terms.openFiles) {
-      this.#fail("E_ILLEGAL", "too many files at once");
-      return;
-    }
+  #onOffer({ settledBelow, files }: Message<"OFFER">): void {
     const known = this.#outcomes.forgetBelow(settledBelow);
-    this.#inOrder(async () => {
-      // What can't be forgotten now goes with the session.
-      if (known.length > 0) await this.#store.forgetFiles(known).catch(() => {});
-      await this.#onOffer(files);
-      this.#queued -= files.length;
-    });
+    // What can't be forgotten now goes with the session.
+    if (known.length > 0) this.#offers.inOrder(() => this.#store.forgetFiles(known).catch(() => {}));
+    this.#offers.queue(files);
   }
 
-  // --- planning ---------------------------------------------------------------------------------------------------
-
-  async #onOffer(offers: Message<"OFFER">["files"]): Promise<void> {
-    const answers: PlannedFile[] = [];
-    for (const offer of offers) {
-      if (this.#disposal.signal.aborted) return;
-      const again = this.#files.get(offer.file);
-      if (again !== undefined) {
-        if (this.#answered.has(offer.file)) return this.#fail("E_ILLEGAL", `file ${offer.file} is offered twice`);
-        this.#answered.add(offer.file);
-        if (again.phase === "comparing") answers.push({ file: offer.file, action: "compare" });
-        else if (again.phase === "receiving") answers.push({ file: offer.file, action: "send" });
-        continue;
-      }
-      if (offer.file < this.#offeredBelow) {
-        if (!this.#outcomes.sendAgain(offer.file)) this.#fail("E_ILLEGAL", "a file that was settled is offered again");
-        continue;
-      }
-      if (offer.file !== this.#offeredBelow || this.#files.size >= this.#terms.openFiles) {
-        return this.#fail("E_ILLEGAL", "files are offered out of order, or too many at once");
-      }
-      this.#offeredBelow++;
-      const file = new ReceivedFile(offer, this.#terms.chunkBytes);
-      this.#files.set(offer.file, file);
-      this.#answered.add(offer.file);
-      await this.#plan(file, answers);
-    }
-    await this.#remember(answers);
-    this.#answer(answers);
-  }
-
-  async #plan(file: ReceivedFile, answers: PlannedFile[]): Promise<void> {
-    this.#planning++;
-    try {
-      const action = await planFile(file, this.#planner);
-      if (action === "committed") {
-        const { size, crc32 } = file.committed ?? { size: 0, crc32: 0 };
-        this.#bytesResumed += size;
-        this.#settlement.committed(file, size, crc32);
-        return;
-      }
-      file.phase = action === "send" ? "receiving" : "comparing";
-      answers.push({ file: file.index, action });
-    } catch (thrown) {
-      if (!this.#disposal.signal.aborted) this.#giveUp(file.index, asHawserError(thrown).toFailure());
-    } finally {
-      this.#planning--;
-    }
-  }
-
-  /** Writes down what is now expected, before the source hears of it. */
-  async #remember(answers: readonly PlannedFile[]): Promise<void> {
-    const files = answers.flatMap(({ file, action }) => (action === "send" ? (this.#files.get(file) ?? []) : []));
-    try {
-      await this.#unfinished.remember(this.#sessionId, files, this.#planner.partId);
-    } catch (thrown) {
-      for (const { index } of files) this.#giveUp(index, asHawserError(thrown).toFailure());
-    }
-  }
-
-  #answer(answers: readonly PlannedFile[]): void {
-    const spoilt: FileExtent[] = [];
-    for (const { file: index } of answers) {
-      const file = this.#files.get(index);
-      if (file?.phase !== "receiving") continue;
-      for (const have of file.have()) this.#control?.send("HAVE", have);
-      spoilt.push(...file.spoiltExtents);
-      if (file.hasUnchecked) this.#check.add(file);
-    }
-    if (answers.length > 0) this.#control?.send("PLAN", { files: [...answers] });
-    for (const page of pages(spoilt, () => EXTENT_BYTES)) this.#control?.send("RESEND", { chunks: page });
+  /** An earlier run did it, and its client may not have heard. */
+  #onCommittedBefore(file: ReceivedFile): void {
+    const { size, crc32 } = file.committed ?? { size: 0, crc32: 0 };
+    this.#bytesResumed += size;
+    this.#settlement.committed(file, size, crc32);
   }
 
   // --- comparing --------------------------------------------------------------------------------------------------
@@ -391,7 +305,7 @@ export class SinkSession implements TransferEnd {
   #isLegal({ file: index, offset, bytes }: ChunkFacts): boolean {
     const file = this.#files.get(index);
     if (file === undefined) {
-      if (index < this.#offeredBelow) return true;
+      if (index < this.#offers.below) return true;
       this.#fail("E_FOREIGN_CHUNK", `a chunk of file ${index}, which was not offered`);
       return false;
     }
@@ -463,7 +377,7 @@ export class SinkSession implements TransferEnd {
 
   #onSettled(file: ReceivedFile, record: SettledRecord): void {
     if (!this.#files.delete(file.index)) return;
-    this.#answered.delete(file.index);
+    this.#offers.settled(file.index);
     if (record.outcome.status === "committed") this.#bytesResumed += file.bytesInherited;
     this.#outcomes.add(record);
   }
@@ -477,8 +391,8 @@ export class SinkSession implements TransferEnd {
 
   async #finishIfSettled(): Promise<void> {
     if (this.#announced === undefined || this.#files.size > 0 || !this.#outcomes.isEmpty) return;
-    if (this.#announced !== this.#offeredBelow) {
-      return this.#fail("E_ILLEGAL", `${this.#announced} files are announced and ${this.#offeredBelow} were offered`);
+    if (this.#announced !== this.#offers.below) {
+      return this.#fail("E_ILLEGAL", `${this.#announced} files are announced and ${this.#offers.below} were offered`);
     }
     this.#receipt ??= this.#finish();
     const receipt = await this.#receipt;

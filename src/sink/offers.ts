@@ -1,0 +1,176 @@
+/**
+ * What the source offers, page after page: each file is planned, written down, and answered. The one owner of which file
+ * has which index.
+ */
+import type { Connection } from "../net/connection.ts";
+import type { Terms } from "../net/transfer-end.ts";
+import { asHawserError, type Failure, HawserError } from "../protocol/errors.ts";
+import { type FileExtent, type Message, type OfferedFile, type PlannedFile, pages } from "../protocol/messages.ts";
+import { type Planner, planFile } from "./plan.ts";
+import { ReceivedFile } from "./received-file.ts";
+
+export interface OffersOwner {
+  /** The files that are open, by their index. */
+  readonly files: Map<number, ReceivedFile>;
+  /** A file can't be received. */
+  giveUp(index: number, failure: Failure): void;
+  /** An earlier run has committed it, as `file.committed` says. */
+  onCommitted(file: ReceivedFile): void;
+  /** It has chunks of an earlier run, which nobody has compared with their records. */
+  check(file: ReceivedFile): void;
+  /** Tells the outcome of a settled file again. Returns false where that isn't known any more. */
+  tellAgain(index: number): boolean;
+  /** The peer broke the protocol, or this end has a bug. */
+  fail(error: HawserError): void;
+}
+
+/** Times the files that may be open: what may wait to be planned. */
+const QUEUED_OFFERS = 4;
+
+/** What an extent takes on the wire, at most. */
+const EXTENT_BYTES = 24;
+
+export class Offers {
+  readonly #terms: Terms;
+  readonly #sessionId: string;
+  readonly #planner: Planner;
+  readonly #owner: OffersOwner;
+  #control: Connection | undefined;
+  /** Pages are handled one after the other: planning waits for the disk. */
+  #turns: Promise<void> = Promise.resolve();
+  #below = 0;
+  /** Files in pages that wait for their turn. */
+  #queued = 0;
+  #planning = 0;
+  /** Open files that this control connection has had an answer for. */
+  readonly #answered = new Set<number>();
+
+  constructor(terms: Terms, planner: Planner, owner: OffersOwner) {
+    this.#terms = terms;
+    this.#sessionId = planner.owner.sessionId;
+    this.#planner = planner;
+    this.#owner = owner;
+  }
+
+  /** All indexes below this were offered. */
+  get below(): number {
+    return this.#below;
+  }
+  get isPlanning(): boolean {
+    return this.#planning > 0;
+  }
+
+  controlOpened(control: Connection): void {
+    this.#control = control;
+    this.#answered.clear();
+  }
+
+  queue(files: readonly OfferedFile[]): void {
+    this.#queued += files.length;
+    // An honest source has no more than this to say before it is answered, its repetitions included.
+    if (this.#queued > QUEUED_OFFERS * this.#terms.openFiles) {
+      this.#fail("too many files at once");
+      return;
+    }
+    this.inOrder(async () => {
+      await this.#onOffer(files);
+      this.#queued -= files.length;
+    });
+  }
+
+  /** Does `work` when all that was offered before is answered. */
+  inOrder(work: () => Promise<void>): void {
+    this.#turns = this.#turns.then(work).catch((thrown) => {
+      if (!this.#planner.signal.aborted) this.#owner.fail(asHawserError(thrown));
+    });
+  }
+
+  /** Resolves when nothing is being planned. */
+  idle(): Promise<void> {
+    return this.#turns;
+  }
+
+  /** A file is settled: it may be offered again by a source that did not hear. */
+  settled(index: number): void {
+    this.#answered.delete(index);
+  }
+
+  async #onOffer(offers: readonly OfferedFile[]): Promise<void> {
+    const answers: PlannedFile[] = [];
+    for (const offer of offers) {
+      if (this.#planner.signal.aborted) return;
+      const { file: index } = offer;
+      const again = this.#owner.files.get(index);
+      if (again !== undefined) {
+        if (this.#answered.has(index)) return this.#fail(`file ${index} is offered twice`);
+        this.#answered.add(index);
+        if (again.phase === "comparing") answers.push({ file: index, action: "compare" });
+        else if (again.phase === "receiving") answers.push({ file: index, action: "send" });
+        continue;
+      }
+      if (index < this.#below) {
+        if (!this.#owner.tellAgain(index)) this.#fail("a file that was settled is offered again");
+        continue;
+      }
+      if (index !== this.#below || this.#owner.files.size >= this.#terms.openFiles) {
+        return this.#fail("files are offered out of order, or too many at once");
+      }
+      this.#below++;
+      const file = new ReceivedFile(offer, this.#terms.chunkBytes);
+      this.#owner.files.set(index, file);
+      this.#answered.add(index);
+      await this.#plan(file, answers);
+    }
+    await this.#remember(answers);
+    this.#answer(answers);
+  }
+
+  async #plan(file: ReceivedFile, answers: PlannedFile[]): Promise<void> {
+    this.#planning++;
+    try {
+      const action = await planFile(file, this.#planner);
+      if (action === "committed") {
+        this.#owner.onCommitted(file);
+        return;
+      }
+      file.phase = action === "send" ? "receiving" : "comparing";
+      answers.push({ file: file.index, action });
+    } catch (thrown) {
+      if (!this.#planner.signal.aborted) this.#owner.giveUp(file.index, asHawserError(thrown).toFailure());
+    } finally {
+      this.#planning--;
+    }
+  }
+
+  /** Writes down what is now expected, before the source hears of it. */
+  async #remember(answers: readonly PlannedFile[]): Promise<void> {
+    const wanted = answers.filter(({ action }) => action === "send");
+    const files = wanted.flatMap(({ file }) => this.#owner.files.get(file) ?? []);
+    try {
+      await this.#planner.unfinished.remember(this.#sessionId, files, this.#planner.partId);
+    } catch (thrown) {
+      for (const { index } of files) this.#owner.giveUp(index, asHawserError(thrown).toFailure());
+    }
+  }
+
+  #answer(answers: readonly PlannedFile[]): void {
+    const spoilt: FileExtent[] = [];
+    for (const { file: index } of answers) {
+      const file = this.#owner.files.get(index);
+      if (file?.phase !== "receiving") continue;
+      for (const have of file.have()) this.#send("HAVE", have);
+      spoilt.push(...file.spoiltExtents);
+      if (file.hasUnchecked) this.#owner.check(file);
+    }
+    if (answers.length > 0) this.#send("PLAN", { files: [...answers] });
+    for (const page of pages(spoilt, () => EXTENT_BYTES)) this.#send("RESEND", { chunks: page });
+  }
+
+  #send<N extends "HAVE" | "PLAN" | "RESEND">(name: N, body: Message<N>): void {
+    this.#control?.send(name, body);
+  }
+
+  #fail(message: string): void {
+    this.#owner.fail(new HawserError("E_ILLEGAL", message));
+  }
+}
