@@ -5,7 +5,7 @@ import { BlockPool } from "../../src/net/blocks.ts";
 import { Connection } from "../../src/net/connection.ts";
 import { listen } from "../../src/net/listen.ts";
 import type { Terms, TransferEnd } from "../../src/net/transfer-end.ts";
-import { type ErrorCode, HawserError } from "../../src/protocol/errors.ts";
+import { ERRORS, type ErrorCode, HawserError } from "../../src/protocol/errors.ts";
 import type { Message } from "../../src/protocol/messages.ts";
 import { WELCOME } from "../helpers/conversation.ts";
 import { Recorder, soon, type WireEnd } from "../helpers/wire-end.ts";
@@ -497,4 +497,33 @@ t.test("a program that was stopped blames nobody else for the time it was away",
   t.ok(server.control.connection.isOpen);
   for (let i = 0; i < 11; i++) await later(time, link, server, STEP_MS);
   t.match(await soon(link.over, "the end"), { code: "E_TIMEOUT" }, "the others' time counts from then on");
+});
+
+t.test(
+  "a transfer that is given up for a timeout: the server hears that it was interrupted, and does not wait",
+  async (t) => {
+    const time = clock(t);
+    const { server, link, busy } = await linked(t, { timeoutMs: 60_000 });
+    busy.acknowledgement = true;
+    let over = false;
+    void link.over.then(() => {
+      over = true;
+    });
+    for (let i = 0; i < 20 && !over; i++) await later(time, link, server, STEP_MS);
+    t.match(await link.over, { code: "E_TIMEOUT" });
+    const { code, message } = await server.control.heard.message("ERROR");
+    t.equal(code, ERRORS.E_INTERRUPTED.wire);
+    t.match(message, "nothing was acknowledged for 60 s");
+  },
+);
+
+t.test("retries are connections that broke, however often each was dialled", async (t) => {
+  const { server, link, opened } = await linked(t);
+  t.equal(link.retries, 0);
+  server.answers = [error("E_BUSY"), error("E_BUSY"), error("E_BUSY"), again(1)];
+  server.control.connection.destroy();
+  server.streams[0]?.connection.destroy();
+  await server.until("both of them again", () => opened.length === 5);
+  t.equal(server.hellos.length, 5);
+  t.equal(link.retries, 2);
 });

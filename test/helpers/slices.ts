@@ -41,11 +41,17 @@ export function sliced(bytes: Uint8Array, sizes: readonly number[]): Uint8Array[
   return slices;
 }
 
-/** Whole, byte by byte, at every split into two, and with bytes to spare behind it. */
+/** Frames end, and their headers, near an end of what is cut. */
+const ENDS_BYTES = 256;
+/** Between the ends of something long the same is repeated: a prime, so that each place in a repetition has its turn. */
+const MIDDLE_STEP = 101;
+const isMiddle = (at: number, { length }: Uint8Array) => at >= ENDS_BYTES && at < length - ENDS_BYTES - MIDDLE_STEP;
+
+/** Whole, byte by byte, at every split into two (in the middle of long ones at some), and with bytes to spare behind it. */
 export function* everyCut(bytes: Uint8Array, spare: Uint8Array): Generator<Cut> {
   yield { how: "whole", slices: [bytes] };
   yield { how: "byte by byte", slices: sliced(bytes, [1]) };
-  for (let at = 1; at < bytes.length; at++) {
+  for (let at = 1; at < bytes.length; at += isMiddle(at, bytes) ? MIDDLE_STEP : 1) {
     yield { how: `split at ${at}`, slices: [bytes.subarray(0, at), bytes.subarray(at)] };
   }
   const more = new Uint8Array(bytes.length + spare.length);

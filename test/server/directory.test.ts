@@ -216,3 +216,34 @@ t.test("a lock file that is spoilt is not blamed on another server", async (t) =
   );
   t.not(outcome, "E_DIRECTORY_IN_USE");
 });
+
+t.test("files that a power cut has brought back without their parts are forgotten at the start", async (t) => {
+  const { served, staging } = directory(t);
+  const sink = new DiskSink(served);
+  const path = join(staging, "sessions.db");
+  const before = DatabaseSessionStore.open(path);
+  const hollow = await leave(sink, before, "hollow", offerOf("a", 200_000));
+  const half = [
+    await leave(sink, before, "half", offerOf("b", 200_000)),
+    await leave(sink, before, "half", offerOf("c", 200_000)),
+  ] as const;
+  const done = await leave(sink, before, "done", offerOf("d", 200_000));
+  const pending = await leave(sink, before, "done", offerOf("e", 200_000));
+  for (const { id } of [done, pending]) {
+    await before.beginCommit(id, { size: 200_000, crc32: 1, fingerprint: "1:1" });
+  }
+  await before.endCommit(done.id, true);
+  await before.release();
+  for (const { partId } of [hollow, half[0], done, pending]) rmSync(join(staging, "parts", `${partId}.part`));
+  await sink.close();
+
+  const backend = await openDirectory({ dir: served });
+  t.teardown(() => backend.release());
+  const { store } = backend;
+  t.equal(await store.load("hollow"), undefined);
+  t.strictSame(await store.chunks(hollow.id), []);
+  const filesOf = async (id: string) => (await store.load(id))?.files.map((file) => file.id);
+  t.strictSame(await filesOf("half"), [half[1].id]);
+  t.strictSame(await filesOf("done"), [done.id, pending.id], "a commit has its file elsewhere");
+  t.strictSame(readdirSync(join(staging, "parts")), [`${half[1].partId}.part`]);
+});

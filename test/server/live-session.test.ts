@@ -238,3 +238,56 @@ t.test("a transfer is under way while a client is on it, and has no receipt", as
   live.finished();
   t.notOk(live.isUnderWay);
 });
+
+t.test("a finished session whose client vanished waits ten seconds for it, and no longer", async (t) => {
+  const { live, over, heard } = session(t, 60_000);
+  const { client, server } = await asked(t);
+  live.open(server.connection);
+  await client.heard.message("WELCOME");
+  live.finished();
+  mock.timers.enable({ apis: ["setTimeout"] });
+  t.teardown(() => mock.timers.reset());
+  const gone = new Promise<void>((resolve) => {
+    server.connection.onSocketClosed = resolve;
+  });
+  server.connection.destroy(new HawserError("E_LOST", "the connection was reset"));
+  await gone;
+  await new Promise((resolve) => setImmediate(resolve));
+  mock.timers.tick(9999);
+  await new Promise((resolve) => setImmediate(resolve));
+  t.notOk(heard.includes("dispose"), "it may ask for its receipt again");
+  mock.timers.tick(1);
+  mock.timers.reset();
+  t.equal(await soon(over, "the end"), undefined, "and all was well");
+});
+
+/** Holds up the whole program. */
+const standStill = (ms: number) => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+
+t.test("a client whose answer waits in the socket is there, though the timer went off first", async (t) => {
+  const { live } = session(t);
+  const { client, server } = await asked(t);
+  live.open(server.connection);
+  await client.heard.message("WELCOME");
+  // When it is asked it answers, and before that is read this program stands still, until after the time is up.
+  client.connection.status = () => {
+    setImmediate(() => standStill(150));
+    return {};
+  };
+  t.ok(await live.probe(100));
+});
+
+t.test("a program that stood still gives the client its time once more", async (t) => {
+  const { live } = session(t);
+  const { client, server } = await asked(t);
+  live.open(server.connection);
+  await client.heard.message("WELCOME");
+  client.connection.pause();
+  const probe = live.probe(500);
+  await new Promise((resolve) => setImmediate(resolve));
+  standStill(1000);
+  // The timer goes off, and the sockets are read several times, before the client gets to it.
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+  client.connection.resume();
+  t.ok(await probe);
+});

@@ -243,3 +243,13 @@ t.test("a file that the store does not know is not recorded", async (t) => {
   await checkpoints.flush();
   t.strictSame(log, []);
 });
+
+t.test("200,000 chunks in one batch", async (t) => {
+  const { log, checkpoints, file } = setUp(t);
+  const one = file(1);
+  const count = 200_000;
+  for (let offset = 0; offset < count; offset++) checkpoints.add(one, offset, 1, 1);
+  await checkpoints.flush();
+  t.equal(log.length, 1);
+  t.equal(log[0]?.split(" ").length, 1 + count);
+});

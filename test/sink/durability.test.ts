@@ -1,16 +1,19 @@
 /** What each durability syncs, in which order, and what it reads back. */
 import { execFileSync, spawnSync } from "node:child_process";
-import {
+import fs, {
   chmodSync,
   existsSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   statfsSync,
+  unlinkSync,
   writeFileSync,
 } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
@@ -269,4 +272,77 @@ t.test("a file that was made anew is not the one that was committed, though it m
   rmSync(join(dir, "a"));
   writeFileSync(join(dir, "a"), randomBytesOf(content.length, 99));
   t.notOk(await sink.isCommitted(nameOf("a"), fingerprint, content.length));
+});
+
+t.test("a part that has another name as well is somebody's file, and not gone on with", async (t) => {
+  const dir = t.testdir();
+  const sink = new DiskSink(dir);
+  t.teardown(() => sink.close());
+  const spec = specOf("a", content.length);
+  const part = await reserve(sink, spec);
+  await write(part, content, CHUNK);
+  await part.close();
+  const path = join(dir, ".hawser/parts", `${spec.id}.part`);
+  linkSync(path, join(dir, "linked"));
+  t.equal(await sink.reopen(spec, content.length), undefined);
+  t.ok(same(readFileSync(join(dir, "linked")), content), "and left as it is");
+  unlinkSync(join(dir, "linked"));
+  const again = await sink.reopen(spec, content.length);
+  t.ok(again);
+  await again?.close();
+});
+
+t.test("a commit that an earlier run made is believed when its name is synced", async (t) => {
+  if (!canTrace(t)) return;
+  for (const durability of ["none", "commit", "checkpoint", "strict"] as const) {
+    const dir = t.testdir({ served: { sub: {} } });
+    const served = join(dir, "served");
+    const sink = new DiskSink(served, { durability });
+    const part = await reserve(sink, specOf("sub/a", content.length));
+    await write(part, content, CHUNK);
+    const { fingerprint } = part;
+    await commit(part, content);
+    await sink.close();
+    const program = `
+      import { DiskSink } from ${JSON.stringify(sourceOf("disk-sink").href)};
+      const [served, durability, fingerprint, size] = process.argv.slice(1);
+      const sink = new DiskSink(served, { durability });
+      process.stdout.write(String(await sink.isCommitted(Buffer.from("sub/a"), fingerprint, Number(size))));
+    `;
+    const log = join(dir, "calls");
+    const strace = ["-f", "-y", "-o", log, "-e", "trace=fsync,fdatasync"];
+    const node = [process.execPath, "--input-type=module-typescript", "-e", program];
+    const found = execFileSync("strace", [...strace, ...node, served, durability, fingerprint, `${content.length}`], {
+      encoding: "utf8",
+    });
+    t.equal(found, "true", durability);
+    const syncs = [...readFileSync(log, "utf8").matchAll(/sync\(\d+<([^>]*)>/g)].map(([, path]) => path);
+    t.strictSame(syncs, durability === "none" ? [] : [join(served, "sub")], durability);
+  }
+});
+
+t.test("what the disk itself refuses to read is not asked of the kernel's memory", async (t) => {
+  const path = Buffer.from(join(t.testdir({ a: "x".repeat(4096) }), "a"));
+  const usable = DirectReader.open(path, CHUNK);
+  await usable?.close();
+  // Modules that have imported it by name get the other one, too.
+  const { readSync } = fs;
+  const say = (code: string) => {
+    fs.readSync = () => {
+      throw Object.assign(new Error(`${code}: read`), { code });
+    };
+    syncBuiltinESMExports();
+  };
+  t.teardown(() => {
+    fs.readSync = readSync;
+    syncBuiltinESMExports();
+  });
+  if (usable === undefined) return t.comment("skipped: this file system reads through memory only");
+  const open = () => readdirSync("/proc/self/fd").length;
+  const before = process.platform === "linux" ? open() : 0;
+  say("EIO");
+  t.throws(() => DirectReader.open(path, CHUNK), { code: "EIO" });
+  say("EINVAL");
+  t.equal(DirectReader.open(path, CHUNK), undefined, "memory at a place that doesn't suit is no fault of the disk");
+  if (process.platform === "linux") t.equal(open(), before, "nothing is left open");
 });

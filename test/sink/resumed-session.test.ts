@@ -470,3 +470,167 @@ t.test("what the sink is at, it says when it is asked", async (t) => {
   slow.digest.open();
   t.match(await end.control.heard.message("OUTCOME"), { files: [{ file: 1, status: "failed" }] });
 });
+
+t.test(
+  "two files of one transfer with one key: the second is busy, the first is committed as it was sent",
+  async (t) => {
+    const world = new World();
+    const end = await client(t, await world.serve(t));
+    await offer(end);
+    await sendChunks(end, 0, 1);
+    end.control.connection.send("OFFER", { settledBelow: 0, files: [{ ...OFFER, file: 1 }] });
+    t.match(await end.control.heard.message("OUTCOME"), {
+      files: [{ file: 1, status: "failed", error: { code: ERRORS.E_BUSY.wire } }],
+    });
+    end.stream.chunk(1, 0, randomBytesOf(CHUNK, 77));
+    await end.stream.heard.message("ACK");
+    await sendChunks(end, 2, 3);
+    seal(end);
+    t.match(await end.control.heard.message("OUTCOME"), { files: [{ file: 0, status: "committed" }] });
+    t.ok(same(world.sink.read(nameOf("a")), content));
+    t.strictSame(
+      end.control.heard.messages.filter(({ name }) => name === "HAVE"),
+      [],
+      "what it has of the first is not said of the second",
+    );
+  },
+);
+
+t.test("an open file may be offered once more by each control connection, and not twice by one", async (t) => {
+  const world = new World();
+  const server = await world.serve(t);
+  const first = await client(t, server);
+  const { session, generation } = first.welcome;
+  await offer(first);
+  let { control } = first;
+  for (let round = 0; round < 2; round++) {
+    control.connection.destroy();
+    control = await connectTo(t, server.address);
+    control.connection.send("HELLO", hello({ session, generation }));
+    await control.heard.message("WELCOME");
+    t.strictSame(await offer({ ...first, control }), { files: [{ file: 0, action: "send" }] }, "it may not have heard");
+  }
+  control.connection.send("OFFER", { settledBelow: 0, files: [OFFER] });
+  t.match(await control.heard.message("ERROR"), { code: ERRORS.E_ILLEGAL.wire, message: /file 0 is offered twice/ });
+  t.match(await server.event("ended"), { code: "E_ILLEGAL" });
+});
+
+t.test("nor twice in its first offer", async (t) => {
+  const server = await new World().serve(t);
+  const { control } = await client(t, server);
+  control.connection.send("OFFER", { settledBelow: 0, files: [OFFER, OFFER] });
+  t.match(await control.heard.message("ERROR"), { code: ERRORS.E_ILLEGAL.wire, message: /file 0 is offered twice/ });
+});
+
+t.test("no more files may wait to be planned than four times what may be open", async (t) => {
+  const slow = gate();
+  class SlowSink extends MemorySink {
+    override async find(name: Uint8Array) {
+      await slow.opened;
+      return super.find(name);
+    }
+  }
+  const server = await new World(new SlowSink()).serve(t);
+  const { control, welcome } = await client(t, server);
+  const most = 4 * welcome.openFiles;
+  const offers = (start: number, end: number) =>
+    control.connection.send("OFFER", {
+      settledBelow: 0,
+      files: Array.from({ length: end - start }, (_, i) => {
+        const file = start + i;
+        return offerOf(`f${file}`, 1, { file });
+      }),
+    });
+  for (let at = 0; at < most; at += 256) offers(at, Math.min(at + 256, most));
+  control.connection.send("PING", { id: 1 });
+  await control.heard.message("PONG");
+  t.notOk(control.heard.messages.some(({ name }) => name === "ERROR"));
+  offers(most, most + 1);
+  t.match(await control.heard.message("ERROR"), { code: ERRORS.E_ILLEGAL.wire, message: /^too many files at once/ });
+  slow.open();
+});
+
+t.test("a check that ends when the session is being left commits nothing; the next run does, once", async (t) => {
+  const sink = new OpenSink();
+  const world = new World(sink);
+  await interrupted(t, world, 0, 1, 2, 3);
+  let commits = 0;
+  const beginCommit = world.store.beginCommit.bind(world.store);
+  world.store.beginCommit = (...given) => {
+    commits++;
+    return beginCommit(...given);
+  };
+  const slow = gate();
+  let reads = 0;
+  const last = new Promise<void>((resolve) => {
+    sink.onReading = () => {
+      if (++reads < 4) return;
+      sink.gate = slow.opened;
+      resolve();
+    };
+  });
+  const server = await world.serve(t);
+  const second = await client(t, server);
+  await offer(second);
+  await soon(last, "the last chunk's turn");
+  seal(second);
+  second.control.connection.send("PING", { id: 1 });
+  await second.control.heard.message("PONG");
+  const closing = server.server.close();
+  await soon(second.control.heard.closed, "the end");
+  slow.open();
+  await closing;
+  t.equal(commits, 0);
+  t.equal(sink.read(nameOf("a")), undefined);
+  t.equal(sink.partsKept, 1);
+
+  sink.gate = undefined;
+  sink.onReading = () => {};
+  const third = await client(t, await world.serve(t));
+  await offer(third);
+  seal(third);
+  t.match(await third.control.heard.message("OUTCOME"), { files: [{ status: "committed" }] });
+  t.match(await finish(third), { files: 1, failed: 0 });
+  t.equal(commits, 1);
+  t.ok(same(sink.read(nameOf("a")), content));
+});
+
+t.test("a store that can't forget what is settled does not end the session", async (t) => {
+  const world = new World();
+  const server = await world.serve(t);
+  const end = await client(t, server);
+  await offer(end);
+  await sendChunks(end, 0, 1, 2, 3);
+  seal(end);
+  await end.control.heard.message("OUTCOME");
+  let asked = 0;
+  world.store.forgetFiles = async () => {
+    asked++;
+    throw new Error("the disk is full");
+  };
+  end.control.connection.send("OFFER", { settledBelow: 1, files: [offerOf("b", 0, { file: 1 })] });
+  t.match(await end.control.heard.message("PLAN"), { files: [{ file: 1, action: "send" }] });
+  t.equal(asked, 1);
+  end.control.connection.send("SEAL", { files: [{ file: 1, size: 0, crc32: 0 }] });
+  t.match(await end.control.heard.message("OUTCOME"), { files: [{ file: 1, status: "committed" }] });
+  end.control.connection.send("FINISH", { files: 2 });
+  t.match(await end.control.heard.message("RECEIPT"), { files: 2, failed: 0 });
+});
+
+t.test("a new version that is committed drops what the peer had begun of the old one", async (t) => {
+  const world = new World();
+  await interrupted(t, world, 0, 1);
+  t.equal(world.sink.partsKept, 1);
+  const key = keyOf("new");
+  const end = await client(t, await world.serve(t), { keys: [key] });
+  await offer(end, [{ ...OFFER, key }]);
+  await sendChunks(end, 0, 1, 2, 3);
+  seal(end);
+  t.match(await end.control.heard.message("OUTCOME"), { files: [{ status: "committed" }] });
+  t.equal(world.sink.partsKept, 0);
+  t.strictSame(
+    (await world.store.list()).map(({ live }) => live),
+    [true],
+    "and the session that had nothing else",
+  );
+});

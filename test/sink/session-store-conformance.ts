@@ -275,6 +275,48 @@ export function sessionStoreConformance(
     t.equal(await found("k-none", "a"), undefined);
   });
 
+  t.test("files of a name, in all sessions of the peer and no other's", async (t) => {
+    const store = make(t);
+    const [inA = 0] = await filled(store, "a", ["x", "y"]);
+    await store.create(recordOf("b"));
+    const [inB = 0, keyless = 0] = await store.addFiles("b", [
+      fileOf("x", { key: "another", partId: "in-b" }),
+      fileOf("x", { key: null, partId: "keyless" }),
+    ]);
+    await store.create(recordOf("c", { peer: "192.0.2.2" }));
+    await store.addFiles("c", [fileOf("x", { partId: "foreign" })]);
+    await store.close("a");
+    const found = (await store.findNamed("192.0.2.1", nameOf("x")))
+      .map(({ file, sessionId, live }) => ({ id: file.id, sessionId, live }))
+      .sort((a, b) => a.id - b.id);
+    t.strictSame(found, [
+      { id: inA, sessionId: "a", live: false },
+      { id: inB, sessionId: "b", live: true },
+      { id: keyless, sessionId: "b", live: true },
+    ]);
+    const [first] = await store.findNamed("192.0.2.1", nameOf("y"));
+    t.strictSame(plain(first === undefined ? [] : [first.file]), expected([inA + 1], [fileOf("y")], boot()));
+    t.strictSame(await store.findNamed("192.0.2.1", nameOf("X")), []);
+    t.strictSame(await store.findNamed("192.0.2.1", nameOf("")), []);
+    t.strictSame(await store.findNamed("192.0.2.3", nameOf("x")), []);
+    await store.drop("b");
+    t.equal((await store.findNamed("192.0.2.1", nameOf("x"))).length, 1);
+  });
+
+  t.test("whether there is any chunk of a file", async (t) => {
+    const store = make(t);
+    const [one = 0, two = 0] = await filled(store, "a", ["one", "two"]);
+    t.notOk(await store.hasChunks(one));
+    await store.recordChunks([chunkOf(one, 1024), chunkOf(one, 0, 1, true)]);
+    t.ok(await store.hasChunks(one));
+    t.notOk(await store.hasChunks(two), "another file's are its own");
+    await store.forgetChunks(one, "unsynced");
+    t.ok(await store.hasChunks(one));
+    await store.forgetChunks(one, [0]);
+    t.notOk(await store.hasChunks(one));
+    t.notOk(await store.hasChunks(99_999));
+  });
+
   t.test("a file that moves takes its journal along", async (t) => {
     const store = make(t);
     const [x = 0, y = 0] = await filled(store, "a", ["x", "y"]);

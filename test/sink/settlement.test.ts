@@ -299,3 +299,14 @@ t.test("idle is when nothing is being settled, also what settles of what just fa
   await idle;
   t.equal(records.length, 1);
 });
+
+t.test("of a file without a key nothing is kept, whatever it failed of: nobody would know it again", async (t) => {
+  for (const key of [true, false]) {
+    const { sink, store, settlement, settled, file } = await setUp(t, { key });
+    settlement.fail(file, { code: "E_NO_SPACE", message: "the destination is full" });
+    await settled;
+    await settlement.idle();
+    t.strictSame(store.log, [key ? "close" : "abort", "outcome failed"], `key: ${key}`);
+    t.equal(sink.partsKept, key ? 1 : 0);
+  }
+});

@@ -1,11 +1,23 @@
-import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  linkSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import type { OfferedFile } from "../../src/protocol/messages.ts";
 import { DiskSink } from "../../src/sink/disk-sink.ts";
 import { MemorySessionStore } from "../../src/sink/memory-session-store.ts";
+import { planFile } from "../../src/sink/plan.ts";
 import { bootId } from "../../src/sink/platform.ts";
 import type { ReceivedFile } from "../../src/sink/received-file.ts";
+import type { Durability } from "../../src/sink/sink.ts";
 import { Unfinished } from "../../src/sink/unfinished.ts";
 import { same } from "../helpers/bytes.ts";
 import { CHUNK, chunksOf, keyOf, leave, offerOf, ownerOf, PEER, receivedFile } from "../helpers/received.ts";
@@ -14,9 +26,9 @@ const never = new AbortController().signal;
 const SIZE = 3 * CHUNK + 100;
 
 /** A disk, a store that lives during `boot`, and what is unfinished there. */
-function setUp(t: Test, boot: string | null = bootId()) {
+function setUp(t: Test, boot: string | null = bootId(), durability: Durability = "commit") {
   const dir = t.testdir();
-  const sink = new DiskSink(dir);
+  const sink = new DiskSink(dir, { durability });
   t.teardown(() => sink.close());
   const store = new MemorySessionStore(boot);
   const unfinished = new Unfinished(sink, store);
@@ -236,8 +248,13 @@ t.test("a transfer that ends while what is left is read lets it lie", async (t) 
 });
 
 /** A commit that was begun: what the store says of it when the server comes back. */
-async function committing(t: Test, how: "before the link" | "linked" | "done") {
-  const all = setUp(t);
+async function committing(
+  t: Test,
+  how: "before the link" | "linked" | "done",
+  boot: string | null = bootId(),
+  durability: Durability = "commit",
+) {
+  const all = setUp(t, boot, durability);
   const { sink, store, dir } = all;
   const offer = offerOf("a", SIZE);
   const left = await leave(sink, store, "old", offer);
@@ -247,6 +264,7 @@ async function committing(t: Test, how: "before the link" | "linked" | "done") {
   await store.beginCommit(left.id, { size: SIZE, crc32: 7, fingerprint: part.fingerprint });
   if (how === "before the link") await part.close();
   else await part.commit(SIZE, 7);
+  if (how === "done" && durability === "none") await store.endCommit(left.id, true);
   if (how === "linked") {
     // Killed between the link and the unlink: the file has two names.
     linkSync(join(dir, "a"), all.partPath(left.partId));
@@ -355,4 +373,87 @@ t.test("dropping a session takes its parts along", async (t) => {
   t.equal(await store.load("s"), undefined);
   t.equal(partOf(left.partId), undefined);
   t.ok(partOf(other.partId));
+});
+
+t.test("a file that is offered twice in one transfer is busy the second time, and stays the first's", async (t) => {
+  const { unfinished } = setUp(t);
+  const owner = ownerOf("one");
+  const [first, second] = [offerOf("a", SIZE, { file: 0 }), offerOf("a", SIZE, { file: 1 })];
+  await unfinished.claim(owner, first, never);
+  await t.rejects(unfinished.claim(owner, second, never), { code: "E_BUSY", message: /'a' is offered twice/ });
+  unfinished.unclaim(owner, second);
+  await t.rejects(unfinished.claim(owner, second, never), { code: "E_BUSY" }, "its failure frees nothing");
+  await t.rejects(unfinished.claim(ownerOf("two"), second, never), { code: "E_BUSY" });
+  unfinished.unclaim(owner, first);
+  await unfinished.claim(owner, second, never);
+});
+
+for (const [boot, isBelieved] of [
+  [bootId(), true],
+  ["another-boot", false],
+] as const) {
+  const verdict = isBelieved ? "believed" : "not believed";
+  t.test(`without durability a commit of ${boot === bootId() ? "this" : "another"} boot is ${verdict}`, async (t) => {
+    const { store, unfinished, stored, offer, dir } = await committing(t, "done", boot, "none");
+    // What a power cut may leave: the name and the size, and zeros.
+    const fd = openSync(join(dir, "a"), "r+");
+    writeSync(fd, new Uint8Array(SIZE), 0, SIZE, 0);
+    closeSync(fd);
+    utimesSync(join(dir, "a"), 1, 1);
+    const file = receivedFile(offer);
+    t.equal(await unfinished.takeUpCommit(file, stored), isBelieved);
+    t.equal(file.committed !== undefined, isBelieved);
+    t.match(await store.load("old"), { files: [{ state: "committed" }] });
+  });
+}
+
+t.test("without durability, after another boot: what lies under the name is compared", async (t) => {
+  const { sink, unfinished, offer } = await committing(t, "done", "another-boot", "none");
+  const planner = { sink, unfinished, owner: ownerOf("old"), partId: () => "new", signal: never };
+  t.equal(await planFile(receivedFile(offer), planner), "compare");
+});
+
+t.test("a file that has its name makes older versions of it useless, and nothing else", async (t) => {
+  const { sink, store, unfinished, partOf, create } = setUp(t);
+  const version = (word: string) => offerOf("a", SIZE, { key: keyOf(word) });
+  const older = await leave(sink, store, "older", version("older"), { chunks: 1 });
+  const shared = await leave(sink, store, "shared", version("shared"), { chunks: 1 });
+  const beside = await leave(sink, store, "shared", offerOf("b", SIZE), { chunks: 1 });
+  const live = await leave(sink, store, "live", version("live"), { chunks: 1 });
+  await store.open("live");
+  const foreign = await leave(sink, store, "foreign", version("foreign"), { chunks: 1 });
+  await store.moveFile(foreign.id, "foreign");
+  const done = await leave(sink, store, "done", version("done"));
+  await store.beginCommit(done.id, { size: SIZE, crc32: 1, fingerprint: "1:1" });
+  await store.endCommit(done.id, true);
+  await create("now");
+  const [id = 0] = await store.addFiles("now", [
+    { key: "now", name: Buffer.from("a"), size: SIZE, mtime: [1, 0], mode: 0o644, partId: "now" },
+  ]);
+
+  await unfinished.supersede(ownerOf("now", { peer: "192.0.2.9" }), { name: Buffer.from("a"), id });
+  t.ok(partOf(older.partId), "another peer's file is nobody else's business");
+
+  await unfinished.supersede(ownerOf("now"), { name: Buffer.from("a"), id });
+  t.equal(partOf(older.partId), undefined);
+  t.equal(await store.load("older"), undefined, "with the session that had nothing else");
+  t.equal(partOf(shared.partId), undefined);
+  t.strictSame(
+    (await store.load("shared"))?.files.map((file) => file.id),
+    [beside.id],
+    "another name stays",
+  );
+  t.ok(partOf(beside.partId));
+  t.ok(partOf(live.partId), "somebody is at it");
+  t.equal((await store.load("live"))?.files.length, 1);
+  t.equal((await store.load("done"))?.files.length, 1, "an outcome that may not have been heard");
+  t.equal((await store.load("now"))?.files.length, 1, "itself");
+});
+
+t.test("an older version in the session itself goes, and the session stays", async (t) => {
+  const { sink, store, unfinished, partOf } = setUp(t);
+  const older = await leave(sink, store, "now", offerOf("a", SIZE, { key: keyOf("older") }), { chunks: 1 });
+  await unfinished.supersede(ownerOf("now"), { name: Buffer.from("a"), id: undefined });
+  t.equal(partOf(older.partId), undefined);
+  t.strictSame((await store.load("now"))?.files, []);
 });

@@ -736,3 +736,67 @@ t.test("a sink that committed something else than was read: the transfer ends", 
   t.match(told.failed, { code: "E_CONTENT" });
   t.strictSame(told.settled, []);
 });
+
+t.test("an acknowledgement of more than may be under way fails the transfer", async (t) => {
+  const { hand, told } = await begun(t);
+  hand.plan(0);
+  await hand.chunks(CHUNKS);
+  hand.stream.connection.send("ACK", { chunks: [[0, 0, WELCOME.windowBytes]] });
+  await hand.silence();
+  t.equal(told.failed, undefined, "a whole window may be");
+  hand.stream.connection.send("ACK", { chunks: [[0, 0, WELCOME.windowBytes + 1]] });
+  await told.until("the end", () => told.failed !== undefined);
+  t.match(told.failed, { code: "E_ILLEGAL" });
+});
+
+/** A file of which an earlier run's commit is being confirmed when the session begins anew. */
+async function confirming(t: Test) {
+  const all = await begun(t);
+  const { hand, item } = all;
+  item.hold();
+  hand.committed();
+  await hand.silence();
+  hand.session.restart({ ...WELCOME, generation: 2 });
+  await hand.openControl();
+  await hand.openStream();
+  await hand.offered();
+  return all;
+}
+
+t.test("a commit that is gone again when the session begins anew: the file is sent", async (t) => {
+  const { hand, item, told } = await confirming(t);
+  hand.plan(0);
+  await hand.chunks(CHUNKS);
+  item.release();
+  t.strictSame(await hand.control.heard.message("SEAL"), SEAL);
+  t.strictSame(numbers(hand), [0, 1, 2, 3, 4, 5]);
+  t.strictSame(told.settled, [], "what was said of the old one counts no more");
+  hand.committed();
+  hand.receipt();
+  await told.until("the receipt", () => told.receipt !== undefined);
+  t.match(told.settled, [{ outcome: { status: "committed" }, crc32: crc32(content) }]);
+});
+
+t.test("a commit that is not believed any more when the session begins anew: the file is compared", async (t) => {
+  const { hand, item, told } = await confirming(t);
+  hand.control.connection.send("PLAN", { files: [{ file: 0, action: "compare" }] });
+  await hand.silence();
+  item.release();
+  t.match(await hand.control.heard.message("DIGEST"), { files: [{ file: 0 }] });
+  hand.control.connection.send("OUTCOME", { files: [{ file: 0, status: "unchanged", size: content.length }] });
+  hand.receipt();
+  await told.until("the receipt", () => told.receipt !== undefined);
+  t.match(told.settled, [{ outcome: { status: "unchanged" } }]);
+});
+
+t.test("told to stop, and the session begins anew after that: nothing is sent", async (t) => {
+  const { hand } = await begun(t);
+  await hand.session.stop();
+  hand.session.restart({ ...WELCOME, generation: 2 });
+  await hand.openControl();
+  await hand.openStream();
+  await hand.offered();
+  hand.plan(0);
+  await hand.silence();
+  t.strictSame(hand.came, []);
+});
