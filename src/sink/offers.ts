@@ -42,8 +42,8 @@ export class Offers {
   /** Files in pages that wait for their turn. */
   #queued = 0;
   #planning = 0;
-  /** Open files that this control connection has had an answer for. */
-  readonly #answered = new Set<number>();
+  /** Open files that this control connection has offered; what an earlier one said may still wait for its turn. */
+  #offered = new Set<number>();
 
   constructor(terms: Terms, planner: Planner, owner: OffersOwner) {
     this.#terms = terms;
@@ -62,7 +62,7 @@ export class Offers {
 
   controlOpened(control: Connection): void {
     this.#control = control;
-    this.#answered.clear();
+    this.#offered = new Set();
   }
 
   queue(files: readonly OfferedFile[]): void {
@@ -72,8 +72,9 @@ export class Offers {
       this.#fail("too many files at once");
       return;
     }
+    const offered = this.#offered;
     this.inOrder(async () => {
-      await this.#onOffer(files);
+      await this.#onOffer(files, offered);
       this.#queued -= files.length;
     });
   }
@@ -92,18 +93,18 @@ export class Offers {
 
   /** A file is settled: it may be offered again by a source that did not hear. */
   settled(index: number): void {
-    this.#answered.delete(index);
+    this.#offered.delete(index);
   }
 
-  async #onOffer(offers: readonly OfferedFile[]): Promise<void> {
+  async #onOffer(offers: readonly OfferedFile[], offered: Set<number>): Promise<void> {
     const answers: PlannedFile[] = [];
     for (const offer of offers) {
       if (this.#planner.signal.aborted) return;
       const { file: index } = offer;
       const again = this.#owner.files.get(index);
       if (again !== undefined) {
-        if (this.#answered.has(index)) return this.#fail(`file ${index} is offered twice`);
-        this.#answered.add(index);
+        if (offered.has(index)) return this.#fail(`file ${index} is offered twice`);
+        offered.add(index);
         if (again.phase === "comparing") answers.push({ file: index, action: "compare" });
         else if (again.phase === "receiving") answers.push({ file: index, action: "send" });
         continue;
@@ -118,7 +119,7 @@ export class Offers {
       this.#below++;
       const file = new ReceivedFile(offer, this.#terms.chunkBytes);
       this.#owner.files.set(index, file);
-      this.#answered.add(index);
+      offered.add(index);
       await this.#plan(file, answers);
     }
     await this.#remember(answers);

@@ -522,6 +522,35 @@ t.test("nor twice in its first offer", async (t) => {
   t.match(await control.heard.message("ERROR"), { code: ERRORS.E_ILLEGAL.wire, message: /file 0 is offered twice/ });
 });
 
+t.test("an offer that still waits when its connection breaks is not taken for the next one's", async (t) => {
+  const slow = gate();
+  class SlowSink extends MemorySink {
+    override async find(name: Uint8Array) {
+      await slow.opened;
+      return super.find(name);
+    }
+  }
+  const server = await new World(new SlowSink()).serve(t);
+  const { control, welcome } = await client(t, server);
+  const files = [OFFER, offerOf("b", 1, { file: 1 })];
+  for (const file of files) control.connection.send("OFFER", { settledBelow: 0, files: [file] });
+  control.connection.send("PING", { id: 1 });
+  await control.heard.message("PONG");
+  control.connection.destroy();
+  const next = await connectTo(t, server.address);
+  next.connection.send("HELLO", hello({ session: welcome.session, generation: welcome.generation }));
+  await next.heard.message("WELCOME");
+  next.connection.send("OFFER", { settledBelow: 0, files });
+  next.connection.send("PING", { id: 2 });
+  await next.heard.message("PONG");
+  slow.open();
+  const planned = new Set<number>();
+  while (planned.size < 2) for (const { file } of (await next.heard.message("PLAN")).files) planned.add(file);
+  next.connection.send("PING", { id: 3 });
+  await next.heard.message("PONG");
+  t.notOk(next.heard.messages.some(({ name }) => name === "ERROR"));
+});
+
 t.test("no more files may wait to be planned than four times what may be open", async (t) => {
   const slow = gate();
   class SlowSink extends MemorySink {
