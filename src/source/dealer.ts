@@ -95,19 +95,20 @@ export class Dealer {
     this.deal();
   }
 
-  /** Nothing more of a file is sent. */
-  drop(file: number): void {
+  /** Nothing more of a file is sent. Returns what was on its way of it. */
+  drop(file: number): ReturnType<InFlight["forgetFile"]> {
     this.#dispatcher.drop(file);
-    this.#inFlight.forgetFile(file);
+    return this.#inFlight.forgetFile(file);
   }
 
-  /** A file is settled: streams let go of it as well. */
-  forget(file: number): void {
-    this.drop(file);
+  /** A file is settled: streams let go of it as well. Returns what was on its way of it. */
+  forget(file: number): ReturnType<InFlight["forgetFile"]> {
+    const underWay = this.drop(file);
     for (const key of this.#damages.keys()) if (key.startsWith(`${file}:`)) this.#damages.delete(key);
     for (const stream of this.#streams.values()) {
       if (stream.files.delete(file)) stream.port.post({ type: "forget", file });
     }
+    return underWay;
   }
 
   openStream(connection: Connection, index: number, onClosed: (error: HawserError | undefined) => void): void {

@@ -59,9 +59,16 @@ export class InFlight {
     return [...this.#dealt.values()].flatMap(({ piece }) => this.lose(stream, piece.file, piece.offset) ?? []);
   }
 
-  /** A file is settled, or given up. */
-  forgetFile(file: number): void {
-    for (const [key, { piece }] of this.#dealt) if (piece.file === file) this.#dealt.delete(key);
+  /** A file is settled, or given up. Returns what was on its way of it, each chunk with the stream that got it first. */
+  forgetFile(file: number): { readonly stream: number; readonly bytes: number }[] {
+    const forgotten: { stream: number; bytes: number }[] = [];
+    for (const [key, { piece, holders }] of this.#dealt) {
+      if (piece.file !== file) continue;
+      const [stream = 0] = holders.keys();
+      forgotten.push({ stream, bytes: piece.bytes });
+      this.#dealt.delete(key);
+    }
+    return forgotten;
   }
 
   /** A chunk that `stream`, which is idle, should send as well; none where the others get on. */

@@ -396,7 +396,11 @@ export class SourceSession implements TransferEnd {
   #settle(file: SentFile, outcome: SettledFile): void {
     this.#files.delete(file.index);
     file.isOver = true;
-    this.#dealer.forget(file.index);
+    const underWay = this.#dealer.forget(file.index);
+    // The outcome overtakes acknowledgements, which wait for company.
+    if (outcome.status === "committed") {
+      for (const { stream, bytes } of underWay) this.#events.onAcknowledged(stream, bytes);
+    }
     file.item.close();
     const trusted = this.#trustsTime && outcome.status === "committed" ? outcome.crc32 : undefined;
     const crc = file.ledger.isComplete ? file.ledger.wholeCrc32() : (file.digest?.crc32 ?? trusted);
