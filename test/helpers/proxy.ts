@@ -103,6 +103,8 @@ export class TcpProxy {
   readonly frames: Record<Direction, Map<FrameName, number>> = { up: new Map(), down: new Map() };
   /** How often each chunk went up, by 'file:offset'. */
   readonly chunks = new Map<string, number>();
+  #era = 0;
+  #chunksOfEra = 0;
   /** Harm done, in its order. */
   readonly harm: string[] = [];
   readonly bytes: Record<Direction, number> = { up: 0, down: 0 };
@@ -128,6 +130,25 @@ export class TcpProxy {
 
   framesOf(direction: Direction, name: FrameName): number {
     return this.frames[direction].get(name) ?? 0;
+  }
+
+  /**
+   * CHUNK frames that went up on connections which were opened since `beginEra`: what a dead program left in the
+   * system's buffers still comes through on the ones before.
+   */
+  get chunksOfEra(): number {
+    return this.#chunksOfEra;
+  }
+  get era(): number {
+    return this.#era;
+  }
+  beginEra(): void {
+    this.#era++;
+    this.#chunksOfEra = 0;
+  }
+  countChunk(key: string, era: number): void {
+    this.chunks.set(key, (this.chunks.get(key) ?? 0) + 1);
+    if (era === this.#era) this.#chunksOfEra++;
   }
 
   /** Connections that come from now on go to another server; to none where nothing listens there. */
@@ -242,6 +263,7 @@ const QUEUED_BYTES_MAX = 64 * 1024;
 
 class Pair {
   readonly #proxy: TcpProxy;
+  readonly #era: number;
   readonly #options: PairOptions;
   readonly #sockets: Record<Direction, { from: Socket; to: Socket }>;
   readonly #tracks = { up: newTrack(), down: newTrack() };
@@ -265,6 +287,7 @@ class Pair {
 
   constructor(proxy: TcpProxy, client: Socket, server: Socket, options: PairOptions) {
     this.#proxy = proxy;
+    this.#era = proxy.era;
     this.#options = options;
     this.#sockets = { up: { from: client, to: server }, down: { from: server, to: client } };
     for (const direction of ["up", "down"] as const) {
@@ -407,7 +430,7 @@ class Pair {
     frames.set(name, (frames.get(name) ?? 0) + 1);
     if (name === "CHUNK" && direction === "up") {
       const key = `${track.header.readUInt32BE(4)}:${track.header.readBigUInt64BE(8)}`;
-      this.#proxy.chunks.set(key, (this.#proxy.chunks.get(key) ?? 0) + 1);
+      this.#proxy.countChunk(key, this.#era);
     }
   }
 
