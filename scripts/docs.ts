@@ -39,7 +39,9 @@ const LIMITS: Record<keyof typeof limits, string> = {
   STREAMS_MAX: "most streams of one session",
   WINDOW_BYTES:
     "bytes that one stream may have unacknowledged, as this server grants it (more where chunks are larger than a quarter of it)",
-  OPEN_FILES_MAX: "files that may be offered and not settled, as this server grants it",
+  OPEN_FILES_MAX: "files in chunks that may be offered and not settled, as this server grants it",
+  OPEN_SMALL_MAX: "the same of files that are sent whole, directories and links",
+  BUNDLE_FILES_MAX: "files in one BUNDLE",
   NAME_BYTES_MAX: "longest name, in bytes",
   COMPONENT_BYTES_MAX: "longest component of a name, in bytes",
   FILE_BYTES_MAX: "largest size, and largest offset, in bytes: 2^53 - 1",
@@ -182,6 +184,10 @@ function meaning(events: readonly ExpectedEvent[]): string {
   return events
     .map((event) => {
       if ("message" in event) return `${event.message} ${notation(event.body)}`;
+      if ("bundle" in event) {
+        const files = event.bundle.files.map(({ file, content }) => `file ${file} h'${content}'`);
+        return `BUNDLE ${event.bundle.file}: ${files.join(", ")}`;
+      }
       const { file, offset, payload, intact } = event.chunk;
       return `CHUNK file ${file}, offset ${offset}, payload h'${payload}'${intact ? "" : ", damaged"}`;
     })
@@ -203,7 +209,8 @@ function vectors(): string {
   }
   for (const file of ["messages", "chunks"] as const) {
     for (const { name, description, hex, expect } of vectorFile(file).vectors) {
-      show(file === "chunks" ? `CHUNK, ${name}` : name, description, hex, meaning(expect));
+      const isBundle = expect.some((event) => "bundle" in event);
+      show(file === "chunks" ? `${isBundle ? "BUNDLE" : "CHUNK"}, ${name}` : name, description, hex, meaning(expect));
     }
   }
   return blocks.join("\n\n");

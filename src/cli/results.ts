@@ -20,26 +20,37 @@ export function receipt(write: (text: string) => void): ResultsView {
       if (file.status !== "failed") write(fileLine(file));
     },
     finish: (result) => {
-      if (result.filesCommitted > 0) write(receiptText(result));
+      if (result.filesCommitted > 0 || result.dryRun) write(receiptText(result));
     },
   };
 }
 
 /** `sent         256 MiB  1c291ca3  big.bin`. The name stands last: it may contain anything. */
-export function fileLine({ status, bytes, crc32, name }: FileResult): string {
+export function fileLine({ status, bytes, crc32, name, replaced }: FileResult): string {
   const shownCrc = crc32 ?? "-".repeat(8);
-  return `${status.padEnd(9)}  ${formatBytes(bytes).padStart(8)}  ${shownCrc}  ${escapeText(name)}\n`;
+  const shownStatus = replaced === true && status === "sent" ? "replaced" : status;
+  return `${shownStatus.padEnd(9)}  ${formatBytes(bytes).padStart(8)}  ${shownCrc}  ${escapeText(name)}\n`;
 }
 
 export function receiptText(result: TransferResult): string {
-  const { filesCommitted, filesUnchanged, bytes, bytesSent, durationMs, bytesResumed, retries, streams } = result;
+  const { filesCommitted, filesUnchanged, filesSkipped, bytes, bytesSent, durationMs, bytesResumed, retries, streams } = result;
   const bytesChanged = bytesSent + bytesResumed;
   const filesSent = filesCommitted - filesUnchanged;
   const bytesUnchanged = bytes - bytesChanged;
   const amount = (bytes: number) => `${formatBytes(bytes)} (${formatCount(bytes)} bytes)`;
-  const rows = [
+  const skipped = filesSkipped > 0 ? [["skipped", `${plural(filesSkipped, "socket, FIFO or device", "sockets, FIFOs and devices")}`]] : [];
+  if (result.dryRun) {
+    return linesOf([
+      ["would send", `${plural(filesSent, "file")}, ${amount(bytesChanged)}`],
+      ["unchanged", `${plural(filesUnchanged, "file")}, ${amount(bytesUnchanged)}`],
+      ...skipped,
+      ["dry run", "nothing was sent"],
+    ]);
+  }
+  return linesOf([
     ...(filesSent > 0 ? [["committed", `${plural(filesSent, "file")}, ${amount(bytesChanged)}`]] : []),
     ...(filesUnchanged > 0 ? [["unchanged", `${plural(filesUnchanged, "file")}, ${amount(bytesUnchanged)}`]] : []),
+    ...skipped,
     ["time", formatDuration(durationMs)],
     ...(filesSent > 0 ? [["rate", formatRate(result.bytesPerSecond)]] : []),
     ["resumed", resumedText(result)],
@@ -47,7 +58,10 @@ export function receiptText(result: TransferResult): string {
     ["streams", formatCount(streams)],
     ["durability", result.durability ?? "unknown"],
     ["transfer", escapeText(result.transferId ?? "none")],
-  ];
+  ]);
+}
+
+function linesOf(rows: readonly (readonly string[])[]): string {
   return rows.map(([label = "", value = ""]) => `${label.padEnd(10)}  ${value}\n`).join("");
 }
 
@@ -66,8 +80,8 @@ export class JsonResults implements ResultsView {
     this.#document = new ListDocument("files", write);
   }
 
-  file({ name, bytes, crc32, status, error }: FileResult): void {
-    this.#document.add({ name, bytes, crc32, status, error });
+  file({ name, bytes, crc32, status, replaced, error }: FileResult): void {
+    this.#document.add({ name, bytes, crc32, status, ...(replaced === undefined ? {} : { replaced }), error });
     if (status !== "failed") this.#bytes += bytes;
   }
 
@@ -108,6 +122,7 @@ export function transferFields(result: TransferResult): Record<string, unknown> 
     durability: result.durability,
     bytesSent: result.bytesSent,
     bytesTrusted: result.bytesTrusted,
+    ...(result.dryRun ? { dryRun: true } : {}),
     ...(result.error === null ? {} : { error: result.error }),
   };
 }

@@ -20,13 +20,15 @@ import { Watch } from "./watch.ts";
 export interface LinkOptions {
   readonly to: Endpoint;
   readonly role: Role;
-  readonly purpose: "transfer" | "discard";
+  readonly purpose: Message<"HELLO">["purpose"];
   readonly streams: number;
   readonly chunkBytes: number;
   /** By which the server knows what earlier runs left. */
   readonly keys?: readonly Uint8Array[];
   /** What they left is thrown away. */
   readonly fresh?: boolean;
+  readonly overwrite?: Message<"HELLO">["overwrite"];
+  readonly preserveMode?: boolean;
   /** Without progress for this long the transfer has failed. */
   readonly timeoutMs: number;
   /** How often a connection is dialled again, one after the other, before it is given up. */
@@ -175,9 +177,11 @@ export class Link {
   }
 
   async #openControl(): Promise<void> {
-    const { role, purpose, streams, chunkBytes, keys = [], fresh = false } = this.#options;
+    const { role, purpose, streams, chunkBytes, keys = [], fresh = false, overwrite, preserveMode } = this.#options;
     const hello: Message<"HELLO"> = { agent: AGENT, role, purpose, streams, chunkBytes };
     if (keys.length > 0) hello.keys = [...keys];
+    if (overwrite !== undefined) hello.overwrite = overwrite;
+    if (preserveMode !== undefined) hello.preserveMode = preserveMode;
     if (this.#terms !== undefined) {
       hello.session = this.#terms.session;
       hello.generation = this.#terms.generation;

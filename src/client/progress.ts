@@ -12,8 +12,10 @@ export class ProgressReporter {
   readonly #emit: (event: TransferEvent) => void;
   readonly #meter = new RateMeter(performance.now());
   readonly #startedMs = performance.now();
-  readonly #filesTotal: number;
-  readonly #bytesTotal: number | null;
+  /** Found so far; all of them are known, and counted, from the beginning or when all are found. */
+  #filesTotal = 0;
+  #bytesFound: number | null = 0;
+  #areAllFound: boolean;
   readonly #streamBytes: number[] = [];
   readonly #timer: NodeJS.Timeout;
   #session: SourceSession | undefined;
@@ -27,10 +29,14 @@ export class ProgressReporter {
   #carriedBytes = 0;
   #filesDone = 0;
 
-  constructor(totals: { files: number; bytes: number | null }, emit: (event: TransferEvent) => void) {
+  /** `totals`: where all is known beforehand. */
+  constructor(totals: { files: number; bytes: number | null } | undefined, emit: (event: TransferEvent) => void) {
     this.#emit = emit;
-    this.#filesTotal = totals.files;
-    this.#bytesTotal = totals.bytes;
+    this.#areAllFound = totals !== undefined;
+    if (totals !== undefined) {
+      this.#filesTotal = totals.files;
+      this.#bytesFound = totals.bytes;
+    }
     this.#timer = setInterval(() => this.#report(), EVERY_MS);
   }
 
@@ -38,6 +44,20 @@ export class ProgressReporter {
     this.#session = session;
     this.#stall = stall;
     for (let i = 0; i < streams; i++) this.#streamBytes[i] ??= 0;
+  }
+
+  /** One more is to be sent; `bytes` are null where its size isn't known. */
+  found(bytes: number | null): void {
+    if (this.#areAllFound) return;
+    this.#filesTotal++;
+    this.#bytesFound = bytes === null || this.#bytesFound === null ? null : this.#bytesFound + bytes;
+  }
+  allFound(): void {
+    this.#areAllFound = true;
+  }
+
+  get #bytesTotal(): number | null {
+    return this.#areAllFound ? this.#bytesFound : null;
   }
 
   acknowledged(stream: number, bytes: number): void {

@@ -3,8 +3,9 @@ import { formatCrc32 } from "../protocol/crc32.ts";
 import { ERRORS, type ErrorCode, errorCodeOf, type Failure, type HawserError } from "../protocol/errors.ts";
 import type { Message } from "../protocol/messages.ts";
 import { displayName, escapeText } from "../protocol/names.ts";
+import type { PassedOver } from "../source/entry.ts";
 import type { SettledItem } from "../source/session.ts";
-import type { FailureReport, FileResult, TransferResult } from "./types.ts";
+import type { FailureReport, FileResult, FileStatus, TransferResult } from "./types.ts";
 
 export function reportOf({ code, message }: Failure): FailureReport {
   const { hint, retryable } = ERRORS[code];
@@ -13,14 +14,29 @@ export function reportOf({ code, message }: Failure): FailureReport {
 
 /** The result of a file from its outcome. */
 export function fileResultOf({ item, outcome, crc32, bytesResumed }: SettledItem): FileResult {
-  const { status, error } = outcome;
+  const { error, name, replaces = false } = outcome;
+  const status = statusOf(outcome, bytesResumed);
   return {
-    name: displayName(item.name),
+    name: displayName(name ?? item.name),
     bytes: outcome.size ?? item.size ?? 0,
     crc32: status !== "failed" && crc32 !== undefined ? formatCrc32(crc32) : null,
-    status: status === "committed" ? (bytesResumed > 0 ? "resumed" : "sent") : status,
+    status,
+    ...(replaces ? { replaced: true } : {}),
     error: error === undefined ? null : reportOf({ code: errorCodeOf(error.code), message: escapeText(error.message) }),
   };
+}
+
+/** What is only planned has the status that it would have. */
+function statusOf({ status, name }: SettledItem["outcome"], bytesResumed: number): FileStatus {
+  if (status === "failed" || status === "unchanged") return status;
+  if (name !== undefined) return "renamed";
+  return bytesResumed > 0 ? "resumed" : "sent";
+}
+
+/** Of what was not even offered. */
+export function passedOver({ kind, name, failure }: PassedOver): FileResult {
+  const error = kind === "failed" ? reportOf(failure) : null;
+  return { name: displayName(name), bytes: 0, crc32: null, status: kind, error };
 }
 
 export class ResultBuilder {
@@ -29,14 +45,20 @@ export class ResultBuilder {
   #committed = 0;
   #failed = 0;
   #unchanged = 0;
+  #skipped = 0;
   #bytes = 0;
   #bytesSent = 0;
   #bytesResumed = 0;
   #bytesTrusted = 0;
   #isRetryable = false;
   #firstFailure: FailureReport | undefined;
+  readonly #dryRun: boolean;
   #terms: Message<"WELCOME"> | undefined;
   #receipt: Message<"RECEIPT"> | undefined;
+
+  constructor(dryRun = false) {
+    this.#dryRun = dryRun;
+  }
 
   get filesSettled(): number {
     return this.#committed + this.#failed;
@@ -50,7 +72,8 @@ export class ResultBuilder {
       this.#failed++;
       this.#isRetryable ||= file.error.retryable;
       this.#firstFailure ??= file.error;
-    } else {
+    } else if (file.status === "skipped") this.#skipped++;
+    else {
       this.#committed++;
       this.#bytes += file.bytes;
       if (file.status === "unchanged") this.#unchanged++;
@@ -73,10 +96,12 @@ export class ResultBuilder {
     const durationMs = this.elapsedMs;
     return {
       ok: error === null,
+      dryRun: this.#dryRun,
       transferId: this.#terms?.transfer ?? null,
       filesCommitted: this.#committed,
       filesFailed: this.#failed,
       filesUnchanged: this.#unchanged,
+      filesSkipped: this.#skipped,
       bytesSent: this.#bytesSent,
       bytes: this.#bytes,
       bytesResumed: this.#bytesResumed,

@@ -1,11 +1,11 @@
 /** One transfer from this machine: look at the files, connect, send, and say what became of it. */
 import { asHawserError, HawserError } from "../protocol/errors.ts";
-import { CHUNK_BYTES_DEFAULT, RESUME_KEYS_MAX, STREAMS_DEFAULT } from "../protocol/limits.ts";
+import { CHUNK_BYTES_DEFAULT, STREAMS_DEFAULT } from "../protocol/limits.ts";
 import { type SourceEvents, SourceSession } from "../source/session.ts";
 import { Link } from "./link.ts";
 import { type Plan, planFiles } from "./plan.ts";
 import { ProgressReporter } from "./progress.ts";
-import { fileResultOf, ResultBuilder, reportOf } from "./result.ts";
+import { fileResultOf, passedOver, ResultBuilder } from "./result.ts";
 import type { FileResult, SendOptions, TransferEvent, TransferResult } from "./types.ts";
 
 const TIMEOUT_MS = 60_000;
@@ -18,7 +18,7 @@ const STOPPING_MS = 5_000;
  * where hawser itself has a bug.
  */
 export async function send(options: SendOptions): Promise<TransferResult> {
-  const results = new ResultBuilder();
+  const results = new ResultBuilder(options.dryRun);
   const emit = (event: TransferEvent) => options.onEvent?.(event);
   const settle = (file: FileResult, bytesResumed = 0, bytesTrusted = 0) => {
     results.addFile(file, bytesResumed, bytesTrusted);
@@ -26,37 +26,40 @@ export async function send(options: SendOptions): Promise<TransferResult> {
   };
   let plan: Plan;
   try {
-    plan = planFiles(options);
+    plan = planFiles({ ...options, chunkBytes: options.chunkBytes ?? CHUNK_BYTES_DEFAULT });
   } catch (thrown) {
     const error = asHawserError(thrown);
     if (error.code === "E_INTERNAL") throw thrown;
     return results.build(error, 0);
   }
-  for (const { name, failure } of plan.refused) {
-    settle({ name, bytes: 0, crc32: null, status: "failed", error: reportOf(failure) });
+  if (plan.totals?.files === 0) {
+    for (let entry = plan.feed.next(); entry !== undefined; entry = plan.feed.next()) {
+      if (entry !== "later" && (entry.kind === "failed" || entry.kind === "skipped")) settle(passedOver(entry));
+    }
+    return results.build(undefined, 0);
   }
-  if (plan.items.length === 0) return results.build(undefined, 0);
   return transfer(options, plan, results, settle);
 }
 
 async function transfer(
   options: SendOptions,
-  { items }: Plan,
+  { feed, keys, totals }: Plan,
   results: ResultBuilder,
   settle: (file: FileResult, bytesResumed: number, bytesTrusted: number) => void,
 ): Promise<TransferResult> {
   const emit = (event: TransferEvent) => options.onEvent?.(event);
-  const totals = { files: items.length, bytes: items.reduce((sum, { size }) => sum + size, 0) };
   const progress = new ProgressReporter(totals, emit);
   let session: SourceSession | undefined;
   let resent = 0;
   const link: Link = new Link({
     to: options.to,
     role: "source",
-    purpose: "transfer",
+    purpose: options.dryRun ? "plan" : "transfer",
+    ...(options.overwrite === undefined ? {} : { overwrite: options.overwrite }),
+    ...(options.preserveMode === undefined ? {} : { preserveMode: options.preserveMode }),
     streams: options.streams ?? STREAMS_DEFAULT,
     chunkBytes: options.chunkBytes ?? CHUNK_BYTES_DEFAULT,
-    keys: items.slice(0, RESUME_KEYS_MAX).map(({ key }) => key),
+    keys,
     fresh: options.resume === false,
     timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
     ...(options.retries === undefined ? {} : { retries: options.retries }),
@@ -71,8 +74,15 @@ async function transfer(
     onWarning: (message) => emit({ type: "warning", message }),
     makeEnd: (terms) => {
       const events: SourceEvents = {
+        onFound: (entry) => {
+          if (entry.kind === "failed" || entry.kind === "skipped") settle(passedOver(entry), 0, 0);
+          else if (entry.kind !== "directory") progress.found(entry.size);
+        },
+        onAllFound: () => progress.allFound(),
         onSettled: (settled) => {
-          progress.settled(settled.item.size ?? 0);
+          // A directory that is there is no news.
+          if (settled.item.kind === "directory" && settled.outcome.status !== "failed") return;
+          if (settled.item.kind !== "directory") progress.settled(settled.item.size ?? 0);
           settle(fileResultOf(settled), settled.bytesResumed, settled.bytesTrusted);
         },
         onInherited: (bytes) => progress.inherited(bytes),
@@ -90,7 +100,7 @@ async function transfer(
         },
         onFailed: (error) => link.fail(error),
       };
-      session = new SourceSession(items, terms, events, options.trustMtime);
+      session = new SourceSession(feed, terms, events, options.trustMtime);
       progress.begin(session, terms.streams, () => link.stall);
       return session;
     },

@@ -3,6 +3,11 @@
 import type { Endpoint } from "../net/dial.ts";
 import type { Terms } from "../net/transfer-end.ts";
 import type { ErrorCode } from "../protocol/errors.ts";
+import type { Message } from "../protocol/messages.ts";
+import type { FilterRule } from "../source/filter-rules.ts";
+
+/** What becomes of what has a name already: `--overwrite` of send. */
+export type Overwrite = NonNullable<Message<"HELLO">["overwrite"]>;
 
 /** What the server syncs, and when: `--durability` of serve. */
 type Durability = Terms["durability"];
@@ -26,18 +31,24 @@ export interface FileResult {
   /** Eight hexadecimal digits; null where the file was not read. */
   readonly crc32: string | null;
   readonly status: FileStatus;
+  /** Something else that had the name gave way to it; else missing. */
+  readonly replaced?: true;
   readonly error: FailureReport | null;
 }
 
 /** What became of a transfer. */
 export interface TransferResult {
   readonly ok: boolean;
+  /** Nothing was sent: the numbers are of what would be. */
+  readonly dryRun: boolean;
   /** null when no session was opened. */
   readonly transferId: string | null;
   readonly filesCommitted: number;
   readonly filesFailed: number;
   /** Of the committed ones, those that were there already: nothing of them was sent. */
   readonly filesUnchanged: number;
+  /** Sockets, FIFOs and devices that were found in directories. */
+  readonly filesSkipped: number;
   /** Of the files that are now at the destination, what this run brought; the rate is theirs. */
   readonly bytesSent: number;
   /** Of the files that are now at the destination. */
@@ -79,9 +90,10 @@ export type TransferEvent =
       readonly phase: "connecting" | "comparing" | "sending" | "committing" | "stalled";
       readonly stall: { readonly ms: number; readonly waitingFor: string } | null;
       readonly bytesDone: number;
-      /** null while a size isn't known. */
+      /** null while a size isn't known, or not all files are found. */
       readonly bytesTotal: number | null;
       readonly filesDone: number;
+      /** Found so far. */
       readonly filesTotal: number;
       /** Smoothed over the last seconds. */
       readonly bytesPerSecond: number;
@@ -94,7 +106,7 @@ export type TransferEvent =
   | { readonly type: "warning"; readonly message: string };
 
 export interface SendOptions {
-  /** Regular files. */
+  /** Files and directories. One that ends in a slash stands for what is in it. */
   readonly paths: readonly string[];
   readonly to: Endpoint;
   /** Connections that carry data, 1 to 64 (4). */
@@ -113,6 +125,18 @@ export interface SendOptions {
   readonly resume?: boolean;
   /** What earlier runs read of a file of the same size, times and inode is not read again (false). */
   readonly trustMtime?: boolean;
+  /** What becomes of what has a name already ("never"). */
+  readonly overwrite?: Overwrite;
+  /** Files in directories are compared by content, not by size and time (false). */
+  readonly checksum?: boolean;
+  /** Links in directories are sent as what they point to (false). */
+  readonly copyLinks?: boolean;
+  /** Permission bits are set as they are here; otherwise the server's umask takes its part away (false). */
+  readonly preserveMode?: boolean;
+  /** Which of the files in directories are left out, the last rule that matches counts (none). */
+  readonly filter?: readonly FilterRule[];
+  /** Nothing is sent: the result says what would be (false). */
+  readonly dryRun?: boolean;
   /** Aborting hands out no more chunks, lets what is in flight be recorded, and ends the transfer. */
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: TransferEvent) => void;

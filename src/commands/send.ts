@@ -7,8 +7,8 @@ import { watchInterrupts } from "../cli/interrupts.ts";
 import { shellQuote } from "../cli/quote.ts";
 import { JsonResults, NO_RESULTS, type ResultsView, receipt } from "../cli/results.ts";
 import { optional } from "../cli/settings.ts";
-import { onOff, text, wholeNumber } from "../cli/values.ts";
-import type { TransferResult } from "../client/types.ts";
+import { choice, onOff, text, wholeNumber } from "../cli/values.ts";
+import type { Overwrite, TransferResult } from "../client/types.ts";
 import { HawserCommand } from "./base.ts";
 
 const SETTINGS = {
@@ -30,6 +30,33 @@ const SETTINGS = {
     fallback: undefined,
     perRun: true,
   }),
+  overwrite: common.setting<Overwrite>({
+    flag: "overwrite",
+    placeholder: "never|if-different|always|rename",
+    about: "what becomes of a file that is there with other content: it stays, gives way, or the new one is renamed",
+    kind: choice("never", "if-different", "always", "rename"),
+    fallback: "never",
+    fallbackText: "never",
+  }),
+  checksum: common.setting({
+    flag: "checksum",
+    about: "compare files in directories by content; otherwise the same size and time is the same file",
+    kind: onOff,
+    fallback: false,
+  }),
+  copyLinks: common.setting({
+    flag: "copy-links",
+    about: "send what links in directories point to, in their place",
+    kind: onOff,
+    fallback: false,
+  }),
+  preserveMode: common.setting({
+    flag: "preserve-mode",
+    about: "give files the permission bits that they have here, whatever the server's umask",
+    kind: onOff,
+    fallback: false,
+  }),
+  dryRun: common.perRunSwitch("dry-run", "send nothing, and list what would be sent", "n"),
   timeoutMs: common.timeoutMs,
   retries: common.setting({
     flag: "retries",
@@ -61,19 +88,20 @@ const SETTINGS = {
 };
 
 export class SendCommand extends HawserCommand {
-  static override summary = "sends files to a server";
+  static override summary = "sends files and directories to a server";
   static override description =
-    "Sends regular files over several connections at once, and prints a receipt: each file's CRC-32 is that of what was " +
-    "read here and of what the server wrote. A file already there with the same content is a success, with other content " +
-    "an error. Interrupted, the same command goes on where it stood.";
+    "Sends files and directories over several connections at once, and prints a receipt: each file's CRC-32 is that of " +
+    "what was read here and of what the server wrote. A directory arrives with all that is in it: times, modes, links and " +
+    "empty directories; DIR/ stands for what is in it. A file already there with the same content is a success, with other " +
+    "content an error, unless --overwrite says otherwise. Interrupted, the same command goes on where it stood.";
   static override usage = "send PATH... --to HOST[:PORT]";
   static override examples = [
-    "<%= config.bin %> send backup.tar --to nas",
+    "<%= config.bin %> send backup.tar photos --to nas",
     "<%= config.bin %> send *.iso --to 192.168.1.7:23300 --streams 16 --into images",
     "<%= config.bin %> send report.pdf --to [fe80::1]:23300 --name report-2026.pdf --json",
   ];
   static override args = {
-    path: string({ description: "a regular file", multiple: true, required: true, ignoreStdin: true }),
+    path: string({ description: "a file or a directory", multiple: true, required: true, ignoreStdin: true }),
   };
   static override flags = flagsOf(SETTINGS);
 
@@ -103,6 +131,11 @@ export class SendCommand extends HawserCommand {
         timeoutMs: values.timeoutMs,
         resume: values.resume,
         trustMtime: values.trustMtime,
+        overwrite: values.overwrite,
+        checksum: values.checksum,
+        copyLinks: values.copyLinks,
+        preserveMode: values.preserveMode,
+        dryRun: values.dryRun,
         ...(values.retries === undefined ? {} : { retries: values.retries }),
         signal: interrupts.signal,
         ...(into === undefined ? {} : { into }),

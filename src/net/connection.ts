@@ -6,7 +6,7 @@ import type { Socket } from "node:net";
 import { type ArrivedChunk, Conversation, type NamedMessage } from "../protocol/conversation.ts";
 import { asHawserError, ERRORS, errorCodeOf, HawserError, PeerError, wireFailureOf } from "../protocol/errors.ts";
 import { type ForeignProgram, ForeignProgramError } from "../protocol/greeting.ts";
-import type { MessageName } from "../protocol/header.ts";
+import type { DataName, MessageName } from "../protocol/header.ts";
 import type { Message } from "../protocol/messages.ts";
 import { escapeText } from "../protocol/names.ts";
 import type { Role, Side, State } from "../protocol/states.ts";
@@ -138,13 +138,20 @@ export class Connection implements DirectReader {
    * Sends a chunk: header and payload in one write, the payload as it is. `onAccepted` is called when the system has
    * taken all of it, and the payload may be used again; also when the connection broke instead.
    */
-  sendChunk(file: number, offset: number, payload: Uint8Array, crc: number, onAccepted: () => void): void {
+  sendChunk(
+    file: number,
+    offset: number,
+    payload: Uint8Array,
+    crc: number,
+    onAccepted: () => void,
+    name: DataName = "CHUNK",
+  ): void {
     const socket = this.#socket;
     if (!this.isOpen || socket === undefined) {
       onAccepted();
       return;
     }
-    const header = this.#conversation.chunkHeader(file, offset, payload.length, crc);
+    const header = this.#conversation.dataHeader(name, file, offset, payload.length, crc);
     this.bytesSent += header.length + payload.length;
     socket.cork();
     socket.write(header);

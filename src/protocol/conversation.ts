@@ -7,7 +7,7 @@ import { crc32 } from "./crc32.ts";
 import { type Frame, FrameDecoder, SLACK_BYTES } from "./decoder.ts";
 import { HawserError, LocalProtocolError } from "./errors.ts";
 import { chooseVersion, encodeGreeting, OUR_VERSIONS, type VersionRange } from "./greeting.ts";
-import { encodeHeader, type FrameHeader, type MessageName } from "./header.ts";
+import { type DataName, encodeHeader, type FrameHeader, isData, type MessageName } from "./header.ts";
 import { CONTROL_PAYLOAD_BYTES_MAX, HEADER_BYTES, OPENING_PAYLOAD_BYTES_MAX } from "./limits.ts";
 import { decodeMessage, encodeMessage, type Message } from "./messages.ts";
 import { ConnectionState, type Role, type Side } from "./states.ts";
@@ -15,7 +15,9 @@ import { ConnectionState, type Role, type Side } from "./states.ts";
 /** A message with its name, so that a switch over the name knows the body. */
 export type NamedMessage = { [N in MessageName]: { readonly name: N; readonly body: Message<N> } }[MessageName];
 
+/** A chunk of a file, or a bundle of whole files: then `file` is the first of them and `offset` zero. */
 export interface ArrivedChunk {
+  readonly isBundle: boolean;
   readonly file: number;
   readonly offset: number;
   readonly payload: Uint8Array;
@@ -118,16 +120,16 @@ export class Conversation {
     return encodeGreeting(this.#versions);
   }
 
-  /** The header to send before a chunk's payload; the payload itself goes out as it is. */
-  chunkHeader(file: number, offset: number, payloadBytes: number, payloadCrc32: number): Uint8Array {
-    this.#state.sending("CHUNK");
-    if (!this.#greeted) throw new LocalProtocolError("a chunk before anything was said");
-    return encodeHeader({ name: "CHUNK", file, offset, payloadBytes, payloadCrc32 });
+  /** The header to send before a payload of files' bytes; the payload itself goes out as it is. */
+  dataHeader(name: DataName, file: number, offset: number, payloadBytes: number, payloadCrc32: number): Uint8Array {
+    this.#state.sending(name);
+    if (!this.#greeted) throw new LocalProtocolError(`a ${name} before anything was said`);
+    return encodeHeader({ name, file, offset, payloadBytes, payloadCrc32 });
   }
 
   #admit(header: FrameHeader): Uint8Array {
     if (!this.#state.mayReceive(header.name)) throw this.#state.wrongState(header.name);
-    if (header.name === "CHUNK") {
+    if (isData(header.name)) {
       this.#checkLength(header, this.chunkBytesMax);
       return this.#buffers.take(header.payloadBytes + SLACK_BYTES);
     }
@@ -147,13 +149,13 @@ export class Conversation {
 
   #onFrame({ header, payload, block, intact }: Frame): void {
     this.#state.received(header.name);
-    if (header.name === "CHUNK") {
-      const { file, offset, payloadCrc32 } = header;
-      this.#events.onChunk({ file, offset, payload, payloadCrc32, intact, block });
+    const { name, file, offset, payloadCrc32 } = header;
+    if (isData(name)) {
+      this.#events.onChunk({ isBundle: name === "BUNDLE", file, offset, payload, payloadCrc32, intact, block });
       return;
     }
-    if (!intact) throw new HawserError("E_DAMAGED", `a ${header.name} message arrived damaged`);
-    const body = decodeMessage(header.name, payload);
-    this.#events.onMessage({ name: header.name, body } as NamedMessage);
+    if (!intact) throw new HawserError("E_DAMAGED", `a ${name} message arrived damaged`);
+    const body = decodeMessage(name, payload);
+    this.#events.onMessage({ name, body } as NamedMessage);
   }
 }

@@ -7,7 +7,7 @@
  */
 import { crc32 } from "./crc32.ts";
 import { decodeGreeting, foreignProgram, isGreetingSoFar, type VersionRange } from "./greeting.ts";
-import { decodeHeader, type FrameHeader } from "./header.ts";
+import { decodeHeader, type FrameHeader, isData } from "./header.ts";
 import { GREETING_BYTES, HEADER_BYTES } from "./limits.ts";
 
 /** Room behind a chunk for what follows it: one header. */
@@ -59,7 +59,7 @@ export class FrameDecoder {
   /** Payload bytes of chunks that came so far, the one under way included. */
   get chunkBytesReceived(): number {
     const header = this.#header;
-    return this.#chunkBytes + (header?.name === "CHUNK" ? Math.min(this.#received, header.payloadBytes) : 0);
+    return this.#chunkBytes + (header !== undefined && isData(header.name) ? Math.min(this.#received, header.payloadBytes) : 0);
   }
 
   /** Where the next bytes go: read into this, never more than fits, then call `advance`. Never empty. */
@@ -154,7 +154,7 @@ export class FrameDecoder {
     const intact = this.#crc === header.payloadCrc32;
     this.#header = undefined;
     this.#block = undefined;
-    if (header.name === "CHUNK") this.#chunkBytes += header.payloadBytes;
+    if (isData(header.name)) this.#chunkBytes += header.payloadBytes;
     this.#owner.onFrame({ header, block, payload: block.subarray(0, header.payloadBytes), intact });
   }
 }

@@ -61,8 +61,7 @@ export const ERRORS = {
 
   E_SOURCE_MISSING: row(401, 66, false, "Check the path."),
   E_SOURCE_UNREADABLE: row(402, 66, false, "Check that you may read it."),
-  E_SOURCE_DIRECTORY: row(403, 66, false, "Directories can't be sent yet: pack it (tar) and send the archive."),
-  E_SOURCE_SPECIAL: row(404, 66, false, "Only regular files can be sent."),
+  E_SOURCE_SPECIAL: row(404, 66, false, "Only files, directories and links can be sent."),
   E_SOURCE_CHANGED: row(405, 65, true, "Send it again when nothing writes to it any more."),
   E_SOURCE_IO: row(406, 74, true, "The disk that holds it reports an error: check the disk."),
   E_CONTENT: row(407, 65, true, "What arrived is not what was read, and nothing was committed: send it again."),

@@ -5,8 +5,8 @@
  *      0      1  type (FRAME_TYPES)
  *      1      1  flags; none is defined in version 1, so zero
  *      2      2  reserved, zero
- *      4      4  file: index of the file in the transfer; zero in control frames
- *      8      8  offset of the payload in the file, in bytes; zero in control frames
+ *      4      4  file: index of the file in the transfer; of a BUNDLE, of its first file; zero in control frames
+ *      8      8  offset of the payload in the file, in bytes; zero in all frames but CHUNK
  *     16      4  bytes of payload on the wire
  *     20      4  bytes of payload when decoded; the same in version 1
  *     24      4  CRC-32 of the decoded payload
@@ -37,10 +37,17 @@ export const FRAME_TYPES = {
   RESEND: 17,
   HAVE: 18,
   CHUNK: 32,
+  BUNDLE: 33,
 } as const;
 
 export type FrameName = keyof typeof FRAME_TYPES;
-export type MessageName = Exclude<FrameName, "CHUNK">;
+/** Frames that carry bytes of files; all others are control messages. */
+export type DataName = "CHUNK" | "BUNDLE";
+export type MessageName = Exclude<FrameName, DataName>;
+
+export function isData(name: FrameName): name is DataName {
+  return name === "CHUNK" || name === "BUNDLE";
+}
 
 const names = new Map<number, FrameName>(Object.entries(FRAME_TYPES).map(([name, type]) => [type, name as FrameName]));
 
@@ -91,7 +98,7 @@ export function decodeHeader(bytes: Uint8Array, at = 0): FrameHeader {
   if (high > 0x1fffff) throw new HawserError("E_OUT_OF_RANGE", `a ${name} frame's offset is above 2^53 - 1`);
   const file = view.getUint32(4);
   const offset = high * 2 ** 32 + view.getUint32(12);
-  if (name !== "CHUNK" && (file !== 0 || offset !== 0)) {
+  if ((name !== "CHUNK" && offset !== 0) || (!isData(name) && file !== 0)) {
     throw new HawserError("E_ILLEGAL", `a ${name} frame that names a file`);
   }
   return { name, file, offset, payloadBytes, payloadCrc32: view.getUint32(24) };

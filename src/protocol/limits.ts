@@ -53,6 +53,15 @@ export const WINDOW_BYTES = 16 * MIB;
  */
 export const OPEN_FILES_MAX = 256;
 
+/**
+ * The same of everything that takes no descriptor while it is open: files that are sent whole, directories, links. Enough
+ * that a long path and a slow disk don't make small files wait, and some megabytes in memory at most.
+ */
+export const OPEN_SMALL_MAX = 8192;
+
+/** Files in one BUNDLE: what is read, written and settled at once, so that nothing waits long behind it. */
+export const BUNDLE_FILES_MAX = 256;
+
 /** Linux: PATH_MAX is 4,096 with its NUL; every file system in use holds components of 255 bytes at most (NAME_MAX). */
 export const NAME_BYTES_MAX = 4095;
 export const COMPONENT_BYTES_MAX = 255;

@@ -59,26 +59,45 @@ const offeredFile = v.object({
   mode: integer(0, 0o7777),
   /** What the file is known again by after an interruption; missing where that can't be. */
   key: v.optional(resumeKey),
+  /** Missing: a file. Directories and links have no content, and their `size` is 0. */
+  kind: v.optional(v.picklist(["directory", "symlink"])),
+  /** Of a link: what it says. */
+  target: v.optional(bytes(1, NAME_BYTES_MAX)),
+  /** The file is sent whole, in a BUNDLE. */
+  whole: v.optional(v.boolean()),
+  /** What is there with the same size and time counts as the same. */
+  quick: v.optional(v.boolean()),
 });
+
+/** How many neighbours an entry stands for, from its file on. */
+const count = v.optional(integer(1, PAGE_ENTRIES_MAX));
 
 const plannedFile = v.object({
   file: uint32,
   action: v.picklist(["send", "compare"]),
+  count,
 });
 
 const settledFile = v.object({
   file: uint32,
-  status: v.picklist(["committed", "unchanged", "failed"]),
+  /** `planned`: nothing was done, since the session's purpose is to say what would be. */
+  status: v.picklist(["committed", "unchanged", "failed", "planned"]),
+  /** Of files that were sent whole: as offered, with the CRC-32s of their BUNDLE. */
+  count,
   size: v.optional(byteCount),
   crc32: v.optional(uint32),
   error: v.optional(failure),
+  /** Where it is, if that is not the name that was offered. */
+  name: v.optional(bytes(1, NAME_BYTES_MAX)),
+  /** Whether something with this name gave way, or would. */
+  replaces: v.optional(v.boolean()),
 });
 
 export const SCHEMAS = {
   HELLO: v.object({
     agent: text,
     role: v.picklist(["source", "sink"]),
-    purpose: v.picklist(["transfer", "discard"]),
+    purpose: v.picklist(["transfer", "discard", "plan"]),
     streams: integer(1, STREAMS_MAX),
     chunkBytes,
     /** Joins a session whose control connection broke, instead of opening one. */
@@ -89,6 +108,10 @@ export const SCHEMAS = {
     keys: v.optional(v.pipe(v.array(resumeKey), v.maxLength(RESUME_KEYS_MAX))),
     /** What earlier runs left of these files is to be thrown away. */
     fresh: v.optional(v.boolean()),
+    /** What to do where a name is taken by something else; `never` unless said. */
+    overwrite: v.optional(v.picklist(["never", "if-different", "always", "rename"])),
+    /** Permission bits are set as they are, and not as the sink's mask leaves them. */
+    preserveMode: v.optional(v.boolean()),
   }),
   WELCOME: v.object({
     agent: text,
@@ -105,6 +128,8 @@ export const SCHEMAS = {
     streams: integer(1, STREAMS_MAX),
     /** Files that may be offered and not settled. */
     openFiles: integer(1, 0xffff),
+    /** The same of files that are sent whole, directories and links; as many where it is missing. */
+    openSmall: v.optional(integer(1, 0xffff)),
     durability: v.picklist(["none", "commit", "checkpoint", "strict"]),
   }),
   OFFER: v.object({

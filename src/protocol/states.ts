@@ -49,9 +49,9 @@ export const TRANSITIONS: readonly Transition[] = [
 
   ...by("client", "start", "attaching", "ATTACH"),
   // A client that is the source need not wait: chunks may follow at once, and are lost if the stream is refused.
-  ...by("source", "attaching", "attaching", "CHUNK"),
+  ...by("source", "attaching", "attaching", "CHUNK", "BUNDLE"),
   ...by("server", "attaching", "data", "ATTACHED"),
-  ...by("source", "data", "data", "CHUNK"),
+  ...by("source", "data", "data", "CHUNK", "BUNDLE"),
   ...by("sink", "data", "data", "ACK", "RESEND"),
   ...either("data", "data", "PING", "PONG"),
 

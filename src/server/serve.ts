@@ -11,7 +11,7 @@ import { escapeText } from "../protocol/names.ts";
 import { DiscardSink } from "../sink/discard-sink.ts";
 import { MemorySessionStore } from "../sink/memory-session-store.ts";
 import { descriptorsMax } from "../sink/platform.ts";
-import { SinkSession } from "../sink/session.ts";
+import { SinkSession, type SinkSessionOptions } from "../sink/session.ts";
 import { Unfinished } from "../sink/unfinished.ts";
 import { Admission } from "./admission.ts";
 import type { Backend } from "./backend.ts";
@@ -196,15 +196,14 @@ class Server implements HawserServer {
 
   /** Throws E_BUSY, E_ILLEGAL. */
   #makeSession(peer: string, terms: Terms, hello: Message<"HELLO">): LiveSession {
-    const { makeSource, store, sink } = this.#backend;
+    const { makeSource } = this.#backend;
     if (hello.role === "sink" && makeSource === undefined) {
       throw new HawserError("E_ILLEGAL", "this server sends no files");
     }
     const busy = this.#admission.openSession(peer);
     if (busy !== undefined) throw new HawserError(busy.code, busy.message);
-    const discards = hello.purpose === "discard";
     const agent = escapeText(hello.agent);
-    const log = discards ? undefined : new TransferLog(this.#backend.history, (event) => this.#emit(event));
+    const log = hello.purpose !== "transfer" ? undefined : new TransferLog(this.#backend.history, (event) => this.#emit(event));
     this.#emit({ type: "session", transferId: terms.transfer, peer, agent, resumed: terms.generation > 1 });
     return new LiveSession({
       peer,
@@ -217,9 +216,12 @@ class Server implements HawserServer {
           terms,
           peer,
           fresh: hello.fresh === true,
-          ...(discards
-            ? { sink: new DiscardSink(), store: new MemorySessionStore() }
-            : { sink, store, unfinished: this.#unfinished }),
+          wishes: {
+            overwrite: hello.overwrite ?? "never",
+            exactMode: hello.preserveMode === true,
+            dryRun: hello.purpose === "plan",
+          },
+          ...this.#whereTo(hello.purpose),
           events: {
             onSettled: async (records) => log?.files(session, records),
             onFinished: async () => {
@@ -238,6 +240,13 @@ class Server implements HawserServer {
       },
       onEnded: (session, error) => this.#onEnded(session, error, log),
     });
+  }
+
+  /** What is thrown away, or only planned, leaves no trace. */
+  #whereTo(purpose: Message<"HELLO">["purpose"]): Pick<SinkSessionOptions, "sink" | "store" | "unfinished"> {
+    const { sink, store } = this.#backend;
+    if (purpose === "transfer") return { sink, store, unfinished: this.#unfinished };
+    return { sink: purpose === "discard" ? new DiscardSink() : sink, store: new MemorySessionStore() };
   }
 
   async #onEnded(session: LiveSession, error: HawserError | undefined, log: TransferLog | undefined): Promise<void> {

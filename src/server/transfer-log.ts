@@ -23,7 +23,8 @@ export class TransferLog {
   }
 
   async files(session: LiveSession, records: readonly SettledRecord[]): Promise<void> {
-    const files = records.map(fileRecordOf);
+    const files = records.flatMap(fileRecordOf);
+    if (files.length === 0) return;
     const transferId = session.terms.transfer;
     await this.#note(() => this.#history.addFiles(transferId, files));
     for (const file of files) {
@@ -89,12 +90,17 @@ export class TransferLog {
   }
 }
 
-function fileRecordOf({ outcome, name, failure }: SettledRecord): FileRecord {
-  return {
-    name: displayName(name),
-    bytes: outcome.size ?? 0,
-    crc32: outcome.crc32 === undefined ? null : formatCrc32(outcome.crc32),
-    status: outcome.status,
-    error: failure?.message ?? null,
-  };
+/** None of a directory that is there: it is no file, and the files in it tell where they are. */
+function fileRecordOf({ outcome, name, failure, kind }: SettledRecord): FileRecord[] {
+  const { size, crc32, status } = outcome;
+  if (status === "planned" || (kind === "directory" && status !== "failed")) return [];
+  return [
+    {
+      name: displayName(outcome.name ?? name),
+      bytes: size ?? 0,
+      crc32: crc32 === undefined ? null : formatCrc32(crc32),
+      status,
+      error: failure?.message ?? null,
+    },
+  ];
 }

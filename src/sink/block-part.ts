@@ -4,7 +4,7 @@
  */
 import { HawserError } from "../protocol/errors.ts";
 import { RangeSet } from "../protocol/ranges.ts";
-import type { Part, WriterDescriptor } from "./sink.ts";
+import type { Committed, Part, WriterDescriptor } from "./sink.ts";
 
 interface OpenBlock {
   readonly bytes: Uint8Array;
@@ -57,7 +57,7 @@ export class BlockPart implements Part {
     return this.#part.fingerprint;
   }
 
-  async commit(size: number, crc32: number): Promise<void> {
+  async commit(size: number, crc32: number): Promise<Committed> {
     // Of a file whose size wasn't known the last block ends early.
     for (const [index, { bytes, filled }] of [...this.#open]) {
       const end = Math.min(bytes.length, size - index * this.#blockBytes);
@@ -65,7 +65,7 @@ export class BlockPart implements Part {
       await this.#handOn(index, bytes.subarray(0, end));
     }
     await Promise.all(this.#handedOn.values());
-    await this.#part.commit(size, crc32);
+    return this.#part.commit(size, crc32);
   }
 
   close(): Promise<void> {

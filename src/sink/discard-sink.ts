@@ -9,7 +9,7 @@ const nowhere: Part = {
   read: () => Promise.resolve(0),
   sync: () => Promise.resolve(),
   fingerprint: "",
-  commit: () => Promise.resolve(),
+  commit: () => Promise.resolve({}),
   close: () => Promise.resolve(),
   abort: () => Promise.resolve(),
 };

@@ -12,20 +12,26 @@ import type { ExistingFile } from "./sink.ts";
 const READ_BYTES = 1024 * 1024;
 
 export function findOnDisk(root: HeldDirectory, name: Uint8Array): Promise<ExistingFile | undefined> {
-  return inDirectoryOf(root, name, "no", (directory, last) => {
-    const size = sizeOf(directory, last);
-    if (size === undefined) return undefined;
-    return { size, digest: (signal) => digestOnDisk(root, name, signal) };
-  });
+  return inDirectoryOf(root, name, "no", (directory, last) => existingIn(root, directory, name, last));
 }
 
-/** In bytes; null for what is not a regular file, undefined where nothing is. */
-function sizeOf(directory: HeldDirectory, name: Uint8Array): number | null | undefined {
+/** What lies in a held directory as `last`, which is the end of `name`. Throws E_IO. */
+export function existingIn(
+  root: HeldDirectory,
+  directory: HeldDirectory,
+  name: Uint8Array,
+  last: Uint8Array,
+): ExistingFile | undefined {
   try {
-    const found = lstatSync(directory.entry(name));
-    return found.isFile() ? found.size : null;
+    const found = lstatSync(directory.entry(last), { throwIfNoEntry: false });
+    if (found === undefined) return undefined;
+    return {
+      size: found.isFile() ? found.size : null,
+      isDirectory: found.isDirectory(),
+      mtimeMs: found.mtimeMs,
+      digest: (signal) => digestOnDisk(root, name, signal),
+    };
   } catch (thrown) {
-    if ((thrown as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw ioError(`looking at '${displayName(name)}'`, thrown);
   }
 }

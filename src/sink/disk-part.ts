@@ -22,13 +22,15 @@ import { promisify } from "node:util";
 import { crc32 as crc32Of } from "../protocol/crc32.ts";
 import { HawserError } from "../protocol/errors.ts";
 import { displayName } from "../protocol/names.ts";
+import { appeared, nextName } from "./clobber.ts";
 import { DirectReader } from "./direct-reader.ts";
+import { modeOf, timeOf } from "./disk-attributes.ts";
 import { ReadBackError, syncData, syncFile } from "./durable.ts";
 import { type HeldDirectory, inDirectoryOf } from "./held-directory.ts";
 import { ioError } from "./io-error.ts";
 import type { NameLocks } from "./name-locks.ts";
 import { O_NOFOLLOW } from "./platform.ts";
-import type { Durability, Part, PartSpec, WriterDescriptor } from "./sink.ts";
+import type { Committed, Durability, Part, PartSpec, WriterDescriptor } from "./sink.ts";
 import { writeAll } from "./writer.ts";
 
 interface DiskPartHome {
@@ -45,9 +47,6 @@ interface DiskPartHome {
 
 const SPACE_CHECK_BYTES = 64 * 1024 * 1024;
 const READ_BACK_BYTES = 1024 * 1024;
-
-const PERMISSION_BITS = 0o777;
-const UMASK = process.umask();
 
 const readAsync = promisify(read);
 
@@ -143,25 +142,27 @@ export class DiskPart implements Part {
     return fingerprintOf(fstatSync(this.#opened(), { bigint: true }));
   }
 
-  async commit(size: number, crc32: number): Promise<void> {
-    const { name, mode, mtime } = this.#spec;
+  async commit(size: number, crc32: number): Promise<Committed> {
+    const { name, mtime } = this.#spec;
+    let committed: Committed = {};
     try {
       const fd = this.#opened();
       ftruncateSync(fd, size);
-      fchmodSync(fd, mode & PERMISSION_BITS & ~UMASK);
+      fchmodSync(fd, modeOf(this.#spec));
       const time = timeOf(mtime);
       futimesSync(fd, time, time);
       if (this.#syncs) await this.#use(syncFile(fd));
       if (this.#home.durability === "strict") await this.#use(this.#readBack(fd, size, crc32));
-      await inDirectoryOf(this.#home.root, name, this.#syncs ? "durably" : "yes", (directory, last) =>
-        this.#publish(directory, last),
-      );
+      await inDirectoryOf(this.#home.root, name, this.#syncs ? "durably" : "yes", async (directory, last) => {
+        committed = await this.#publish(directory, last);
+      });
     } catch (thrown) {
       throw ioError(`committing '${displayName(name)}'`, thrown);
     }
     await this.abort();
     // The file has its name for good: a name in staging that came back after a power cut would only be one too many.
     if (this.#syncs) await this.#home.staging.sync().catch(() => {});
+    return committed;
   }
 
   async close(): Promise<void> {
@@ -237,19 +238,48 @@ export class DiskPart implements Part {
     }
   }
 
-  /** Gives the part its name, unless something has it. */
-  async #publish(directory: HeldDirectory, last: Uint8Array): Promise<void> {
-    const final = directory.entry(last);
+  /** Gives the part its name, or one like it where something has that and both are to stay. */
+  async #publish(directory: HeldDirectory, last: Uint8Array): Promise<Committed> {
+    const { name, clobber = "never" } = this.#spec;
     const { locks } = this.#home;
-    if (locks === undefined) {
-      linkNew(this.#path, final, this.#spec.name);
-      return this.#makeNameDurable(directory, () => unlinkSync(final));
+    if (clobber === "replace") return this.#replace(directory, last);
+    for (let nth = 0; ; nth++) {
+      const final = directory.entry(nth === 0 ? last : nextName(last, nth));
+      const isOurs =
+        locks === undefined ? this.#link(final) : await locks.hold(name, async () => this.#renameTo(final));
+      if (isOurs) {
+        await this.#makeNameDurable(directory, () =>
+          locks === undefined ? unlinkSync(final) : renameSync(final, this.#path),
+        );
+        return nth === 0 ? {} : { name: nextName(name, nth) };
+      }
+      if (clobber === "never") throw appeared(name);
     }
-    await locks.hold(this.#spec.name, async () => {
-      if (isThere(final)) throw exists(this.#spec.name);
-      renameSync(this.#path, final);
-      await this.#makeNameDurable(directory, () => renameSync(final, this.#path));
-    });
+  }
+
+  /** Returns whether the name was free. */
+  #link(final: Buffer): boolean {
+    try {
+      linkSync(this.#path, final);
+      return true;
+    } catch (thrown) {
+      if ((thrown as NodeJS.ErrnoException).code === "EEXIST") return false;
+      throw thrown;
+    }
+  }
+  #renameTo(final: Buffer): boolean {
+    if (isThere(final)) return false;
+    renameSync(this.#path, final);
+    return true;
+  }
+
+  /** What has the name gives way, in one step. After a failed sync there is no going back, and either may be there. */
+  async #replace(directory: HeldDirectory, last: Uint8Array): Promise<Committed> {
+    const final = directory.entry(last);
+    const replaced = isThere(final);
+    renameSync(this.#path, final);
+    if (this.#syncs) await directory.sync();
+    return replaced ? { replaced } : {};
   }
 
   /** A name that may not last is taken back: whoever hears that the commit failed must not find the file. */
@@ -275,25 +305,6 @@ async function readFully(fd: number, offset: number, room: Uint8Array): Promise<
   return count;
 }
 
-/** Seconds, as exactly as a double holds them. Node takes negative ones for 'now', and a Date for what it says. */
-function timeOf([seconds, nanoseconds]: PartSpec["mtime"]): number | Date {
-  const time = seconds + nanoseconds / 1e9;
-  return time >= 0 ? time : new Date(time * 1000);
-}
-
-function linkNew(part: Buffer, final: Buffer, name: Uint8Array): void {
-  try {
-    linkSync(part, final);
-  } catch (thrown) {
-    if ((thrown as NodeJS.ErrnoException).code === "EEXIST") throw exists(name);
-    throw thrown;
-  }
-}
-
 function isThere(path: Buffer): boolean {
   return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
-}
-
-function exists(name: Uint8Array): HawserError {
-  return new HawserError("E_EXISTS", `'${displayName(name)}' appeared on the server meanwhile, and was left as it is`);
 }

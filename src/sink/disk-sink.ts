@@ -9,11 +9,12 @@ import { FILE_BYTES_MAX } from "../protocol/limits.ts";
 import { STAGING_NAME } from "../protocol/names.ts";
 import { findOnDisk } from "./disk-existing.ts";
 import { DiskPart, fingerprintOf } from "./disk-part.ts";
+import { DiskTree } from "./disk-tree.ts";
 import { HeldDirectory, inDirectoryOf } from "./held-directory.ts";
 import { ioError } from "./io-error.ts";
 import { NameLocks } from "./name-locks.ts";
 import { NO_HARD_LINKS } from "./platform.ts";
-import type { Durability, ExistingFile, Part, PartSpec, Sink, SinkCapabilities } from "./sink.ts";
+import type { Durability, ExistingFile, Part, PartSpec, Sink, SinkCapabilities, TreeSink } from "./sink.ts";
 
 const PARTS_NAME = "parts";
 const PART_SUFFIX = ".part";
@@ -31,6 +32,7 @@ export class DiskSink implements Sink {
   readonly capabilities: SinkCapabilities;
   /** Whether files are committed by link; otherwise by lock, check and rename. */
   readonly hasHardLinks: boolean;
+  readonly tree: TreeSink;
   readonly #root: HeldDirectory;
   readonly #staging: HeldDirectory;
   readonly #locks = new NameLocks();
@@ -56,6 +58,14 @@ export class DiskSink implements Sink {
       this.#staging = makePrivate(home, PARTS_NAME);
       held.push(this.#staging);
       this.hasHardLinks = options.hardLinks ?? this.#probeLinks();
+      this.tree = new DiskTree({
+        durability: this.capabilities.durability,
+        root: this.#root,
+        staging: this.#staging,
+        hasHardLinks: this.hasHardLinks,
+        fileBytesMax: this.capabilities.fileBytesMax,
+        stagingNameOf,
+      });
       home.close();
     } catch (thrown) {
       for (const one of held) one.close();

@@ -2,7 +2,18 @@
  * A directory that is held open, so that names below it can't be led elsewhere: each component is opened by itself and
  * no link is followed. Where the platform can't do that, paths and a check stand in for it (platform.ts).
  */
-import { closeSync, constants, fstatSync, lstatSync, mkdirSync, openSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  fchmodSync,
+  fstatSync,
+  futimesSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  utimesSync,
+} from "node:fs";
 import { HawserError } from "../protocol/errors.ts";
 import { componentsOf, displayName } from "../protocol/names.ts";
 import { syncDirectory, syncFile } from "./durable.ts";
@@ -23,6 +34,22 @@ export class HeldDirectory {
     if (!HOLDS_DIRECTORIES) return new HeldDirectory(undefined, Buffer.from(path));
     const fd = openSync(path, constants.O_RDONLY | O_DIRECTORY);
     return new HeldDirectory(fd, Buffer.from(`/proc/self/fd/${fd}`));
+  }
+
+  /** Its descriptor; undefined where the platform holds none. */
+  get fd(): number | undefined {
+    return this.#fd;
+  }
+
+  /** Gives it permission bits and a time, in seconds. */
+  setAttributes(mode: number, time: number | Date): void {
+    if (this.#fd === undefined) {
+      chmodSync(this.#base, mode);
+      utimesSync(this.#base, time, time);
+    } else {
+      fchmodSync(this.#fd, mode);
+      futimesSync(this.#fd, time, time);
+    }
   }
 
   /** The path of an entry, for calls that don't follow a link at the end of it. */
@@ -53,6 +80,13 @@ export class HeldDirectory {
   async makeChild(name: Uint8Array, durably = true): Promise<HeldDirectory> {
     const there = this.child(name);
     if (there !== undefined) return there;
+    const made = this.makeChildNow(name);
+    if (durably) await this.sync();
+    return made;
+  }
+
+  /** The same without syncing. */
+  makeChildNow(name: Uint8Array): HeldDirectory {
     try {
       mkdirSync(this.entry(name));
     } catch (thrown) {
@@ -60,7 +94,6 @@ export class HeldDirectory {
         throw ioError(`making the directory '${displayName(name)}'`, thrown);
       }
     }
-    if (durably) await this.sync();
     const made = this.child(name);
     if (made === undefined) throw new HawserError("E_IO", `the directory '${displayName(name)}' was taken away`);
     return made;
@@ -110,6 +143,12 @@ export async function inDirectoryOf<T>(
   } finally {
     if (directory !== root) directory.close();
   }
+}
+
+/** The directory of a name, without its slash (empty: the root), and its last component. */
+export function splitName(name: Uint8Array): [directory: Uint8Array, last: Uint8Array] {
+  const slash = name.lastIndexOf(0x2f);
+  return [name.subarray(0, Math.max(0, slash)), name.subarray(slash + 1)];
 }
 
 function notDirectory(name: Uint8Array): HawserError {

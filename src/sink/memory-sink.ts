@@ -1,18 +1,21 @@
 /** Files in memory: the disk's twin for tests, with the same contract and nothing kept. */
 import { blake3 } from "@napi-rs/blake-hash";
 import { HawserError } from "../protocol/errors.ts";
-import { displayName } from "../protocol/names.ts";
-import type { ExistingFile, Part, PartSpec, Sink, SinkCapabilities, WriterDescriptor } from "./sink.ts";
+import { appeared, nextName } from "./clobber.ts";
+import { MemoryTree } from "./memory-tree.ts";
+import type { Committed, ExistingFile, Part, PartSpec, Sink, SinkCapabilities, WriterDescriptor } from "./sink.ts";
 
 const keyOf = (name: Uint8Array) => Buffer.from(name).toString("latin1");
 
 export class MemorySink implements Sink {
   readonly capabilities: SinkCapabilities;
-  readonly #files = new Map<string, { readonly content: Uint8Array; readonly fingerprint: string }>();
+  readonly tree: MemoryTree;
+  readonly #files = new Map<string, { readonly content: Uint8Array; readonly fingerprint: string; mtimeMs: number }>();
   /** By id; whether somebody has it open. */
   readonly #parts = new Map<string, { readonly part: MemoryPart; open: boolean }>();
 
   constructor(fileBytesMax = 1024 * 1024 * 1024) {
+    this.tree = new MemoryTree(this);
     this.capabilities = { randomAccess: true, blockBytes: 1, fileBytesMax, durability: "none" };
   }
 
@@ -28,10 +31,15 @@ export class MemorySink implements Sink {
   }
 
   find(name: Uint8Array): Promise<ExistingFile | undefined> {
-    const content = this.read(name);
-    return Promise.resolve(
-      content && { size: content.length, digest: () => Promise.resolve(blake3(Buffer.from(content))) },
-    );
+    return Promise.resolve(this.look(name));
+  }
+
+  look(name: Uint8Array): ExistingFile | undefined {
+    const file = this.#files.get(keyOf(name));
+    if (file === undefined) return this.tree.look(name);
+    const { content, mtimeMs } = file;
+    const digest = () => Promise.resolve(blake3(Buffer.from(content)));
+    return { size: content.length, isDirectory: false, mtimeMs, digest };
   }
 
   reserve(spec: PartSpec): Promise<Part> {
@@ -70,13 +78,17 @@ export class MemorySink implements Sink {
   }
 
   /** Of a part: it is the file of its name now. */
-  publish({ id, name }: PartSpec, content: Uint8Array): void {
+  publish({ id, name, mtime, clobber = "never" }: PartSpec, content: Uint8Array): Committed {
     if (!this.#parts.has(id)) throw new HawserError("E_IO", "the part was dropped");
-    if (this.#files.has(keyOf(name))) {
-      throw new HawserError("E_EXISTS", `'${displayName(name)}' is there, and was left as it is`);
-    }
-    this.#files.set(keyOf(name), { content, fingerprint: id });
+    const replaced = this.look(name) !== undefined;
+    if (replaced && clobber === "never") throw appeared(name);
+    let free = name;
+    for (let nth = 1; clobber === "rename" && this.look(free) !== undefined; nth++) free = nextName(name, nth);
+    this.tree.forgetLink(free);
+    const mtimeMs = mtime[0] * 1000 + mtime[1] / 1e6;
+    this.#files.set(keyOf(free), { content, fingerprint: id, mtimeMs });
     this.#parts.delete(id);
+    return { ...(free === name ? {} : { name: free }), ...(replaced && clobber === "replace" ? { replaced } : {}) };
   }
   letGo(id: string): void {
     const kept = this.#parts.get(id);
@@ -123,8 +135,8 @@ class MemoryPart implements Part {
     return this.#spec.id;
   }
 
-  async commit(size: number): Promise<void> {
-    this.#sink.publish(this.#spec, this.#content.slice(0, size));
+  async commit(size: number): Promise<Committed> {
+    return this.#sink.publish(this.#spec, this.#content.slice(0, size));
   }
 
   close(): Promise<void> {

@@ -4,20 +4,25 @@
  */
 import type { Connection } from "../net/connection.ts";
 import type { Terms } from "../net/transfer-end.ts";
+import { bundleTableBytes } from "../protocol/bundle.ts";
 import { asHawserError, type Failure, HawserError } from "../protocol/errors.ts";
 import { type FileExtent, type Message, type OfferedFile, type PlannedFile, pages } from "../protocol/messages.ts";
-import { type Planner, planFile } from "./plan.ts";
+import { type Planner, planDiffering, planFile } from "./plan.ts";
 import { ReceivedFile } from "./received-file.ts";
+import type { ExistingFile } from "./sink.ts";
+import { isSmall, type SmallFiles } from "./small-files.ts";
 
 export interface OffersOwner {
   /** The files that are open, by their index. */
   readonly files: Map<number, ReceivedFile>;
   /** A file can't be received. */
   giveUp(index: number, failure: Failure): void;
-  /** An earlier run has committed it, as `file.committed` says. */
-  onCommitted(file: ReceivedFile): void;
+  /** Nothing of it is to be sent: an earlier run has committed it, as `file.committed` says, or there is no need. */
+  onSettled(file: ReceivedFile, action: "committed" | "unchanged" | "planned"): void;
   /** It has chunks of an earlier run, which nobody has compared with their records. */
   check(file: ReceivedFile): void;
+  /** What comes whole. */
+  readonly small: SmallFiles;
   /** Tells the outcome of a settled file again. Returns false where that isn't known any more. */
   tellAgain(index: number): boolean;
   /** The peer broke the protocol, or this end has a bug. */
@@ -29,6 +34,8 @@ const QUEUED_OFFERS = 4;
 
 /** What an extent takes on the wire, at most. */
 const EXTENT_BYTES = 24;
+/** And a plan. */
+const PLAN_BYTES = 40;
 
 export class Offers {
   readonly #terms: Terms;
@@ -42,6 +49,8 @@ export class Offers {
   /** Files in pages that wait for their turn. */
   #queued = 0;
   #planning = 0;
+  /** Open files that were to come whole and are compared first: they count as what they were offered as. */
+  readonly #compared = new Set<number>();
   /** Open files that this control connection has offered; what an earlier one said may still wait for its turn. */
   #offered = new Set<number>();
 
@@ -68,7 +77,7 @@ export class Offers {
   queue(files: readonly OfferedFile[]): void {
     this.#queued += files.length;
     // An honest source has no more than this to say before it is answered, its repetitions included.
-    if (this.#queued > QUEUED_OFFERS * this.#terms.openFiles) {
+    if (this.#queued > QUEUED_OFFERS * (this.#terms.openFiles + this.#openSmall)) {
       this.#fail("too many files at once");
       return;
     }
@@ -94,10 +103,13 @@ export class Offers {
   /** A file is settled: it may be offered again by a source that did not hear. */
   settled(index: number): void {
     this.#offered.delete(index);
+    this.#compared.delete(index);
   }
 
   async #onOffer(offers: readonly OfferedFile[], offered: Set<number>): Promise<void> {
     const answers: PlannedFile[] = [];
+    const { small } = this.#owner;
+    const whole: OfferedFile[] = [];
     for (const offer of offers) {
       if (this.#planner.signal.aborted) return;
       const { file: index } = offer;
@@ -109,29 +121,78 @@ export class Offers {
         else if (again.phase === "receiving") answers.push({ file: index, action: "send" });
         continue;
       }
+      if (small.has(index)) {
+        if (small.isWanted(index)) answers.push({ file: index, action: "send" });
+        continue;
+      }
       if (index < this.#below) {
         if (!this.#owner.tellAgain(index)) this.#fail("a file that was settled is offered again");
         continue;
       }
-      if (index !== this.#below || this.#owner.files.size >= this.#terms.openFiles) {
+      const isTooMany = isSmall(offer)
+        ? small.count + whole.length + this.#compared.size >= this.#openSmall
+        : this.#owner.files.size - this.#compared.size >= this.#terms.openFiles;
+      if (index !== this.#below || isTooMany) {
         return this.#fail("files are offered out of order, or too many at once");
       }
+      if (offer.whole && (offer.size ?? Number.POSITIVE_INFINITY) + bundleTableBytes(1) > this.#terms.chunkBytes) {
+        return this.#fail(`file ${index} is to come whole, and is larger than a chunk`);
+      }
       this.#below++;
+      if (isSmall(offer)) {
+        whole.push(offer);
+        continue;
+      }
       const file = new ReceivedFile(offer, this.#terms.chunkBytes);
       this.#owner.files.set(index, file);
       offered.add(index);
       await this.#plan(file, answers);
     }
+    answers.push(...(await this.#planSmall(whole, offered)));
+    await this.#answerAll(answers);
+  }
+
+  /** A file that was compared and differs is planned once more. */
+  async replan(file: ReceivedFile, existing: ExistingFile): Promise<void> {
+    const answers: PlannedFile[] = [];
+    await this.#plan(file, answers, () => planDiffering(file, existing, this.#planner));
+    await this.#answerAll(answers);
+  }
+
+  async #planSmall(offers: readonly OfferedFile[], offered: Set<number>): Promise<PlannedFile[]> {
+    if (offers.length === 0) return [];
+    this.#planning++;
+    const { wanted, compare } = await this.#owner.small.plan(offers).finally(() => this.#planning--);
+    // What has to be compared is as any other file from now on.
+    for (const offer of compare) {
+      const file = new ReceivedFile(offer, this.#terms.chunkBytes);
+      this.#owner.files.set(offer.file, file);
+      this.#compared.add(offer.file);
+      offered.add(offer.file);
+      await this.#plan(file, wanted);
+    }
+    return wanted;
+  }
+
+  async #answerAll(answers: readonly PlannedFile[]): Promise<void> {
     await this.#remember(answers);
     this.#answer(answers);
   }
 
-  async #plan(file: ReceivedFile, answers: PlannedFile[]): Promise<void> {
+  get #openSmall(): number {
+    return this.#terms.openSmall ?? this.#terms.openFiles;
+  }
+
+  async #plan(
+    file: ReceivedFile,
+    answers: PlannedFile[],
+    plan = () => planFile(file, this.#planner),
+  ): Promise<void> {
     this.#planning++;
     try {
-      const action = await planFile(file, this.#planner);
-      if (action === "committed") {
-        this.#owner.onCommitted(file);
+      const action = await plan();
+      if (action !== "send" && action !== "compare") {
+        this.#owner.onSettled(file, action);
         return;
       }
       file.phase = action === "send" ? "receiving" : "comparing";
@@ -163,7 +224,7 @@ export class Offers {
       spoilt.push(...file.spoiltExtents);
       if (file.hasUnchecked) this.#owner.check(file);
     }
-    if (answers.length > 0) this.#send("PLAN", { files: [...answers] });
+    for (const page of pages(answers, () => PLAN_BYTES)) this.#send("PLAN", { files: page });
     for (const page of pages(spoilt, () => EXTENT_BYTES)) this.#send("RESEND", { chunks: page });
   }
 

@@ -3,6 +3,7 @@
  * so that they can be sent again after a connection broke.
  */
 import type { Failure } from "../protocol/errors.ts";
+import { PAGE_ENTRIES_MAX } from "../protocol/limits.ts";
 import { pages, type SettledFile } from "../protocol/messages.ts";
 
 /** What is recorded of a settled file before the other end hears of it. */
@@ -12,6 +13,8 @@ export interface SettledRecord {
   readonly failure: Failure | undefined;
   /** In the session's store, as long as that keeps the outcome. */
   readonly storedId: number | undefined;
+  /** Of what came whole: a file, or what else it is. */
+  readonly kind?: "whole" | "directory" | "symlink";
 }
 
 export interface OutcomeQueueOwner {
@@ -92,14 +95,34 @@ export class OutcomeQueue {
           bytes: this.#totals.bytes + (failed ? 0 : (outcome.size ?? 0)),
         };
       }
-      for (const page of pages(records, wireBytesOf)) this.#owner.send(page.map(({ outcome }) => outcome));
+      for (const page of pages(merged(records), wireBytesOf)) this.#owner.send(page);
     }
     this.#running = undefined;
     await this.#owner.onEmpty();
   }
 }
 
-/** Fields and names of an entry, and a message of up to four bytes a character. */
-function wireBytesOf({ outcome }: SettledRecord): number {
-  return 96 + 4 * (outcome.error?.message.length ?? 0);
+/** One entry for neighbours that came whole and have the same, plain outcome. */
+function merged(records: readonly SettledRecord[]): SettledFile[] {
+  const outcomes: SettledFile[] = [];
+  let last: SettledFile | undefined;
+  for (const { outcome, kind } of records) {
+    const { file, status, name, replaces } = outcome;
+    const isPlain = kind === "whole" && (status === "committed" || status === "unchanged") && !name && !replaces;
+    const count = last?.count ?? 1;
+    if (isPlain && last?.status === status && last.file + count === file && count < PAGE_ENTRIES_MAX) {
+      last.count = count + 1;
+      delete last.size;
+      delete last.crc32;
+      continue;
+    }
+    last = isPlain ? { ...outcome } : undefined;
+    outcomes.push(last ?? outcome);
+  }
+  return outcomes;
+}
+
+/** Fields and names of an entry, a name, and a message of up to four bytes a character. */
+function wireBytesOf({ error, name }: SettledFile): number {
+  return 112 + (name?.length ?? 0) + 4 * (error?.message.length ?? 0);
 }

@@ -3,9 +3,11 @@ import { HawserError } from "../protocol/errors.ts";
 import type { OfferedFile } from "../protocol/messages.ts";
 import { displayName, nameRefusal } from "../protocol/names.ts";
 import { BlockPart } from "./block-part.ts";
+import { clobberFor, judgeExisting, type Overwrite } from "./clobber.ts";
 import { PLATFORM } from "./platform.ts";
 import type { ReceivedFile } from "./received-file.ts";
-import type { ExistingFile, Part, Sink } from "./sink.ts";
+import type { StoredFile } from "./session-store.ts";
+import type { ExistingFile, Part, PartSpec, Sink } from "./sink.ts";
 import type { Owner, Unfinished } from "./unfinished.ts";
 
 export interface Planner {
@@ -14,45 +16,81 @@ export interface Planner {
   readonly owner: Owner;
   readonly partId: (index: number) => string;
   readonly signal: AbortSignal;
+  readonly wishes: Wishes;
+}
+
+/** What the client asks for, for the whole transfer (PROTOCOL.md, HELLO). */
+export interface Wishes {
+  /** What becomes of what has a name already ("never"). */
+  readonly overwrite?: Overwrite;
+  /** Permission bits are set as they are. */
+  readonly exactMode?: boolean;
+  /** It is only to be said what would be done. */
+  readonly dryRun?: boolean;
 }
 
 /**
  * `send`: its part is there, new or taken up. `compare`: something of the same size has the name, and its digest will say
- * whether it is the same. `committed`: an earlier run did, and what it put there is still there.
+ * whether it is the same. `committed`: an earlier run did, and what it put there is still there. `unchanged`: what is there
+ * counts as the same. `planned`: it would be sent.
  */
-export type Action = "send" | "compare" | "committed";
+export type Action = "send" | "compare" | "committed" | "unchanged" | "planned";
+
+/** E_NAME where this platform can't have a name. */
+export function assertName(name: Uint8Array): void {
+  const refusal = nameRefusal(name, PLATFORM);
+  if (refusal !== undefined) throw new HawserError("E_NAME", `the name '${displayName(name)}' is refused: ${refusal}`);
+}
 
 /** Finds out, and readies the file for it. Throws E_NAME, E_EXISTS, E_BUSY and what sinks throw. */
 export async function planFile(file: ReceivedFile, planner: Planner): Promise<Action> {
-  const { sink, unfinished, owner, signal } = planner;
-  const { name, size } = file.offer;
-  const refusal = nameRefusal(name, PLATFORM);
-  if (refusal !== undefined) throw new HawserError("E_NAME", `the name '${displayName(name)}' is refused: ${refusal}`);
-  await unfinished.claim(owner, file.offer, signal);
-  const stored = await unfinished.find(owner, file.offer);
+  const { sink, unfinished, owner, signal, wishes } = planner;
+  const { name } = file.offer;
+  assertName(name);
+  // To say what would be done, nothing is taken up, and nothing thrown away.
+  if (!wishes.dryRun) await unfinished.claim(owner, file.offer, signal);
+  const stored = wishes.dryRun ? undefined : await unfinished.find(owner, file.offer);
   if (stored !== undefined && (await unfinished.takeUpCommit(file, stored))) return "committed";
   const existing = await sink.find(name);
+  file.partId = stored?.partId;
+  file.id = stored?.id;
   if (existing !== undefined) {
-    if (existing.size === null || existing.size !== size) throw alreadyThere(name, existing);
-    file.existing = existing;
-    file.id = stored?.id;
-    file.partId = stored?.partId;
-    return "compare";
+    const verdict = judgeExisting(file.offer, existing, wishes.overwrite ?? "never");
+    if (verdict.action === "unchanged") return "unchanged";
+    if (verdict.action === "compare") {
+      file.existing = existing;
+      return "compare";
+    }
+    file.clobber = verdict.clobber;
   }
-  if (stored === undefined || !(await unfinished.takeUpPart(file, stored, signal))) {
-    file.part = await newPart(sink, file.offer, planner.partId(file.index));
+  return readyPart(file, planner, stored);
+}
+
+/** Of a file that was compared and differs: what is then to be done with it. Throws E_EXISTS, and as `planFile` does. */
+export async function planDiffering(file: ReceivedFile, existing: ExistingFile, planner: Planner): Promise<Action> {
+  file.clobber = clobberFor(file.offer.name, existing, planner.wishes.overwrite ?? "never");
+  return readyPart(file, planner, await planner.unfinished.find(planner.owner, file.offer));
+}
+
+async function readyPart(file: ReceivedFile, planner: Planner, stored: StoredFile | undefined): Promise<Action> {
+  const { sink, unfinished, signal, wishes } = planner;
+  if (wishes.dryRun) return "planned";
+  const how = { clobber: file.clobber, exactMode: wishes.exactMode };
+  if (stored === undefined || !(await unfinished.takeUpPart(file, stored, signal, how))) {
+    file.id = undefined;
+    file.partId = undefined;
+    file.part = await newPart(sink, { ...specOf(file.offer, planner.partId(file.index)), ...how });
   }
   return "send";
 }
 
-async function newPart(sink: Sink, { name, size, mtime, mode }: OfferedFile, id: string): Promise<Part> {
-  const part = await sink.reserve({ id, name, size, mtime, mode });
-  const { randomAccess, blockBytes } = sink.capabilities;
-  return randomAccess ? part : new BlockPart(part, blockBytes, size);
+/** What a part of an offered file is made of. */
+export function specOf({ name, size, mtime, mode }: OfferedFile, id: string): PartSpec {
+  return { id, name, size, mtime, mode };
 }
 
-/** E_EXISTS for a name that something else has. */
-export function alreadyThere(name: Uint8Array, { size }: ExistingFile): HawserError {
-  const what = size === null ? "something that is not a file" : "a file with other content";
-  return new HawserError("E_EXISTS", `${what} is already there under the name '${displayName(name)}'`);
+async function newPart(sink: Sink, spec: PartSpec): Promise<Part> {
+  const part = await sink.reserve(spec);
+  const { randomAccess, blockBytes } = sink.capabilities;
+  return randomAccess ? part : new BlockPart(part, blockBytes, spec.size);
 }

@@ -7,7 +7,7 @@ import { HAVE_CHUNKS_MAX } from "../protocol/limits.ts";
 import type { FileExtent, Message, OfferedFile } from "../protocol/messages.ts";
 import { RangeSet } from "../protocol/ranges.ts";
 import type { CommitRecord, StoredChunk } from "./session-store.ts";
-import type { ExistingFile, Part } from "./sink.ts";
+import type { Clobber, Committed, ExistingFile, Part } from "./sink.ts";
 
 export class ReceivedFile {
   readonly index: number;
@@ -17,6 +17,10 @@ export class ReceivedFile {
   phase: "planning" | "comparing" | "receiving" | "settling" = "planning";
   part: Part | undefined;
   existing: ExistingFile | undefined;
+  /** What its commit does where something has the name. */
+  clobber: Clobber | undefined;
+  /** What its commit came to. */
+  outcome: Committed | undefined;
   seal: { readonly size: number; readonly crc32: number } | undefined;
   /** In the session's store; undefined until it is there, and of a file that can't be known again. */
   id: number | undefined;

@@ -14,11 +14,12 @@ import { Limiter } from "./limiter.ts";
 import { Offers } from "./offers.ts";
 import { OutcomeQueue, type SettledRecord } from "./outcome-queue.ts";
 import { PartCheck } from "./part-check.ts";
-import { alreadyThere, type Planner } from "./plan.ts";
+import type { Planner, Wishes } from "./plan.ts";
 import type { ReceivedFile } from "./received-file.ts";
 import type { SessionStore } from "./session-store.ts";
 import { Settlement } from "./settlement.ts";
 import type { Sink } from "./sink.ts";
+import { SmallFiles } from "./small-files.ts";
 import { type ChunkFacts, type SinkOrder, type SinkReport, SinkStream } from "./stream.ts";
 import { hexOf, Unfinished } from "./unfinished.ts";
 
@@ -43,6 +44,7 @@ export interface SinkSessionOptions {
   readonly unfinished?: Unfinished;
   /** What earlier runs left of the files is thrown away. */
   readonly fresh?: boolean;
+  readonly wishes?: Wishes;
   readonly events: SinkEvents;
 }
 
@@ -69,6 +71,7 @@ export class SinkSession implements TransferEnd {
   readonly #outcomes: OutcomeQueue;
   readonly #offers: Offers;
   readonly #files = new Map<number, ReceivedFile>();
+  readonly #small: SmallFiles;
   readonly #streams = new Set<StreamState>();
   readonly #comparisons = new Limiter(COMPARISONS_MAX);
   readonly #disposal = new AbortController();
@@ -95,7 +98,8 @@ export class SinkSession implements TransferEnd {
     const owner = { sessionId: this.#sessionId, peer, chunkBytes: terms.chunkBytes, fresh };
     const unfinished = this.#unfinished;
     const partId = (index: number) => `${terms.transfer}-${terms.generation}-${index}`;
-    this.#planner = { sink, unfinished, owner, partId, signal: this.#disposal.signal };
+    this.#planner = { sink, unfinished, owner, partId, signal: this.#disposal.signal, wishes: options.wishes ?? {} };
+    this.#small = new SmallFiles(this.#planner, { onSettled: (record) => this.#outcomes.add(record) });
     this.#checkpoints = new Checkpoints({
       store,
       durability: sink.capabilities.durability,
@@ -118,7 +122,8 @@ export class SinkSession implements TransferEnd {
     this.#offers = new Offers(terms, this.#planner, {
       files: this.#files,
       giveUp: (index, failure) => this.#giveUp(index, failure),
-      onCommitted: (file) => this.#onCommittedBefore(file),
+      small: this.#small,
+      onSettled: (file, action) => this.#onNothingToSend(file, action),
       check: (file) => this.#check.add(file),
       tellAgain: (index) => this.#outcomes.sendAgain(index),
       fail: (error) => this.#options.events.onFailed(error),
@@ -138,7 +143,7 @@ export class SinkSession implements TransferEnd {
   /** One word of what keeps it, for a source that asks why nothing moves (PROTOCOL.md, PONG). */
   get doing(): string {
     if (this.#writing > 0) return "writing";
-    if (this.#settlement.committing > 0) return "committing";
+    if (this.#settlement.committing > 0 || this.#small.isCommitting) return "committing";
     if (this.#checkpoints.isSyncing) return "syncing";
     if (this.#comparing > 0) return "comparing";
     return this.#offers.isPlanning || this.#check.isRunning ? "checking" : "receiving";
@@ -163,7 +168,9 @@ export class SinkSession implements TransferEnd {
         break;
       case "WITHDRAW":
         for (const { file, error } of message.body.files) {
-          this.#giveUp(file, { code: errorCodeOf(error.code), message: escapeText(error.message) });
+          const failure = { code: errorCodeOf(error.code), message: escapeText(error.message) };
+          if (this.#small.has(file)) this.#small.withdraw(file, failure);
+          else this.#giveUp(file, failure);
         }
         break;
       case "FINISH":
@@ -201,6 +208,8 @@ export class SinkSession implements TransferEnd {
     // What is being committed gets its outcome, and its place in history, also when nobody hears of it any more.
     await this.#check.idle();
     await this.#settlement.idle();
+    await this.#small.idle();
+    this.#small.clear();
     await this.#outcomes.idle();
     await this.#checkpoints.flush();
     const { owner } = this.#planner;
@@ -219,6 +228,12 @@ export class SinkSession implements TransferEnd {
     // What can't be forgotten now goes with the session.
     if (known.length > 0) this.#offers.inOrder(() => this.#store.forgetFiles(known).catch(() => {}));
     this.#offers.queue(files);
+  }
+
+  #onNothingToSend(file: ReceivedFile, action: "committed" | "unchanged" | "planned"): void {
+    if (action === "planned") this.#settlement.planned(file);
+    else if (action === "unchanged") this.#settlement.unchanged(file, file.offer.size ?? 0);
+    else this.#onCommittedBefore(file);
   }
 
   /** An earlier run did it, and its client may not have heard. */
@@ -244,7 +259,7 @@ export class SinkSession implements TransferEnd {
           if (file.phase !== "comparing") return;
           const isSame = Buffer.compare(ours, theirs) === 0;
           if (isSame) this.#settlement.unchanged(file, existing.size ?? 0);
-          else this.#giveUp(index, alreadyThere(file.offer.name, existing).toFailure());
+          else this.#offers.inOrder(() => this.#offers.replan(file, existing));
         },
         (thrown) => {
           if (!this.#disposal.signal.aborted) this.#giveUp(index, asHawserError(thrown).toFailure());
@@ -271,9 +286,22 @@ export class SinkSession implements TransferEnd {
         this.#writing--;
         this.#giveUp(report.file, report.failure);
         break;
+      case "bundle":
+        this.#onBundle(stream, report.ticket, report.payload);
+        break;
       case "damaged":
         this.#isLegal(report.chunk);
         break;
+    }
+  }
+
+  #onBundle({ port }: StreamState, ticket: number, payload: Uint8Array): void {
+    try {
+      const taking = this.#small.take(payload);
+      if (taking === undefined) port.post({ type: "taken", ticket });
+      else void taking.then(() => port.post({ type: "taken", ticket }));
+    } catch (thrown) {
+      this.#options.events.onFailed(asHawserError(thrown));
     }
   }
 
@@ -390,7 +418,8 @@ export class SinkSession implements TransferEnd {
   }
 
   async #finishIfSettled(): Promise<void> {
-    if (this.#announced === undefined || this.#files.size > 0 || !this.#outcomes.isEmpty) return;
+    if (this.#announced === undefined || this.#files.size > 0 || this.#small.count > 0) return;
+    if (!this.#outcomes.isEmpty) return;
     if (this.#announced !== this.#offers.below) {
       return this.#fail("E_ILLEGAL", `${this.#announced} files are announced and ${this.#offers.below} were offered`);
     }

@@ -3,6 +3,7 @@ import { formatCrc32 } from "../protocol/crc32.ts";
 import { asHawserError, ERRORS, type ErrorCode, type Failure, wireFailureOf } from "../protocol/errors.ts";
 import type { SettledFile } from "../protocol/messages.ts";
 import type { Checkpoints } from "./checkpoints.ts";
+import { plannedChange } from "./clobber.ts";
 import { ReadBackError, SyncError } from "./durable.ts";
 import { Limiter } from "./limiter.ts";
 import type { SettledRecord } from "./outcome-queue.ts";
@@ -68,7 +69,16 @@ export class Settlement {
 
   committed(file: ReceivedFile, size: number, crc32: number): void {
     file.phase = "settling";
-    this.#settle(file, { file: file.index, status: "committed", size, crc32 }, undefined, file.id);
+    const { name, replaced } = file.outcome ?? {};
+    const changes = { ...(name === undefined ? {} : { name }), ...(replaced ? { replaces: true } : {}) };
+    this.#settle(file, { file: file.index, status: "committed", size, crc32, ...changes }, undefined, file.id);
+  }
+
+  /** It is only said what would be done. */
+  planned(file: ReceivedFile): void {
+    file.phase = "settling";
+    const { index, offer, clobber } = file;
+    this.#settle(file, { file: index, status: "planned", size: offer.size ?? 0, ...plannedChange(offer.name, clobber) }, undefined);
   }
 
   unchanged(file: ReceivedFile, size: number): void {
@@ -98,7 +108,7 @@ export class Settlement {
     if (part === undefined) return;
     // First the intent: after a crash it tells whether what lies under the name is this file.
     if (id !== undefined) await store.beginCommit(id, { size, crc32, fingerprint: part.fingerprint });
-    await part.commit(size, crc32);
+    file.outcome = await part.commit(size, crc32);
     await checkpoints.forget(file);
     // The file is there, whether or not that can be written down.
     if (id !== undefined) await store.endCommit(id, true).catch(() => {});

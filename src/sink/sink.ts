@@ -3,6 +3,8 @@
  * one conformance suite holds every implementation to it.
  */
 
+import type { HawserError } from "../protocol/errors.ts";
+
 export interface SinkCapabilities {
   /** Whether `write` takes any offset and length. If not, each write is one whole block of `blockBytes`, the last less. */
   readonly randomAccess: boolean;
@@ -30,12 +32,34 @@ export interface PartSpec {
   readonly mtime: readonly [seconds: number, nanoseconds: number];
   /** Permission bits, of which the sink's own mask takes away. */
   readonly mode: number;
+  /** Unless `mode` is to be set as it is. */
+  readonly exactMode?: boolean | undefined;
+  /** What a commit does where something has the name by then: nothing (`never`), unless given. */
+  readonly clobber?: Clobber | undefined;
+}
+
+/**
+ * `never`: E_EXISTS, and what is there stays. `replace`: it gives way, at once; not a directory. `rename`: the new file
+ * gets another name (see `nextName`).
+ */
+export type Clobber = "never" | "replace" | "rename";
+
+/** What a commit came to. */
+export interface Committed {
+  /** Where the file is, if not under its own name. */
+  readonly name?: Uint8Array;
+  /** Something gave way to it. */
+  readonly replaced?: boolean;
 }
 
 /** What lies at a name already. */
 export interface ExistingFile {
   /** In bytes; null for what is not a regular file (a directory, a link): nothing can be the same as that. */
   readonly size: number | null;
+  /** Whether it is a directory: nothing takes its place. */
+  readonly isDirectory: boolean;
+  /** Milliseconds since 1970, to less than a microsecond. */
+  readonly mtimeMs: number;
   /** The BLAKE3 digest of its content. */
   digest(signal: AbortSignal): Promise<Uint8Array>;
 }
@@ -64,21 +88,58 @@ export interface Part {
   /** What `isCommitted` knows the part by when it has its name; empty where the sink can't tell. */
   readonly fingerprint: string;
   /**
-   * Makes the part the file of its name, whole and durable as the sink's capabilities say, unless something is there:
-   * E_EXISTS, and what is there stays. Of several at once for one name exactly one succeeds. `size` is the file's, and so is `crc32`, which
-   * a strict sink compares with what it reads back.
+   * Makes the part the file of its name, whole and durable as the sink's capabilities say. Where something is there, its
+   * spec's `clobber` says what becomes of that; of several at once for one name exactly one succeeds, or the last does.
+   * `size` is the file's, and so is `crc32`, which a strict sink compares with what it reads back.
    * After it the part is gone. Where it throws, the part is as it was; after a SyncError nothing that was not synced
    * before may be trusted.
    */
-  commit(size: number, crc32: number): Promise<void>;
+  commit(size: number, crc32: number): Promise<Committed>;
   /** Lets the part lie, for `reopen`. Never throws. */
   close(): Promise<void>;
   /** Drops the part. Idempotent; never throws. */
   abort(): Promise<void>;
 }
 
+/** A small file whose part is written, closed and not committed. */
+export interface StagedFile {
+  readonly spec: PartSpec;
+  readonly size: number;
+}
+
+/** A directory, or a link and what it says. */
+export interface EntrySpec extends Pick<PartSpec, "name" | "mtime" | "mode" | "exactMode"> {
+  readonly target?: Uint8Array | undefined;
+  readonly clobber?: Clobber | undefined;
+}
+
+/** What a sink that has directories can do besides, with many things at once. */
+export interface TreeSink {
+  /** Whether small files may be staged; if not, each has a part of its own. */
+  readonly stages: boolean;
+  /** What lies at each name, in their order; an error where that can't be said. */
+  findAll(names: readonly Uint8Array[]): (ExistingFile | HawserError | undefined)[];
+  /** Writes the part of a small file, whole. Throws E_NO_SPACE, E_TOO_LARGE, E_IO. */
+  stage(spec: PartSpec, content: Uint8Array): StagedFile;
+  /** Commits them as `Part.commit` does, each for itself, but syncs once for all of them. Never rejects. */
+  commitStaged(files: readonly StagedFile[]): Promise<StagedOutcome[]>;
+  dropStaged(file: StagedFile): void;
+  /**
+   * Makes a directory where there is none, and gives it time and mode, durably as capabilities say. Throws E_EXISTS,
+   * E_NOT_DIRECTORY, E_IO.
+   */
+  makeDirectory(spec: EntrySpec): Promise<void>;
+  /** Makes a link; `unchanged` where the same is there. Throws E_EXISTS, E_NOT_DIRECTORY, E_IO. */
+  makeLink(spec: EntrySpec): Promise<Committed | "unchanged">;
+}
+
+/** `unchanged`: what has the name has the same content, and stays. */
+export type StagedOutcome = Committed | "unchanged" | HawserError;
+
 export interface Sink {
   readonly capabilities: SinkCapabilities;
+  /** Missing where there are neither directories nor links. */
+  readonly tree?: TreeSink;
   /** What lies at `name`; undefined when nothing does. Throws E_NOT_DIRECTORY, E_IO. */
   find(name: Uint8Array): Promise<ExistingFile | undefined>;
   /**

@@ -16,14 +16,18 @@ export type SinkOrder =
   | { readonly type: "file"; readonly file: number; readonly writer: WriterDescriptor }
   | { readonly type: "forget"; readonly file: number }
   /** What to do with the chunk of this ticket: write it, or drop it and say that it is there. */
-  | { readonly type: "verdict"; readonly ticket: number; readonly store: boolean };
+  | { readonly type: "verdict"; readonly ticket: number; readonly store: boolean }
+  /** The bytes of the bundle of this ticket are of no more use. */
+  | { readonly type: "taken"; readonly ticket: number };
 
 /** What a stream tells its session. */
 export type SinkReport =
   | { readonly type: "arrived"; readonly ticket: number; readonly chunk: ChunkFacts }
   | { readonly type: "stored"; readonly chunk: ChunkFacts }
   | { readonly type: "unwritable"; readonly file: number; readonly failure: Failure }
-  | { readonly type: "damaged"; readonly chunk: ChunkFacts };
+  | { readonly type: "damaged"; readonly chunk: ChunkFacts }
+  /** A bundle of whole files: who gets it writes them, since that is more about names than about bytes. */
+  | { readonly type: "bundle"; readonly ticket: number; readonly payload: Uint8Array };
 
 export interface ChunkFacts {
   readonly file: number;
@@ -73,6 +77,7 @@ export class SinkStream {
   receive(order: SinkOrder): void {
     if (order.type === "file") this.#writers.set(order.file, openWriter(order.writer));
     else if (order.type === "forget") this.#writers.delete(order.file);
+    else if (order.type === "taken") this.#onVerdict(order.ticket, false);
     else this.#onVerdict(order.ticket, order.store);
   }
 
@@ -80,13 +85,14 @@ export class SinkStream {
     const chunk = factsOf(arrived);
     if (!arrived.intact) {
       this.#connection.giveBack(arrived.block);
-      this.#report.post({ type: "damaged", chunk });
+      if (!arrived.isBundle) this.#report.post({ type: "damaged", chunk });
       this.#connection.send("RESEND", { chunks: [[chunk.file, chunk.offset, chunk.bytes]] });
       return;
     }
     const ticket = this.#tickets++;
     this.#waiting.set(ticket, arrived);
-    this.#report.post({ type: "arrived", ticket, chunk });
+    if (arrived.isBundle) this.#report.post({ type: "bundle", ticket, payload: arrived.payload });
+    else this.#report.post({ type: "arrived", ticket, chunk });
     if (this.#waiting.size >= WAITING_MAX) this.#connection.pause();
   }
 

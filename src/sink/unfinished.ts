@@ -98,13 +98,18 @@ export class Unfinished {
   }
 
   /** Takes up the file's part with the chunks that may be trusted. Returns false where it is to begin anew. */
-  async takeUpPart(file: ReceivedFile, stored: StoredFile, signal: AbortSignal): Promise<boolean> {
+  async takeUpPart(
+    file: ReceivedFile,
+    stored: StoredFile,
+    signal: AbortSignal,
+    how: Pick<PartSpec, "clobber" | "exactMode"> = {},
+  ): Promise<boolean> {
     const { name, size, mtime, mode } = file.offer;
     const recorded = size === null ? [] : await this.#store.chunks(stored.id);
     const bytesAt = (offset: number) => file.ledger.bytesAt(offset);
     const usable = recorded.filter(({ offset }) => file.ledger.isChunk(offset, bytesAt(offset)));
     const bytesThere = usable.reduce((sum, { offset }) => sum + bytesAt(offset), 0);
-    const spec: PartSpec = { id: stored.partId, name, size, mtime, mode };
+    const spec: PartSpec = { id: stored.partId, name, size, mtime, mode, ...how };
     const part = usable.length === 0 ? undefined : await this.#sink.reopen(spec, bytesThere);
     if (part === undefined) {
       await this.discard(stored);

@@ -5,6 +5,7 @@
 import type { Connection } from "../net/connection.ts";
 import { joinedPorts, type Port } from "../net/port.ts";
 import type { Terms } from "../net/transfer-end.ts";
+import type { BundledFile } from "../protocol/bundle.ts";
 import { type Failure, HawserError } from "../protocol/errors.ts";
 import { CHUNK_RESENDS_MAX } from "../protocol/limits.ts";
 import type { FileExtent } from "../protocol/messages.ts";
@@ -12,11 +13,16 @@ import type { Range } from "../protocol/ranges.ts";
 import { Dispatcher, type Piece } from "./dispatcher.ts";
 import { InFlight } from "./in-flight.ts";
 import type { ReaderDescriptor } from "./reader.ts";
+import type { UnreadableFile } from "./small-reader.ts";
 import { type SourceOrder, type SourceReport, SourceStream } from "./stream.ts";
 
 export interface DealerOwner {
   /** What a stream reads a file with; undefined where nothing of it is to be sent any more. */
   readerOf(file: number): ReaderDescriptor | undefined;
+  /** Of a bundle, what is still to be sent; undefined where nothing is. */
+  stillWanted(bundle: Piece): Piece | undefined;
+  /** A stream has read a bundle's files, and sends those that could be read. */
+  onBundled(files: readonly BundledFile[], unreadable: readonly UnreadableFile[]): void;
   /** A stream has read a chunk, and sends it. */
   onSent(piece: Piece, crc32: number): void;
   /** The file ended before the chunk did, or could not be read. */
@@ -80,6 +86,9 @@ export class Dealer {
     this.#dispatcher.add(file, ranges);
     this.deal();
   }
+  addBundle(bundle: Piece): void {
+    this.#dispatcher.addBundle(bundle);
+  }
   addEndless(file: number): void {
     this.#dispatcher.addEndless(file);
     this.deal();
@@ -134,12 +143,17 @@ export class Dealer {
 
   #dealTo(index: number, stream: StreamState): void {
     while (stream.credit > 0 && !this.#stopped) {
-      const piece = this.#dispatcher.take(index) ?? this.#inFlight.overdueFor(index, performance.now());
-      if (piece === undefined) {
+      const taken = this.#dispatcher.take(index) ?? this.#inFlight.overdueFor(index, performance.now());
+      if (taken === undefined) {
         this.#lookAgain();
         return;
       }
-      if (!this.#giveReader(stream, piece.file)) continue;
+      const piece = taken.bundle === undefined ? taken : this.#owner.stillWanted(taken);
+      if (piece === undefined) {
+        this.#inFlight.forget(taken);
+        continue;
+      }
+      if (piece.bundle === undefined && !this.#giveReader(stream, piece.file)) continue;
       stream.credit--;
       this.#inFlight.deal(index, piece, performance.now());
       stream.port.post({ type: "send", piece });
@@ -173,6 +187,12 @@ export class Dealer {
         break;
       case "read":
         this.#owner.onSent(report.piece, report.crc32);
+        break;
+      case "bundled":
+        // Where none could be read there is nothing to wait for.
+        if (report.files.length === 0) this.#inFlight.forget(report.piece);
+        this.#owner.onBundled(report.files, report.unreadable);
+        this.#owner.onIdle();
         break;
       case "unreadable":
         this.#owner.onUnreadable(report.piece, report.failure);

@@ -5,12 +5,23 @@
  */
 import { type Range, splitRange } from "../protocol/ranges.ts";
 
-/** A chunk to send. */
+/** A chunk to send; or a bundle of whole files, which has the number of its first file, and `bytes` of all of them. */
 export interface Piece {
   readonly file: number;
   /** In bytes. */
   readonly offset: number;
   readonly bytes: number;
+  readonly bundle?: readonly BundleMember[];
+}
+
+/** A small file as whoever reads it needs to know it: plain data. */
+export interface BundleMember {
+  readonly file: number;
+  readonly path: Uint8Array;
+  /** As it was when it was offered: in bytes, and in milliseconds since 1970. */
+  readonly bytes: number;
+  readonly mtimeMs: number;
+  readonly inode: number;
 }
 
 interface FileRange {
@@ -24,6 +35,8 @@ export class Dispatcher {
   readonly #splitBytes: number;
   /** Chunks that were lost or arrived damaged: they go first, with whichever stream asks next. */
   #again: Piece[] = [];
+  /** Bundles: before the ranges, so that both ends open and close files while large ones keep the path busy. */
+  readonly #bundles: Piece[] = [];
   /** What no stream has taken on, in order. */
   #pending: FileRange[] = [];
   /** What each stream is working through. */
@@ -47,9 +60,13 @@ export class Dispatcher {
     this.#endless.set(file, 0);
   }
 
-  /** The next chunk for a stream; undefined when nothing is left to hand out. */
+  addBundle(bundle: Piece): void {
+    this.#bundles.push(bundle);
+  }
+
+  /** The next chunk or bundle for a stream; undefined when nothing is left to hand out. */
   take(stream: number): Piece | undefined {
-    return this.#again.shift() ?? this.#next(stream) ?? this.#nextEndless();
+    return this.#again.shift() ?? this.#bundles.shift() ?? this.#next(stream) ?? this.#nextEndless();
   }
 
   /** A chunk is to be sent again. */

@@ -53,6 +53,11 @@ export class InFlight {
     return dealt.piece;
   }
 
+  /** Nobody waits for a chunk any more. */
+  forget({ file, offset }: Piece): void {
+    this.#dealt.delete(keyOf(file, offset));
+  }
+
   /** A stream is gone. Returns the chunks that have to be sent again. */
   closeStream(stream: number): Piece[] {
     this.#tookMs.delete(stream);

@@ -13,6 +13,8 @@ import { displayName } from "../protocol/names.ts";
 import type { ReaderDescriptor } from "./reader.ts";
 
 export interface SourceItem {
+  /** Of what is sent in chunks; other entries name theirs (entry.ts). */
+  readonly kind?: undefined;
   /** At the destination: bytes, components separated by '/'. */
   readonly name: Uint8Array;
   /** In bytes; null while it isn't known. */
@@ -23,6 +25,8 @@ export interface SourceItem {
   readonly mode: number;
   /** What another run knows it again by, as long as it is the same; undefined for what can't be read twice. */
   readonly key: Uint8Array | undefined;
+  /** What is there with the same size and time counts as the same (false). */
+  readonly quick?: boolean;
   /** Throws a HawserError; so does everything below. */
   open(): ReaderDescriptor;
   /** Throws E_SOURCE_CHANGED where it is not what `open` found. */
@@ -51,17 +55,19 @@ export class FileItem implements SourceItem {
   readonly mtime: [number, number];
   readonly mode: number;
   readonly key: Uint8Array;
-  readonly path: string;
+  readonly quick: boolean;
+  readonly #path: Buffer;
   readonly #found: BigIntStats;
   #fd: number | undefined;
   /** The read that was begun last, while it is under way. */
   #reading: Promise<void> | undefined;
 
   /** Looks at the file, without opening it. Throws E_SOURCE_MISSING and its kind. */
-  constructor(path: string, name: Uint8Array) {
-    this.path = path;
+  constructor(path: string | Uint8Array, name: Uint8Array, quick = false) {
+    this.quick = quick;
+    this.#path = Buffer.from(path);
     this.name = name;
-    this.#found = look(path);
+    this.#found = look(this.#path);
     this.size = Number(this.#found.size);
     const seconds = this.#found.mtimeNs / NS_PER_S - (this.#found.mtimeNs % NS_PER_S < 0n ? 1n : 0n);
     this.mtime = [Number(seconds), Number(this.#found.mtimeNs - seconds * NS_PER_S)];
@@ -136,15 +142,15 @@ export class FileItem implements SourceItem {
   }
 
   get #shown(): string {
-    return displayName(Buffer.from(this.path));
+    return displayName(this.#path);
   }
 
   #open(): number {
     let fd: number;
     try {
-      fd = openSync(this.path, constants.O_RDONLY | constants.O_NONBLOCK);
+      fd = openSync(this.#path, constants.O_RDONLY | constants.O_NONBLOCK);
     } catch (cause) {
-      throw sourceError(this.path, cause as NodeJS.ErrnoException);
+      throw sourceError(this.#path, cause as NodeJS.ErrnoException);
     }
     try {
       this.#assertSame(fstatSync(fd, { bigint: true }));
@@ -160,8 +166,7 @@ export class FileItem implements SourceItem {
     const then = this.#found;
     const changed = (["ino", "dev", "size", "mtimeNs", "ctimeNs"] as const).find((field) => now[field] !== then[field]);
     if (changed === undefined) return;
-    const what = changed === "size" ? `was ${then.size} bytes and is ${now.size}` : "was written to or replaced";
-    throw new HawserError("E_SOURCE_CHANGED", `'${this.#shown}' changed while it was being sent: it ${what}`);
+    throw changedWhileSent(this.#path, then.size, now.size);
   }
 }
 
@@ -192,21 +197,27 @@ function keyOf(name: Uint8Array, { dev, ino, size, mtimeNs, ctimeNs }: BigIntSta
   return blake3(Buffer.concat([identity, name])).subarray(0, RESUME_KEY_BYTES);
 }
 
-function look(path: string): BigIntStats {
+function look(path: Buffer): BigIntStats {
   let found: BigIntStats;
   try {
     found = statSync(path, { bigint: true });
   } catch (cause) {
     throw sourceError(path, cause as NodeJS.ErrnoException);
   }
-  const shown = displayName(Buffer.from(path));
-  if (found.isDirectory()) throw new HawserError("E_SOURCE_DIRECTORY", `'${shown}' is a directory`);
+  const shown = displayName(path);
   if (!found.isFile()) throw new HawserError("E_SOURCE_SPECIAL", `'${shown}' is not a regular file`);
   return found;
 }
 
-function sourceError(path: string, cause: NodeJS.ErrnoException): HawserError {
-  const shown = displayName(Buffer.from(path));
+/** E_SOURCE_CHANGED, with what is seen of the change. */
+export function changedWhileSent(path: Uint8Array, bytesThen: number | bigint, bytesNow: number | bigint): HawserError {
+  const what = bytesThen === bytesNow ? "was written to or replaced" : `was ${bytesThen} bytes and is ${bytesNow}`;
+  return new HawserError("E_SOURCE_CHANGED", `'${displayName(path)}' changed while it was being sent: it ${what}`);
+}
+
+/** What a failed look at a file, or reading it, means to its owner. */
+export function sourceError(path: Uint8Array, cause: NodeJS.ErrnoException): HawserError {
+  const shown = displayName(path);
   if (cause.code === "ENOENT" || cause.code === "ENOTDIR") {
     return new HawserError("E_SOURCE_MISSING", `'${shown}' does not exist`, { cause });
   }

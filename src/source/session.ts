@@ -6,17 +6,31 @@ import type { Connection } from "../net/connection.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
 import { asHawserError, type Failure, HawserError, wireFailureOf } from "../protocol/errors.ts";
-import { type FileExtent, type Message, type PlannedFile, pages, type SettledFile } from "../protocol/messages.ts";
+import {
+  type FileExtent,
+  type Message,
+  type OfferedFile,
+  type PlannedFile,
+  pages,
+  type SettledFile,
+} from "../protocol/messages.ts";
 import { displayName } from "../protocol/names.ts";
 import { Dealer } from "./dealer.ts";
 import type { Piece } from "./dispatcher.ts";
+import { type EntryFeed, feedOf, type SmallEntry, type SourceEntry } from "./entry.ts";
 import type { ItemDigest, SourceItem } from "./item.ts";
+import { Offering } from "./offering.ts";
 import type { ReaderDescriptor } from "./reader.ts";
 import { Rereader } from "./rereader.ts";
 import { SentFile } from "./sent-file.ts";
+import { fitChunks, SmallEntries } from "./small-entries.ts";
 
 /** What happens, told to whoever runs the transfer. */
 export interface SourceEvents {
+  /** Something was found that is offered, or that can't or need not be. */
+  onFound?(entry: SourceEntry): void;
+  /** There is no more to be found. */
+  onAllFound?(): void;
   /** A file got its outcome. */
   onSettled(settled: SettledItem): void;
   /** Bytes of a file that were there when it was planned. */
@@ -32,7 +46,7 @@ export interface SourceEvents {
 }
 
 export interface SettledItem {
-  readonly item: SourceItem;
+  readonly item: SourceItem | SmallEntry;
   readonly outcome: SettledFile;
   /** Of what this end read, or trusts; missing where it knows nothing or not all. */
   readonly crc32: number | undefined;
@@ -42,17 +56,23 @@ export interface SettledItem {
   readonly bytesTrusted: number;
 }
 
-/** What an OFFER's entry takes on the wire besides the name, at most: the names of six fields, seven numbers, a key. */
-const OFFER_ENTRY_BYTES = 128;
+/** What an OFFER's entry takes on the wire besides name and target, at most: nine fields' names, seven numbers, a key. */
+const OFFER_ENTRY_BYTES = 160;
+
+/** Entries that are looked for before others have their turn: some milliseconds' worth. */
+const OFFERS_AT_ONCE = 512;
 
 export class SourceSession implements TransferEnd {
   readonly role = "source";
   #terms: Terms;
   readonly #trustsTime: boolean;
-  readonly #items: Iterator<SourceItem>;
+  readonly #offering: Offering;
   readonly #events: SourceEvents;
   #dealer: Dealer;
   #files = new Map<number, SentFile>();
+  readonly #small: SmallEntries;
+  /** Files that were offered to come whole, and are as any other now: they count as what they were offered as. */
+  readonly #moved = new Set<number>();
   readonly #rereader = new Rereader({
     onRead: (item, piece, crc) => this.#files.get(piece.file)?.item === item && this.#onReread(piece, crc),
     onUnreadable: (item, piece, failure) =>
@@ -61,16 +81,27 @@ export class SourceSession implements TransferEnd {
   readonly #disposal = new AbortController();
   #control: Connection | undefined;
   #offered = 0;
-  #exhausted = false;
+  /** All below have their outcome. */
+  #settledBelow = 0;
   #finishSent = false;
+  #offersMoreSoon = false;
   #stopped = false;
   #idle: (() => void) | undefined;
   /** It came while files were still being confirmed. */
   #receipt: Message<"RECEIPT"> | undefined;
 
   /** `trustsTime`: what earlier runs read of a file of the same size and times is not read again. */
-  constructor(items: Iterable<SourceItem>, terms: Terms, events: SourceEvents, trustsTime = false) {
-    this.#items = items[Symbol.iterator]();
+  constructor(entries: Iterable<SourceEntry> | EntryFeed, terms: Terms, events: SourceEvents, trustsTime = false) {
+    const feed = Symbol.iterator in entries ? feedOf(entries) : entries;
+    feed.onMore = () => this.#offerMore();
+    this.#offering = new Offering(feed, (entry) => fitChunks(entry, this.#terms.chunkBytes));
+    this.#small = new SmallEntries(terms.chunkBytes, {
+      onBundle: (bundle) => this.#dealer.addBundle(bundle),
+      onSettled: (item, outcome, crc32) =>
+        this.#events.onSettled({ item, outcome, crc32, bytesResumed: 0, bytesTrusted: 0 }),
+      withdraw: (file, failure) => this.#sendWithdrawal(file, failure),
+      onFailed: (error) => this.#events.onFailed(error),
+    });
     this.#terms = terms;
     this.#trustsTime = trustsTime;
     this.#events = events;
@@ -81,23 +112,30 @@ export class SourceSession implements TransferEnd {
     this.#control = control;
     this.#finishSent = false;
     // What the sink may not have heard, it hears again: it knows a file by its index.
-    this.#sendOffers([...this.#files.values()]);
+    this.#sendOffers([...this.#files.keys(), ...this.#small.indexes].sort((a, b) => a - b));
     this.#offerMore();
   }
 
   /** The sink has forgotten which file has which number, and knows what is on its disk: all is offered anew. */
   restart(terms: Terms): void {
-    const open = [...this.#files.values()];
+    const open = [...this.#files.keys(), ...this.#small.indexes].sort((a, b) => a - b);
+    const numbers = new Map(open.map((before, now) => [before, now]));
+    const renumber = (before: number) => numbers.get(before) ?? 0;
     this.#events.onRestarted();
     this.#terms = terms;
     this.#rereader.clear();
     this.#dealer.dispose();
     this.#dealer = this.#newDealer();
     if (this.#stopped) this.#dealer.stop();
+    const files = [...this.#files.values()];
     this.#files = new Map();
-    this.#offered = 0;
-    for (const file of open) {
-      file.restart(this.#offered++, terms.chunkBytes);
+    this.#moved.clear();
+    this.#offered = open.length;
+    this.#settledBelow = 0;
+    this.#offering.restart(this.#offered);
+    for (const [index] of this.#small.restart(terms.chunkBytes, renumber)) this.#moveToFiles(index);
+    for (const file of files) {
+      file.restart(renumber(file.index), terms.chunkBytes);
       this.#files.set(file.index, file);
       if (file.phase === "confirming") this.#rereader.add(file.item, file.unreadOfAll());
     }
@@ -107,10 +145,13 @@ export class SourceSession implements TransferEnd {
     if (message.name === "HAVE") this.#onHave(message.body);
     else if (message.name === "RESEND") {
       for (const extent of message.body.chunks) this.#onSpoilt(extent);
-    } else if (message.name === "PLAN") for (const plan of message.body.files) this.#onPlan(plan);
-    else if (message.name === "OUTCOME") {
-      for (const outcome of message.body.files) this.#onOutcome(outcome);
+    } else if (message.name === "PLAN") {
+      for (const plan of message.body.files) this.#onPlans(plan);
+      this.#small.flush();
+    } else if (message.name === "OUTCOME") {
+      for (const outcome of message.body.files) if (!this.#small.onOutcome(outcome)) this.#onOutcome(outcome);
       this.#offerMore();
+      this.#checkIdle();
     } else if (message.name === "RECEIPT") {
       this.#receipt = message.body;
       this.#checkReceipt();
@@ -149,6 +190,7 @@ export class SourceSession implements TransferEnd {
     this.#disposal.abort();
     for (const file of this.#files.values()) file.item.close();
     this.#files.clear();
+    this.#small.clear();
     return Promise.resolve();
   }
 
@@ -161,39 +203,96 @@ export class SourceSession implements TransferEnd {
     return this.#rereader.isRunning || [...this.#files.values()].some(({ phase }) => phase === "comparing");
   }
 
+  /** Offers as much as may be open; what has to be looked for takes turns with what else there is to do. */
   #offerMore(): void {
-    const fresh: SentFile[] = [];
-    while (!this.#exhausted && !this.#stopped && this.#files.size < this.#terms.openFiles) {
-      const { value: item, done } = this.#items.next();
-      if (done || item === undefined) {
-        this.#exhausted = true;
-        break;
-      }
-      const file = new SentFile(this.#offered++, item, this.#terms.chunkBytes);
-      this.#files.set(file.index, file);
-      fresh.push(file);
+    if (this.#stopped || this.#control === undefined) return;
+    const fresh: number[] = [];
+    const { openFiles, openSmall = openFiles } = this.#terms;
+    while (fresh.length < OFFERS_AT_ONCE) {
+      this.#advanceSettled();
+      const moved = this.#moved.size;
+      const room = { files: openFiles - this.#files.size + moved, small: openSmall - this.#small.count - moved };
+      const entry = this.#offering.take(this.#offered, this.#settledBelow, room);
+      if (entry === undefined) break;
+      this.#events.onFound?.(entry);
+      if (entry.kind === "failed" || entry.kind === "skipped") continue;
+      const index = this.#offered++;
+      if (entry.kind === undefined) this.#files.set(index, new SentFile(index, entry, this.#terms.chunkBytes));
+      else this.#small.add(index, entry);
+      fresh.push(index);
     }
     this.#sendOffers(fresh);
-    if (this.#exhausted && !this.#finishSent && this.#control !== undefined) {
+    if (fresh.length === OFFERS_AT_ONCE) this.#offerMoreSoon();
+    else if (this.#offering.isOver && !this.#finishSent) {
       this.#finishSent = true;
+      this.#events.onAllFound?.();
       this.#control.send("FINISH", { files: this.#offered });
     }
   }
 
-  #sendOffers(files: readonly SentFile[]): void {
-    const settledBelow = Math.min(this.#offered, ...this.#files.keys());
-    for (const page of pages(files, ({ item }) => OFFER_ENTRY_BYTES + item.name.length)) {
-      this.#control?.send("OFFER", {
-        settledBelow,
-        files: page.map(offerOf),
-      });
+  #offerMoreSoon(): void {
+    if (this.#offersMoreSoon) return;
+    this.#offersMoreSoon = true;
+    setImmediate(() => {
+      this.#offersMoreSoon = false;
+      this.#offerMore();
+    });
+  }
+
+  #advanceSettled(): void {
+    const isOpen = (index: number) => this.#files.has(index) || this.#small.has(index);
+    while (this.#settledBelow < this.#offered && !isOpen(this.#settledBelow)) this.#settledBelow++;
+  }
+
+  #sendOffers(indexes: readonly number[]): void {
+    this.#advanceSettled();
+    const offers = indexes.flatMap((index) => this.#offerOf(index) ?? []);
+    for (const files of pages(offers, offerBytesOf)) {
+      this.#control?.send("OFFER", { settledBelow: this.#settledBelow, files });
+    }
+  }
+
+  #offerOf(index: number): OfferedFile | undefined {
+    const entry = this.#small.itemOf(index);
+    if (entry !== undefined) return offerOfEntry(index, entry);
+    const item = this.#files.get(index)?.item;
+    if (item === undefined) return undefined;
+    const { name, size, mtime, mode, key, quick } = item;
+    const offer = { file: index, name, size, mtime, mode, ...(quick ? { quick } : {}) };
+    return key === undefined ? offer : { ...offer, key };
+  }
+
+  /** A plan may stand for several neighbours. */
+  #onPlans({ file: first, action, count = 1 }: PlannedFile): void {
+    for (let index = first; index < first + count; index++) {
+      if (!this.#small.has(index)) this.#onPlan({ file: index, action });
+      else if (action === "send") this.#small.wanted(index);
+      else this.#compareSmall(index);
+    }
+  }
+
+  /** A file that would have been sent whole: it is as any other from now on. */
+  #compareSmall(index: number): void {
+    this.#moveToFiles(index);
+    this.#moved.add(index);
+    this.#onPlan({ file: index, action: "compare" });
+  }
+
+  #moveToFiles(index: number): void {
+    const item = this.#small.take(index);
+    if (item === undefined) return;
+    try {
+      this.#files.set(index, new SentFile(index, item.asFile(), this.#terms.chunkBytes));
+    } catch (thrown) {
+      this.#small.add(index, item);
+      this.#small.fail(index, asHawserError(thrown).toFailure());
     }
   }
 
   #onPlan({ file: index, action }: PlannedFile): void {
     const file = this.#files.get(index);
     if (file === undefined) return;
-    if (file.withdrawn !== undefined) this.#sendWithdrawal(file, file.withdrawn);
+    if (file.withdrawn !== undefined) this.#sendWithdrawal(index, file.withdrawn);
     else if (file.phase === "confirming") {
       // What was committed is gone again.
       file.phase = "offered";
@@ -203,7 +302,8 @@ export class SourceSession implements TransferEnd {
       if (file.digest !== undefined) this.#sendDigest(file, file.digest);
       else if (file.phase === "offered") this.#compare(file);
     } else if (file.phase === "sealed") this.#sendSeal(file);
-    else if (file.phase === "offered") this.#beginSending(file);
+    // What was compared may differ, and then be wanted all the same.
+    else if (file.phase === "offered" || file.phase === "comparing") this.#beginSending(file);
   }
 
   #beginSending(file: SentFile): void {
@@ -272,6 +372,8 @@ export class SourceSession implements TransferEnd {
   #newDealer(): Dealer {
     return new Dealer(this.#terms, {
       readerOf: (file) => this.#readerOf(file),
+      stillWanted: (bundle) => this.#small.stillWanted(bundle),
+      onBundled: (files, unreadable) => this.#small.onBundled(files, unreadable),
       onSent: (piece, crc) => {
         this.#files.get(piece.file)?.sent(piece.offset);
         this.#onRead(piece, crc);
@@ -358,11 +460,11 @@ export class SourceSession implements TransferEnd {
     file.withdrawn = failure;
     file.isOver = true;
     this.#dealer.drop(file.index);
-    this.#sendWithdrawal(file, failure);
+    this.#sendWithdrawal(file.index, failure);
   }
 
-  #sendWithdrawal(file: SentFile, { code, message }: Failure): void {
-    this.#control?.send("WITHDRAW", { files: [{ file: file.index, error: wireFailureOf({ code, message }) }] });
+  #sendWithdrawal(file: number, { code, message }: Failure): void {
+    this.#control?.send("WITHDRAW", { files: [{ file, error: wireFailureOf({ code, message }) }] });
   }
 
   #onOutcome(outcome: SettledFile): void {
@@ -395,6 +497,7 @@ export class SourceSession implements TransferEnd {
 
   #settle(file: SentFile, outcome: SettledFile): void {
     this.#files.delete(file.index);
+    this.#moved.delete(file.index);
     file.isOver = true;
     const underWay = this.#dealer.forget(file.index);
     // The outcome overtakes acknowledgements, which wait for company.
@@ -419,19 +522,26 @@ export class SourceSession implements TransferEnd {
   }
 
   #checkReceipt(): void {
-    if (this.#receipt !== undefined && this.#files.size === 0) this.#events.onReceipt(this.#receipt);
+    if (this.#receipt !== undefined && this.#files.size === 0 && this.#small.count === 0) this.#events.onReceipt(this.#receipt);
   }
 
   #checkIdle(): void {
     if (this.#idle === undefined || this.hasOutstanding) return;
     const files = [...this.#files.values()];
     // All of them are read and on the other side: what remains is to hear what became of them, and then the receipt.
-    const isEnding = this.#finishSent && files.every(({ phase }) => phase === "sealed");
-    if (!isEnding && !files.some(({ phase }) => phase === "sealed")) this.#idle();
+    const isEnding = this.#finishSent && this.#small.areSent && files.every(({ phase }) => phase === "sealed");
+    const hasSent = this.#small.hasSent || files.some(({ phase }) => phase === "sealed");
+    if (!isEnding && !hasSent) this.#idle();
   }
 }
 
-function offerOf({ index, item }: SentFile): Message<"OFFER">["files"][number] {
-  const { name, size, mtime, mode, key } = item;
-  return { file: index, name, size, mtime, mode, ...(key === undefined ? {} : { key }) };
+function offerOfEntry(file: number, item: SmallEntry): OfferedFile {
+  const { kind, name, size, mtime, mode } = item;
+  const offer = { file, name, size, mtime: [...mtime] as [number, number], mode };
+  if (kind === "small") return { ...offer, whole: true, ...(item.quick ? { quick: true } : {}) };
+  return kind === "symlink" ? { ...offer, kind, target: item.target } : { ...offer, kind };
+}
+
+function offerBytesOf({ name, target }: OfferedFile): number {
+  return OFFER_ENTRY_BYTES + name.length + (target?.length ?? 0);
 }

@@ -5,11 +5,13 @@
 import type { Connection } from "../net/connection.ts";
 import type { Port } from "../net/port.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
+import type { BundledFile } from "../protocol/bundle.ts";
 import { crc32 } from "../protocol/crc32.ts";
 import { asHawserError, type Failure, type HawserError } from "../protocol/errors.ts";
 import type { FileExtent } from "../protocol/messages.ts";
-import type { Piece } from "./dispatcher.ts";
+import type { BundleMember, Piece } from "./dispatcher.ts";
 import { openReader, type Reader, type ReaderDescriptor } from "./reader.ts";
+import { readBundle, type UnreadableFile } from "./small-reader.ts";
 
 /** What the session tells its streams. */
 export type SourceOrder =
@@ -22,6 +24,13 @@ export type SourceReport =
   /** It can take `count` more pieces. */
   | { readonly type: "ready"; readonly count: number }
   | { readonly type: "read"; readonly piece: Piece; readonly crc32: number }
+  /** Of a bundle: what could be read, and is sent, and what could not. */
+  | {
+      readonly type: "bundled";
+      readonly piece: Piece;
+      readonly files: readonly BundledFile[];
+      readonly unreadable: readonly UnreadableFile[];
+    }
   /** The file ended before the piece did, or could not be read. */
   | { readonly type: "unreadable"; readonly piece: Piece; readonly failure: Failure | null }
   | { readonly type: "acknowledged"; readonly chunks: readonly FileExtent[] }
@@ -88,7 +97,9 @@ export class SourceStream {
     while (this.#queue.length > 0 && this.#unacknowledgedBytes + this.#chunkBytes <= this.#windowBytes) {
       const block = this.#takeBlock();
       if (block === undefined) return;
-      this.#send(this.#queue.shift() as Piece, block);
+      const piece = this.#queue.shift() as Piece;
+      if (piece.bundle === undefined) this.#send(piece, block);
+      else this.#sendBundle(piece, piece.bundle, block);
     }
     this.#ask();
   }
@@ -110,10 +121,23 @@ export class SourceStream {
     const crc = crc32(payload);
     this.#unacknowledgedBytes += piece.bytes;
     this.#report.post({ type: "read", piece, crc32: crc });
-    this.#connection.sendChunk(piece.file, piece.offset, payload, crc, () => {
+    this.#connection.sendChunk(piece.file, piece.offset, payload, crc, () => this.#accepted(block));
+  }
+
+  #sendBundle(piece: Piece, members: readonly BundleMember[], block: Uint8Array): void {
+    const { payload, files, unreadable } = readBundle(members, block);
+    this.#report.post({ type: "bundled", piece, files, unreadable });
+    if (files.length === 0) {
       this.#free.push(block);
-      if (this.#connection.isOpen) this.#work();
-    });
+      return;
+    }
+    this.#unacknowledgedBytes += payload.length;
+    this.#connection.sendChunk(piece.file, 0, payload, crc32(payload), () => this.#accepted(block), "BUNDLE");
+  }
+
+  #accepted(block: Uint8Array): void {
+    this.#free.push(block);
+    if (this.#connection.isOpen) this.#work();
   }
 
   /** As many pieces as there are blocks are asked for ahead, so that the next is here when a block is free. */

@@ -55,10 +55,12 @@ export const FAILED_FILE: FileResult = {
 
 export const RESULT: TransferResult = {
   ok: true,
+  dryRun: false,
   transferId: "3e5667f9-c9ad-4897-83ed-75abac6c0c2c",
   filesCommitted: 1,
   filesFailed: 0,
   filesUnchanged: 0,
+  filesSkipped: 0,
   bytesSent: 268_435_456,
   bytes: 268_435_456,
   bytesResumed: 0,

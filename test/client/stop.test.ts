@@ -28,7 +28,7 @@ class WaitingSink extends MemorySink {
     part.commit = async (size, crc32) => {
       this.#began();
       await this.#released;
-      await commit(size, crc32);
+      return commit(size, crc32);
     };
     return part;
   }

@@ -362,7 +362,7 @@ t.test(
     );
     const large = makeFile(join(from, "large"), BYTES, 4);
     paths.push(large);
-    const proxy = await startProxy(t, to, { rules: [holdAtChunk(paths.length - 1 + HERE)] });
+    const proxy = await startProxy(t, to, { rules: [holdAtChunk(HERE)] });
     const killed = startChild<TransferEvent>(t, "client-child.ts", {
       paths,
       to: proxy.address,

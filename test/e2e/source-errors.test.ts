@@ -35,11 +35,6 @@ t.test("a file that is missing", async (t) => {
   await refusedAlone(t, join(from, "file", "below"), "E_SOURCE_MISSING");
 });
 
-t.test("a directory", async (t) => {
-  const { from } = directories(t);
-  await refusedAlone(t, from, "E_SOURCE_DIRECTORY");
-});
-
 t.test("a FIFO, a socket, a device", async (t) => {
   const { from } = directories(t);
   const fifo = join(from, "fifo");

@@ -1,4 +1,5 @@
 /** Two ends of a connection joined without sockets, and one end brought to a state of one's choice. */
+import { decodeBundle } from "../../src/protocol/bundle.ts";
 import {
   type ArrivedChunk,
   type ChunkBuffers,
@@ -38,6 +39,11 @@ export class CountingBuffers implements ChunkBuffers {
   }
 }
 
+const filesIn = (payload: Uint8Array) =>
+  decodeBundle(payload).map(({ file, crc32: crc, start, bytes }) => {
+    return { file, crc32: crc, content: hexOf(payload.subarray(start, start + bytes)) };
+  });
+
 /** One end that writes down what comes. It does at once what a real end does at once: a server learns its role. */
 export class End {
   readonly buffers = new CountingBuffers();
@@ -65,7 +71,8 @@ export class End {
         onChunk: (chunk) => {
           this.chunks.push(chunk);
           const { file, offset, payload, intact } = chunk;
-          this.events.push({ chunk: { file, offset, payload: hexOf(payload), intact } });
+          if (!chunk.isBundle) this.events.push({ chunk: { file, offset, payload: hexOf(payload), intact } });
+          else this.events.push({ bundle: { file, files: intact ? filesIn(payload) : [], intact } });
         },
       },
     });
@@ -88,7 +95,7 @@ export class End {
   }
 
   chunk(file: number, offset: number, payload: Uint8Array): this {
-    this.#out.push(this.conversation.chunkHeader(file, offset, payload.length, crc32(payload)), payload);
+    this.#out.push(this.conversation.dataHeader("CHUNK", file, offset, payload.length, crc32(payload)), payload);
     return this;
   }
 

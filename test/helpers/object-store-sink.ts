@@ -6,7 +6,7 @@
 import { blake3 } from "@napi-rs/blake-hash";
 import { HawserError } from "../../src/protocol/errors.ts";
 import { displayName } from "../../src/protocol/names.ts";
-import type { ExistingFile, Part, PartSpec, Sink, SinkCapabilities, WriterDescriptor } from "../../src/sink/sink.ts";
+import type { Committed, ExistingFile, Part, PartSpec, Sink, SinkCapabilities, WriterDescriptor } from "../../src/sink/sink.ts";
 
 export const MIB = 1024 * 1024;
 export const BLOCK_BYTES = 5 * MIB;
@@ -47,7 +47,8 @@ export class ObjectStoreSink implements Sink {
 
   async find(name: Uint8Array): Promise<ExistingFile | undefined> {
     const object = this.read(name);
-    return object && { size: object.length, digest: async () => blake3(Buffer.from(object)) };
+    if (object === undefined) return undefined;
+    return { size: object.length, isDirectory: false, mtimeMs: 0, digest: async () => blake3(Buffer.from(object)) };
   }
 
   async reserve(spec: PartSpec): Promise<Part> {
@@ -132,7 +133,7 @@ class Upload implements Part {
     return this.id;
   }
 
-  async commit(size: number): Promise<void> {
+  async commit(size: number): Promise<Committed> {
     if (this.#ended) throw refused("the upload is over");
     const { blockBytes } = this.#store.capabilities;
     const count = Math.ceil(size / blockBytes);
@@ -148,6 +149,7 @@ class Upload implements Part {
     if (object.length !== size) throw refused(`${object.length} bytes in all, where ${size} were declared`);
     this.#store.putNew(this.#spec.name, object, this.fingerprint);
     await this.abort();
+    return {};
   }
 
   /** Nobody goes on with it, and it costs money as long as it lies. */

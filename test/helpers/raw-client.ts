@@ -4,7 +4,7 @@ import { crc32 } from "../../src/protocol/crc32.ts";
 import { FrameDecoder, SLACK_BYTES } from "../../src/protocol/decoder.ts";
 import { errorCodeOf } from "../../src/protocol/errors.ts";
 import { encodeGreeting, type VersionRange } from "../../src/protocol/greeting.ts";
-import { encodeHeader, type MessageName } from "../../src/protocol/header.ts";
+import { encodeHeader, isData, type MessageName } from "../../src/protocol/header.ts";
 import { decodeMessage, encodeMessage, type Message } from "../../src/protocol/messages.ts";
 
 export const HELLO: Message<"HELLO"> = {
@@ -58,7 +58,7 @@ export class RawClient {
         this.versions = versions;
       },
       onFrame: ({ header: { name }, payload }) => {
-        if (name === "CHUNK") return;
+        if (isData(name)) return;
         const came = { name, body: decodeMessage(name, payload) };
         this.came.push(came);
         this.#inbox.push(came);

@@ -35,7 +35,7 @@ export interface ExpectedHeader {
   readonly payloadCrc32: number;
 }
 
-/** What a conversation hands out: a message with its body, or a chunk. */
+/** What a conversation hands out: a message with its body, a chunk, or a bundle. */
 export type ExpectedEvent =
   | { readonly message: MessageName; readonly body: unknown }
   | {
@@ -43,6 +43,13 @@ export type ExpectedEvent =
         readonly file: number;
         readonly offset: number;
         readonly payload: string;
+        readonly intact: boolean;
+      };
+    }
+  | {
+      readonly bundle: {
+        readonly file: number;
+        readonly files: readonly { readonly file: number; readonly crc32: number; readonly content: string }[];
         readonly intact: boolean;
       };
     };

@@ -87,5 +87,6 @@ t.test("types are given once, and stay", async (t) => {
     RESEND: 17,
     HAVE: 18,
     CHUNK: 32,
+    BUNDLE: 33,
   });
 });

@@ -38,7 +38,7 @@ t.test("vectors: what is sent, byte for byte, and what is read from it", async (
 t.test("there is a vector of every message", async (t) => {
   const covered = golden.flatMap(({ expect }) => expect.flatMap((e) => ("message" in e ? [e.message] : [])));
   t.strictSame([...new Set(covered)].toSorted(), NAMES.toSorted());
-  t.strictSame([...NAMES, "CHUNK"].toSorted(), Object.keys(FRAME_TYPES).toSorted());
+  t.strictSame([...NAMES, "CHUNK", "BUNDLE"].toSorted(), Object.keys(FRAME_TYPES).toSorted());
 });
 
 for (const { name, hex, expect, pending } of bad) {

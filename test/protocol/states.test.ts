@@ -40,9 +40,11 @@ const LEGAL = `
   done       either PONG      done
   done       either ERROR     done
   attaching  source CHUNK     attaching
+  attaching  source BUNDLE    attaching
   attaching  server ATTACHED  data
   attaching  either ERROR     failed
   data       source CHUNK     data
+  data       source BUNDLE    data
   data       sink   ACK       data
   data       sink   RESEND    data
   data       either PING      data

@@ -7,7 +7,7 @@ import { MemoryHistory } from "../../src/server/history.ts";
 import { MemorySessionStore } from "../../src/sink/memory-session-store.ts";
 import { MemorySink } from "../../src/sink/memory-sink.ts";
 import { bootId } from "../../src/sink/platform.ts";
-import type { Part, PartSpec } from "../../src/sink/sink.ts";
+import type { Committed, Part, PartSpec } from "../../src/sink/sink.ts";
 import { type TestServer, testServer } from "../helpers/backend.ts";
 import { nameOf, randomBytesOf, same } from "../helpers/bytes.ts";
 import { keyOf, offerOf } from "../helpers/received.ts";
@@ -297,9 +297,10 @@ t.test("a control connection that comes back hears again what is there, and what
 /** Counts commits: each makes its file once. */
 class CountingSink extends OpenSink {
   commits = 0;
-  override publish(...given: Parameters<MemorySink["publish"]>): void {
-    super.publish(...given);
+  override publish(...given: Parameters<MemorySink["publish"]>): Committed {
+    const committed = super.publish(...given);
     this.commits++;
+    return committed;
   }
 }
 
@@ -432,7 +433,7 @@ t.test("what the sink is at, it says when it is asked", async (t) => {
       };
       part.commit = async (size, crc) => {
         await slow.commit.opened;
-        await commit(size, crc);
+        return commit(size, crc);
       };
       return part;
     }
@@ -561,7 +562,7 @@ t.test("no more files may wait to be planned than four times what may be open", 
   }
   const server = await new World(new SlowSink()).serve(t);
   const { control, welcome } = await client(t, server);
-  const most = 4 * welcome.openFiles;
+  const most = 4 * (welcome.openFiles + (welcome.openSmall ?? welcome.openFiles));
   const offers = (start: number, end: number) =>
     control.connection.send("OFFER", {
       settledBelow: 0,

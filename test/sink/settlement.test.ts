@@ -8,7 +8,7 @@ import { MemorySink } from "../../src/sink/memory-sink.ts";
 import type { SettledRecord } from "../../src/sink/outcome-queue.ts";
 import type { ReceivedFile } from "../../src/sink/received-file.ts";
 import { Settlement } from "../../src/sink/settlement.ts";
-import type { Part } from "../../src/sink/sink.ts";
+import type { Committed, Part } from "../../src/sink/sink.ts";
 import { Unfinished } from "../../src/sink/unfinished.ts";
 import { nameOf, randomBytesOf, same } from "../helpers/bytes.ts";
 import { CHUNK, chunksOf, offerOf, ownerOf, PEER, receivedFile } from "../helpers/received.ts";
@@ -69,14 +69,14 @@ async function setUp(_t: Test, { chunks = 3, key = true }: { chunks?: number; ke
   const inner = await sink.reserve({ id: "p", name: nameOf("a"), size: content.length, mtime: [1, 0], mode: 0o644 });
   await inner.write(0, content);
   /** What the part does instead, when it is told to. */
-  const instead: { commit?: () => Promise<void> } = {};
+  const instead: { commit?: () => Promise<Committed> } = {};
   file.part = {
     get fingerprint() {
       return inner.fingerprint;
     },
     commit: async (size: number, crc: number) => {
       store.log.push("commit");
-      await (instead.commit === undefined ? inner.commit(size, crc) : instead.commit());
+      return instead.commit === undefined ? inner.commit(size, crc) : instead.commit();
     },
     close: () => {
       store.log.push("close");

@@ -409,7 +409,7 @@ for (const [boot, isBelieved] of [
 
 t.test("without durability, after another boot: what lies under the name is compared", async (t) => {
   const { sink, unfinished, offer } = await committing(t, "done", "another-boot", "none");
-  const planner = { sink, unfinished, owner: ownerOf("old"), partId: () => "new", signal: never };
+  const planner = { sink, unfinished, owner: ownerOf("old"), partId: () => "new", signal: never, wishes: {} };
   t.equal(await planFile(receivedFile(offer), planner), "compare");
 });
 

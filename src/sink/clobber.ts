@@ -1,0 +1,71 @@
+/** What becomes of what has a name already: the rules, apart from any disk. Pure. */
+import { HawserError } from "../protocol/errors.ts";
+import { COMPONENT_BYTES_MAX } from "../protocol/limits.ts";
+import type { OfferedFile, SettledFile } from "../protocol/messages.ts";
+import { displayName } from "../protocol/names.ts";
+import type { Clobber, ExistingFile } from "./sink.ts";
+
+/** As the client asks: see PROTOCOL.md, HELLO. */
+export type Overwrite = "never" | "if-different" | "always" | "rename";
+
+/** `send`: as `clobber` says. `compare`: it has the same size, and its content decides. `unchanged`: it is the same. */
+export type Verdict =
+  | { readonly action: "send"; readonly clobber: Clobber | undefined }
+  | { readonly action: "compare" }
+  | { readonly action: "unchanged" };
+
+/** Times that differ by less are the same: what comes through a double of seconds is off by a quarter of this. */
+const SAME_TIME_MS = 0.001;
+
+/** What to do with a file whose name something has. Throws E_EXISTS. */
+export function judgeExisting(offer: OfferedFile, existing: ExistingFile, overwrite: Overwrite): Verdict {
+  const isSameSize = existing.size !== null && existing.size === offer.size;
+  if (isSameSize && offer.quick && overwrite !== "always" && isSameTime(offer.mtime, existing.mtimeMs)) {
+    return { action: "unchanged" };
+  }
+  if (isSameSize && overwrite !== "always") return { action: "compare" };
+  return { action: "send", clobber: clobberFor(offer.name, existing, overwrite) };
+}
+
+/** How a file that differs from what has its name is committed. Throws E_EXISTS. */
+export function clobberFor(name: Uint8Array, existing: ExistingFile, overwrite: Overwrite): Clobber {
+  if (overwrite === "rename") return "rename";
+  if (overwrite === "never" || existing.isDirectory) throw alreadyThere(name, existing);
+  return "replace";
+}
+
+/** What an outcome says of a file that would be committed so. */
+export function plannedChange(name: Uint8Array, clobber: Clobber | undefined): Pick<SettledFile, "name" | "replaces"> {
+  if (clobber === "replace") return { replaces: true };
+  return clobber === "rename" ? { name: nextName(name, 1) } : {};
+}
+
+export function isSameTime([seconds, nanoseconds]: readonly [number, number], mtimeMs: number): boolean {
+  return Math.abs(seconds * 1000 + nanoseconds / 1e6 - mtimeMs) <= SAME_TIME_MS;
+}
+
+/** E_EXISTS for a name that something else has. */
+export function alreadyThere(name: Uint8Array, { size, isDirectory }: ExistingFile): HawserError {
+  const other = isDirectory ? "a directory" : "something that is not a file";
+  const what = size === null ? other : "a file with other content";
+  return new HawserError("E_EXISTS", `${what} is already there under the name '${displayName(name)}'`);
+}
+
+/** E_EXISTS for a name that was free when it was looked at. */
+export function appeared(name: Uint8Array): HawserError {
+  return new HawserError("E_EXISTS", `'${displayName(name)}' appeared on the server meanwhile, and was left as it is`);
+}
+
+const DOT = 0x2e;
+const SLASH = 0x2f;
+
+/** `dir/dump.sql` becomes `dir/dump (1).sql`, then `dir/dump (2).sql`: the name is cut where it would be too long. */
+export function nextName(name: Uint8Array, nth: number): Uint8Array {
+  const start = name.lastIndexOf(SLASH) + 1;
+  const dot = name.lastIndexOf(DOT);
+  // A dot at the start hides a file, and is no extension; nor is what is longer than any.
+  const end = dot > start && name.length - dot <= 16 ? dot : name.length;
+  const tail = Buffer.concat([Buffer.from(` (${nth})`), name.subarray(end)]);
+  const stem = name.subarray(start, Math.min(end, start + COMPONENT_BYTES_MAX - tail.length));
+  return Buffer.concat([name.subarray(0, start), stem, tail]);
+}

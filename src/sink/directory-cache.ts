@@ -1,0 +1,66 @@
+/**
+ * Directories held open for as long as many names below one root are looked at or made, so that each is opened once and
+ * not for every name in it. For one batch: what a directory is called may change between two.
+ */
+import { type HeldDirectory, splitName } from "./held-directory.ts";
+
+/** Descriptors that a batch holds at most. */
+const HELD_MAX = 64;
+
+export class DirectoryCache {
+  readonly #root: HeldDirectory;
+  readonly #held = new Map<string, HeldDirectory | undefined>();
+  /** Directories that got a new entry, by path. */
+  readonly changed = new Map<string, Uint8Array>();
+
+  constructor(root: HeldDirectory) {
+    this.#root = root;
+  }
+
+  /** The directory at `path` (empty: the root); undefined where there is none. Throws E_NOT_DIRECTORY, E_IO. */
+  find(path: Uint8Array): HeldDirectory | undefined {
+    if (path.length === 0) return this.#root;
+    const key = keyOf(path);
+    if (this.#held.has(key)) return this.#held.get(key);
+    const [parent, last] = splitName(path);
+    return this.#keep(key, this.find(parent)?.child(last));
+  }
+
+  /** The same; made, with what leads to it, where it is missing. */
+  make(path: Uint8Array): HeldDirectory {
+    const there = this.find(path);
+    if (there !== undefined) return there;
+    const [parent, last] = splitName(path);
+    const held = this.make(parent);
+    const made = held.makeChildNow(last);
+    this.changed.set(keyOf(parent), parent);
+    return this.#keep(keyOf(path), made) as HeldDirectory;
+  }
+
+  /** Something was made in it. */
+  noteChange(path: Uint8Array): void {
+    const key = keyOf(path);
+    if (!this.changed.has(key)) this.changed.set(key, path);
+  }
+
+  close(): void {
+    for (const directory of this.#held.values()) directory?.close();
+    this.#held.clear();
+  }
+
+  #keep(key: string, directory: HeldDirectory | undefined): HeldDirectory | undefined {
+    if (this.#held.size >= HELD_MAX) this.#closeOldest();
+    this.#held.set(key, directory);
+    return directory;
+  }
+
+  #closeOldest(): void {
+    for (const [key, directory] of this.#held) {
+      this.#held.delete(key);
+      directory?.close();
+      return;
+    }
+  }
+}
+
+const keyOf = (path: Uint8Array) => Buffer.from(path.buffer, path.byteOffset, path.length).toString("latin1");

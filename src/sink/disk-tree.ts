@@ -1,0 +1,292 @@
+/**
+ * Directories, links and small files on the disk, many at once: looked at and made with directories held for a batch, and
+ * synced together. A small file goes the way of every part: written in staging, synced, linked to its name.
+ */
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  futimesSync,
+  linkSync,
+  lstatSync,
+  lutimesSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  symlinkSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
+import { asHawserError, HawserError } from "../protocol/errors.ts";
+import { displayName } from "../protocol/names.ts";
+import { alreadyThere, appeared, nextName } from "./clobber.ts";
+import { DirectoryCache } from "./directory-cache.ts";
+import { modeOf, timeOf } from "./disk-attributes.ts";
+import { existingIn } from "./disk-existing.ts";
+import { syncFile } from "./durable.ts";
+import { type HeldDirectory, splitName } from "./held-directory.ts";
+import { ioError } from "./io-error.ts";
+import { O_NOFOLLOW } from "./platform.ts";
+import type {
+  Committed,
+  Durability,
+  EntrySpec,
+  ExistingFile,
+  PartSpec,
+  StagedFile,
+  StagedOutcome,
+  TreeSink,
+} from "./sink.ts";
+import { canSyncFileSystems, isInMemory, syncFileSystem } from "./sync-file-system.ts";
+
+export interface DiskTreeHome {
+  readonly durability: Durability;
+  readonly root: HeldDirectory;
+  readonly staging: HeldDirectory;
+  readonly hasHardLinks: boolean;
+  readonly fileBytesMax: number;
+  /** The name of a part in staging. */
+  stagingNameOf(id: string): Buffer;
+}
+
+/** From so many on one sync of the whole file system is cheaper than one of each. */
+const SYNC_ALL_FROM = 4;
+
+export class DiskTree implements TreeSink {
+  readonly stages: boolean;
+  readonly #home: DiskTreeHome;
+  readonly #syncs: boolean;
+  #canSyncAll = canSyncFileSystems();
+  #links = 0;
+
+  constructor(home: DiskTreeHome) {
+    this.#home = home;
+    this.#syncs = home.durability !== "none" && !isInMemory(home.root.entry(Buffer.from(".")));
+    // What is read back is read one by one; and without links nothing answers for many at once.
+    this.stages = home.durability !== "strict" && home.hasHardLinks;
+  }
+
+  findAll(names: readonly Uint8Array[]): (ExistingFile | HawserError | undefined)[] {
+    const { root } = this.#home;
+    return this.#with((cache) =>
+      names.map((name) => {
+        try {
+          const [path, last] = splitName(name);
+          const directory = cache.find(path);
+          return directory && existingIn(root, directory, name, last);
+        } catch (thrown) {
+          return asHawserError(thrown);
+        }
+      }),
+    );
+  }
+
+  stage(spec: PartSpec, content: Uint8Array): StagedFile {
+    const { fileBytesMax } = this.#home;
+    if (content.length > fileBytesMax) {
+      throw new HawserError("E_TOO_LARGE", `the server takes files of ${fileBytesMax} bytes at most`);
+    }
+    const path = this.#pathOf(spec);
+    const mode = modeOf(spec);
+    let fd: number | undefined;
+    try {
+      fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | O_NOFOLLOW, mode);
+      for (let at = 0; at < content.length; ) at += writeSync(fd, content, at, content.length - at, at);
+      if (spec.exactMode === true) fchmodSync(fd, mode);
+      const time = timeOf(spec.mtime);
+      futimesSync(fd, time, time);
+      return { spec, size: content.length };
+    } catch (thrown) {
+      if (fd !== undefined) tryTo(() => unlinkSync(path));
+      throw ioError(`writing '${displayName(spec.name)}'`, thrown);
+    } finally {
+      if (fd !== undefined) closeSync(fd);
+    }
+  }
+
+  dropStaged({ spec }: StagedFile): void {
+    tryTo(() => unlinkSync(this.#pathOf(spec)));
+  }
+
+  async commitStaged(files: readonly StagedFile[]): Promise<StagedOutcome[]> {
+    let outcomes: StagedOutcome[];
+    try {
+      await this.#syncStaged(files);
+      outcomes = await this.#publishAll(files);
+    } catch (thrown) {
+      outcomes = files.map(() => asHawserError(thrown));
+    }
+    // What was committed has its name, and what was not has none.
+    for (const file of files) this.dropStaged(file);
+    return outcomes;
+  }
+
+  async makeDirectory(spec: EntrySpec): Promise<void> {
+    const cache = new DirectoryCache(this.#home.root);
+    try {
+      // Something else that has the name is said to be there: E_NOT_DIRECTORY.
+      const directory = cache.make(spec.name);
+      directory.setAttributes(modeOf(spec), timeOf(spec.mtime));
+      if (!this.#syncs) return;
+      await directory.sync();
+      await this.#syncChanged(cache);
+    } catch (thrown) {
+      throw ioError(`making the directory '${displayName(spec.name)}'`, thrown);
+    } finally {
+      cache.close();
+    }
+  }
+
+  async makeLink(spec: EntrySpec): Promise<Committed | "unchanged"> {
+    const cache = new DirectoryCache(this.#home.root);
+    try {
+      const made = this.#placeLink(cache, spec, spec.target ?? new Uint8Array(0));
+      if (this.#syncs && made !== "unchanged") await this.#syncChanged(cache);
+      return made;
+    } catch (thrown) {
+      throw ioError(`making the link '${displayName(spec.name)}'`, thrown);
+    } finally {
+      cache.close();
+    }
+  }
+
+  #placeLink(cache: DirectoryCache, spec: EntrySpec, target: Uint8Array): Committed | "unchanged" {
+    for (let nth = 0; ; nth++) {
+      const name = nth === 0 ? spec.name : nextName(spec.name, nth);
+      const [path, last] = splitName(name);
+      const directory = cache.make(path);
+      const final = directory.entry(last);
+      const there = lstatSync(final, { throwIfNoEntry: false });
+      if (there?.isSymbolicLink() && Buffer.compare(readlinkSync(final, "buffer"), target) === 0) return "unchanged";
+      if (there !== undefined && spec.clobber === "rename") continue;
+      if (there !== undefined && (spec.clobber !== "replace" || there.isDirectory())) {
+        throw alreadyThere(name, existingIn(this.#home.root, directory, name, last) as ExistingFile);
+      }
+      this.#makeLinkAt(final, target, timeOf(spec.mtime), there !== undefined);
+      cache.noteChange(path);
+      return { ...(nth === 0 ? {} : { name }), ...(there === undefined ? {} : { replaced: true }) };
+    }
+  }
+
+  /** Made in staging and moved where something gives way; else in place, which is one call and never replaces. */
+  #makeLinkAt(final: Buffer, target: Uint8Array, time: number | Date, replaces: boolean): void {
+    const place = replaces ? this.#home.staging.entry(Buffer.from(`link-${process.pid}-${this.#links++}`)) : final;
+    symlinkSync(target as Buffer, place);
+    tryTo(() => lutimesSync(place, time, time));
+    if (replaces) renameSync(place, final);
+  }
+
+  #pathOf({ id }: PartSpec): Buffer {
+    return this.#home.staging.entry(this.#home.stagingNameOf(id));
+  }
+
+  #with<T>(use: (cache: DirectoryCache) => T): T {
+    const cache = new DirectoryCache(this.#home.root);
+    try {
+      return use(cache);
+    } finally {
+      cache.close();
+    }
+  }
+
+  // --- syncing ----------------------------------------------------------------------------------------------------
+
+  async #syncStaged(files: readonly StagedFile[]): Promise<void> {
+    if (!this.#syncs) return;
+    if (files.length >= SYNC_ALL_FROM && (await this.#syncAll())) return;
+    for (const { spec } of files) {
+      const fd = openSync(this.#pathOf(spec), constants.O_RDONLY | O_NOFOLLOW);
+      try {
+        await syncFile(fd);
+      } finally {
+        closeSync(fd);
+      }
+    }
+  }
+
+  /** Directories that got new entries. */
+  async #syncChanged(cache: DirectoryCache): Promise<void> {
+    if (cache.changed.size >= SYNC_ALL_FROM && (await this.#syncAll())) return;
+    for (const path of cache.changed.values()) await cache.find(path)?.sync();
+  }
+
+  async #syncAll(): Promise<boolean> {
+    const { fd } = this.#home.root;
+    if (fd === undefined || !this.#canSyncAll) return false;
+    this.#canSyncAll = await syncFileSystem(fd);
+    return this.#canSyncAll;
+  }
+
+  // --- committing -------------------------------------------------------------------------------------------------
+
+  async #publishAll(files: readonly StagedFile[]): Promise<StagedOutcome[]> {
+    const cache = new DirectoryCache(this.#home.root);
+    try {
+      const outcomes = files.map((file) => {
+        try {
+          return this.#publish(cache, file);
+        } catch (thrown) {
+          return ioError(`committing '${displayName(file.spec.name)}'`, thrown);
+        }
+      });
+      try {
+        if (this.#syncs) await this.#syncChanged(cache);
+      } catch (thrown) {
+        // Names that may not last are taken back: whoever hears that the commit failed must not find the files.
+        for (const [i, { spec }] of files.entries()) takeBack(cache, spec, outcomes[i]);
+        throw thrown;
+      }
+      return outcomes;
+    } finally {
+      cache.close();
+    }
+  }
+
+  #publish(cache: DirectoryCache, { spec }: StagedFile): StagedOutcome {
+    const part = this.#pathOf(spec);
+    for (let nth = 0; ; nth++) {
+      const name = nth === 0 ? spec.name : nextName(spec.name, nth);
+      const [path, last] = splitName(name);
+      const final = cache.make(path).entry(last);
+      cache.noteChange(path);
+      if (spec.clobber === "replace") {
+        const replaced = lstatSync(final, { throwIfNoEntry: false }) !== undefined;
+        renameSync(part, final);
+        return replaced ? { replaced } : {};
+      }
+      try {
+        linkSync(part, final);
+        return nth === 0 ? {} : { name };
+      } catch (thrown) {
+        if ((thrown as NodeJS.ErrnoException).code !== "EEXIST") throw thrown;
+        if (holdsSame(part, final)) return "unchanged";
+        if (spec.clobber !== "rename") return appeared(name);
+      }
+    }
+  }
+}
+
+function takeBack(cache: DirectoryCache, { name }: PartSpec, outcome: StagedOutcome | undefined): void {
+  if (outcome === undefined || outcome === "unchanged" || outcome instanceof HawserError || outcome.replaced) return;
+  const [path, last] = splitName(outcome.name ?? name);
+  tryTo(() => {
+    const directory = cache.find(path);
+    if (directory !== undefined) unlinkSync(directory.entry(last));
+  });
+}
+
+/** Whether both are regular files with the same content. Small ones: they are read at once. */
+function holdsSame(part: Buffer, final: Buffer): boolean {
+  const [ours, theirs] = [lstatSync(part), lstatSync(final, { throwIfNoEntry: false })];
+  if (!theirs?.isFile() || theirs.size !== ours.size) return false;
+  return Buffer.compare(readFileSync(part), readFileSync(final)) === 0;
+}
+
+function tryTo(work: () => void): void {
+  try {
+    work();
+  } catch {
+    // Not there, or not to be had: either way there is nothing more to be done.
+  }
+}

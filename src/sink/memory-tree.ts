@@ -1,0 +1,97 @@
+/** Directories, links and small files in memory: the disk's twin, for `MemorySink`. */
+import { asHawserError, HawserError } from "../protocol/errors.ts";
+import { componentsOf, displayName } from "../protocol/names.ts";
+import { alreadyThere } from "./clobber.ts";
+import type { MemorySink } from "./memory-sink.ts";
+import type { EntrySpec, ExistingFile, PartSpec, StagedFile, StagedOutcome, TreeSink } from "./sink.ts";
+
+const keyOf = (name: Uint8Array) => Buffer.from(name).toString("latin1");
+const NO_DIGEST = () => Promise.reject(new HawserError("E_IO", "it is not a file"));
+
+interface MemoryStaged extends StagedFile {
+  readonly content: Uint8Array;
+}
+
+export class MemoryTree implements TreeSink {
+  readonly stages = true;
+  readonly #sink: MemorySink;
+  readonly directories = new Map<string, { mode: number; readonly mtimeMs: number }>();
+  readonly links = new Map<string, { readonly target: Uint8Array; readonly mtimeMs: number }>();
+
+  constructor(sink: MemorySink) {
+    this.#sink = sink;
+  }
+
+  look(name: Uint8Array): ExistingFile | undefined {
+    const found = this.directories.get(keyOf(name)) ?? this.links.get(keyOf(name));
+    if (found === undefined) return undefined;
+    return { size: null, isDirectory: !("target" in found), mtimeMs: found.mtimeMs, digest: NO_DIGEST };
+  }
+
+  forgetLink(name: Uint8Array): void {
+    this.links.delete(keyOf(name));
+  }
+
+  findAll(names: readonly Uint8Array[]): (ExistingFile | undefined)[] {
+    return names.map((name) => this.#sink.look(name));
+  }
+
+  stage(spec: PartSpec, content: Uint8Array): MemoryStaged {
+    if (content.length > this.#sink.capabilities.fileBytesMax) throw new HawserError("E_TOO_LARGE", "it does not fit");
+    return { spec, size: content.length, content: Uint8Array.from(content) };
+  }
+
+  async commitStaged(files: readonly StagedFile[]): Promise<StagedOutcome[]> {
+    return Promise.all(files.map((file) => this.#commit(file as MemoryStaged)));
+  }
+
+  async #commit({ spec, content }: MemoryStaged): Promise<StagedOutcome> {
+    try {
+      const there = this.#sink.read(spec.name);
+      if (there !== undefined && spec.clobber !== "replace" && Buffer.compare(there, content) === 0) return "unchanged";
+      this.#makeParents(spec.name);
+      const part = await this.#sink.reserve(spec);
+      await part.write(0, content);
+      try {
+        return await part.commit(content.length, 0);
+      } finally {
+        await part.abort();
+      }
+    } catch (thrown) {
+      return asHawserError(thrown);
+    }
+  }
+
+  dropStaged(): void {}
+
+  async makeDirectory({ name, mode, mtime }: EntrySpec): Promise<void> {
+    const there = this.#sink.look(name);
+    if (there !== undefined && !there.isDirectory) throw notDirectory(name);
+    this.#makeParents(name);
+    this.directories.set(keyOf(name), { mode, mtimeMs: mtime[0] * 1000 + mtime[1] / 1e6 });
+  }
+
+  async makeLink({ name, target = new Uint8Array(0), mtime, clobber }: EntrySpec) {
+    const link = this.links.get(keyOf(name));
+    if (link !== undefined && Buffer.compare(link.target, target) === 0) return "unchanged" as const;
+    const there = this.#sink.look(name);
+    if (there !== undefined && clobber !== "replace") throw alreadyThere(name, there);
+    this.#makeParents(name);
+    this.links.set(keyOf(name), { target, mtimeMs: mtime[0] * 1000 + mtime[1] / 1e6 });
+    return there === undefined ? {} : { replaced: true };
+  }
+
+  #makeParents(name: Uint8Array): void {
+    const components = componentsOf(name);
+    for (let depth = 1; depth < components.length; depth++) {
+      const parent = Buffer.from(components.slice(0, depth).map(keyOf).join("/"), "latin1");
+      const there = this.#sink.look(parent);
+      if (there !== undefined && !there.isDirectory) throw notDirectory(parent);
+      if (there === undefined) this.directories.set(keyOf(parent), { mode: 0o755, mtimeMs: 0 });
+    }
+  }
+}
+
+function notDirectory(name: Uint8Array): HawserError {
+  return new HawserError("E_NOT_DIRECTORY", `'${displayName(name)}' on the server is not a directory`);
+}

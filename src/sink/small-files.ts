@@ -1,0 +1,264 @@
+/**
+ * What comes whole: small files, in bundles; directories and links, with their offer. Many at once: looked at together,
+ * and committed together, while the next ones come in. The one owner of these until they are settled.
+ */
+import { type BundledContent, decodeBundle } from "../protocol/bundle.ts";
+import { crc32 } from "../protocol/crc32.ts";
+import { asHawserError, type Failure, HawserError, wireFailureOf } from "../protocol/errors.ts";
+import type { OfferedFile, PlannedFile, SettledFile } from "../protocol/messages.ts";
+import { displayName } from "../protocol/names.ts";
+import { judgeExisting, plannedChange, type Verdict } from "./clobber.ts";
+import type { SettledRecord } from "./outcome-queue.ts";
+import { assertName, type Planner, specOf } from "./plan.ts";
+import type { Clobber, Committed, PartSpec, StagedFile, StagedOutcome } from "./sink.ts";
+
+export interface SmallFilesOwner {
+  onSettled(record: SettledRecord): void;
+}
+
+interface OpenFile {
+  readonly offer: OfferedFile;
+  readonly clobber: Clobber | undefined;
+  /** `committing`: its content is here, and nothing that comes changes what becomes of it. */
+  phase: "wanted" | "committing";
+}
+
+interface Waiting {
+  readonly staged: StagedFile;
+  readonly offer: OfferedFile;
+  readonly crc32: number;
+}
+
+/** Whether it comes whole, or has nothing to come. */
+export const isSmall = ({ kind, whole = false }: OfferedFile) => whole || kind !== undefined;
+
+export class SmallFiles {
+  readonly #planner: Planner;
+  readonly #owner: SmallFilesOwner;
+  readonly #open = new Map<number, OpenFile>();
+  /** Staged files that wait for the commit under way to end. */
+  #waiting: Waiting[] = [];
+  #committing: Promise<void> | undefined;
+  /** Files that are written one by one, where a sink can't do it otherwise. */
+  readonly #writing = new Set<Promise<void>>();
+
+  constructor(planner: Planner, owner: SmallFilesOwner) {
+    this.#planner = planner;
+    this.#owner = owner;
+  }
+
+  get count(): number {
+    return this.#open.size;
+  }
+  get isCommitting(): boolean {
+    return this.#committing !== undefined || this.#writing.size > 0;
+  }
+  has(index: number): boolean {
+    return this.#open.has(index);
+  }
+  isWanted(index: number): boolean {
+    return this.#open.get(index)?.phase === "wanted";
+  }
+
+  /** Resolves when nothing is being committed. */
+  async idle(): Promise<void> {
+    while (this.isCommitting) await Promise.all([this.#committing, ...this.#writing]);
+  }
+
+  /** Those that were never sent are of no interest to another run. */
+  clear(): void {
+    this.#open.clear();
+  }
+
+  /**
+   * Finds out what to do with what is offered: files that are wanted are in the answer; what has to be compared first is
+   * handed back; everything else is settled.
+   */
+  async plan(offers: readonly OfferedFile[]): Promise<{ readonly wanted: PlannedFile[]; readonly compare: OfferedFile[] }> {
+    const wanted: PlannedFile[] = [];
+    const compare: OfferedFile[] = [];
+    const files = offers.filter(({ kind }) => kind === undefined);
+    const found = this.#findAll(files);
+    for (const offer of offers) {
+      try {
+        assertName(offer.name);
+        if (offer.kind !== undefined) await this.#make(offer);
+        else {
+          const existing = found.get(offer);
+          if (existing instanceof HawserError) throw existing;
+          const verdict: Verdict =
+            existing === undefined ? SEND : judgeExisting(offer, existing, this.#planner.wishes.overwrite ?? "never");
+          if (verdict.action === "compare") compare.push(offer);
+          else if (verdict.action === "unchanged") this.#unchanged(offer);
+          else if (this.#planner.wishes.dryRun) this.#planned(offer, verdict.clobber);
+          else this.#want(offer, verdict.clobber, wanted);
+        }
+      } catch (thrown) {
+        this.#fail(offer, asHawserError(thrown).toFailure());
+      }
+    }
+    return { wanted, compare };
+  }
+
+  /** A bundle came. Resolves when its bytes are of no more use; at once where the sink can do that. Throws E_ILLEGAL. */
+  take(payload: Uint8Array): Promise<void> | undefined {
+    const { stages = false } = this.#planner.sink.tree ?? {};
+    const oneByOne: Promise<void>[] = [];
+    for (const content of decodeBundle(payload)) {
+      const open = this.#open.get(content.file);
+      // Settled meanwhile, or come before: the source hears of it.
+      if (open?.phase !== "wanted") continue;
+      const bytes = payload.subarray(content.start, content.start + content.bytes);
+      assertAsOffered(open.offer, content, bytes);
+      open.phase = "committing";
+      if (stages) this.#stage(open, bytes, content.crc32);
+      else oneByOne.push(this.#writeAlone(open, bytes, content.crc32));
+    }
+    if (this.#waiting.length > 0) this.#committing ??= this.#commit();
+    return oneByOne.length === 0 ? undefined : Promise.all(oneByOne).then(() => {});
+  }
+
+  /** The source can't send a file after all. */
+  withdraw(index: number, failure: Failure): void {
+    const open = this.#open.get(index);
+    if (open?.phase === "wanted") this.#fail(open.offer, failure);
+  }
+
+  #findAll(offers: readonly OfferedFile[]): Map<OfferedFile, ReturnType<NonNullable<Planner["sink"]["tree"]>["findAll"]>[0]> {
+    const found = this.#planner.sink.tree?.findAll(offers.map(({ name }) => name)) ?? [];
+    return new Map(offers.map((offer, i) => [offer, found[i]]));
+  }
+
+  #want(offer: OfferedFile, clobber: Clobber | undefined, wanted: PlannedFile[]): void {
+    this.#open.set(offer.file, { offer, clobber, phase: "wanted" });
+    const last = wanted[wanted.length - 1];
+    if (last !== undefined && last.file + (last.count ?? 1) === offer.file) last.count = (last.count ?? 1) + 1;
+    else wanted.push({ file: offer.file, action: "send" });
+  }
+
+  /** A directory or a link: there is nothing to wait for. */
+  async #make(offer: OfferedFile): Promise<void> {
+    const { kind, name, mtime, mode, target } = offer;
+    const { sink, wishes } = this.#planner;
+    const { overwrite = "never", exactMode } = wishes;
+    if (wishes.dryRun) return this.#planEntry(offer);
+    if (kind === "directory") {
+      await sink.tree?.makeDirectory({ name, mtime, mode, exactMode });
+      this.#settle(offer, { file: offer.file, status: "committed", size: 0 });
+      return;
+    }
+    if (sink.tree === undefined) {
+      throw new HawserError("E_NAME", `'${displayName(name)}' is a link, and the destination has none`);
+    }
+    const clobber = overwrite === "never" ? "never" : overwrite === "rename" ? "rename" : "replace";
+    const made = await sink.tree.makeLink({ name, mtime, mode, target, clobber });
+    if (made === "unchanged") this.#unchanged(offer);
+    else this.#committed(offer, made, undefined);
+  }
+
+  #planEntry(offer: OfferedFile): void {
+    const [existing] = this.#planner.sink.tree?.findAll([offer.name]) ?? [];
+    if (existing instanceof HawserError) throw existing;
+    const { overwrite = "never" } = this.#planner.wishes;
+    const isThere = existing !== undefined && (offer.kind !== "directory" || !existing.isDirectory);
+    const verdict: Verdict = isThere ? judgeExisting({ ...offer, size: -1 }, existing, overwrite) : SEND;
+    if (existing?.isDirectory && offer.kind === "directory") this.#unchanged(offer);
+    else this.#planned(offer, verdict.action === "send" ? verdict.clobber : undefined);
+  }
+
+  #stage(open: OpenFile, bytes: Uint8Array, crc: number): void {
+    const { offer } = open;
+    try {
+      const staged = this.#planner.sink.tree?.stage(this.#specOf(open), bytes);
+      if (staged !== undefined) this.#waiting.push({ staged, offer, crc32: crc });
+    } catch (thrown) {
+      this.#fail(offer, asHawserError(thrown).toFailure());
+    }
+  }
+
+  #specOf({ offer, clobber }: OpenFile): PartSpec {
+    const { partId, wishes } = this.#planner;
+    return { ...specOf(offer, partId(offer.file)), clobber, exactMode: wishes.exactMode };
+  }
+
+  /** What is staged while a commit is under way goes with the next: the slower the disk, the more at once. */
+  async #commit(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      await new Promise((resolve) => setImmediate(resolve));
+      const batch = this.#waiting;
+      this.#waiting = [];
+      const files = batch.map(({ staged }) => staged);
+      const outcomes = (await this.#planner.sink.tree?.commitStaged(files)) ?? [];
+      for (const [i, { offer, crc32: crc }] of batch.entries()) this.#onCommitted(offer, outcomes[i], crc);
+    }
+    this.#committing = undefined;
+  }
+
+  #onCommitted(offer: OfferedFile, outcome: StagedOutcome | undefined, crc: number): void {
+    if (outcome === "unchanged") this.#unchanged(offer);
+    else if (outcome instanceof HawserError || outcome === undefined) {
+      const error = outcome ?? new HawserError("E_IO", `committing '${displayName(offer.name)}' failed`);
+      this.#fail(offer, error.toFailure());
+    } else this.#committed(offer, outcome, crc);
+  }
+
+  async #writeAlone(open: OpenFile, bytes: Uint8Array, crc: number): Promise<void> {
+    const writing = this.#write(open, bytes, crc).then(
+      (committed) => this.#committed(open.offer, committed, crc),
+      (thrown) => this.#fail(open.offer, asHawserError(thrown).toFailure()),
+    );
+    this.#writing.add(writing);
+    await writing.finally(() => this.#writing.delete(writing));
+  }
+
+  async #write(open: OpenFile, bytes: Uint8Array, crc: number): Promise<Committed> {
+    const part = await this.#planner.sink.reserve(this.#specOf(open));
+    try {
+      part.open();
+      if (bytes.length > 0) await part.write(0, bytes);
+      return await part.commit(bytes.length, crc);
+    } finally {
+      await part.abort();
+    }
+  }
+
+  // --- settling ---------------------------------------------------------------------------------------------------
+
+  #committed(offer: OfferedFile, { name, replaced }: Committed, crc: number | undefined): void {
+    const { file, size } = offer;
+    this.#settle(offer, {
+      file,
+      status: "committed",
+      size: size ?? 0,
+      ...(crc === undefined ? {} : { crc32: crc }),
+      ...(name === undefined ? {} : { name }),
+      ...(replaced ? { replaces: true } : {}),
+    });
+  }
+
+  #unchanged(offer: OfferedFile): void {
+    this.#settle(offer, { file: offer.file, status: "unchanged", size: offer.size ?? 0 });
+  }
+
+  #planned(offer: OfferedFile, clobber: Clobber | undefined): void {
+    const change = plannedChange(offer.name, clobber);
+    this.#settle(offer, { file: offer.file, status: "planned", size: offer.size ?? 0, ...change });
+  }
+
+  #fail(offer: OfferedFile, failure: Failure): void {
+    this.#settle(offer, { file: offer.file, status: "failed", error: wireFailureOf(failure) }, failure);
+  }
+
+  #settle({ file, name, kind }: OfferedFile, outcome: SettledFile, failure?: Failure): void {
+    this.#open.delete(file);
+    this.#owner.onSettled({ outcome, name, failure, storedId: undefined, kind: kind ?? "whole" });
+  }
+}
+
+/** Where nothing is in the way. */
+const SEND: Verdict = { action: "send", clobber: undefined };
+
+function assertAsOffered({ size, file }: OfferedFile, { bytes, crc32: declared }: BundledContent, content: Uint8Array) {
+  if (bytes !== size) throw new HawserError("E_ILLEGAL", `file ${file} comes with ${bytes} bytes, and ${size} were offered`);
+  if (crc32(content) !== declared) throw new HawserError("E_ILLEGAL", `file ${file} has another CRC-32 than its bundle says`);
+}

@@ -1,0 +1,72 @@
+/**
+ * What is offered next: entries as they are found, but a directory only when all that was found before it is settled,
+ * since what is made in a directory changes its time. Pure.
+ */
+import type { DirectoryItem, EntryFeed, PassedOver, SmallEntry, SourceEntry } from "./entry.ts";
+import type { SourceItem } from "./item.ts";
+
+/** Directories that wait, at most: while a large file is under way others are found no further than this. */
+const HELD_MAX = 4096;
+
+export interface Room {
+  /** Files in chunks, and all else, that may be offered now. */
+  readonly files: number;
+  readonly small: number;
+}
+
+export class Offering {
+  readonly #feed: EntryFeed;
+  readonly #fit: (entry: SourceEntry) => SourceEntry;
+  #next: SourceEntry | undefined;
+  #isFound = false;
+  /** Each with how many entries had been offered before it. */
+  #held: { mark: number; readonly item: DirectoryItem }[] = [];
+
+  /** `fit`: an entry as this session can offer it. */
+  constructor(feed: EntryFeed, fit: (entry: SourceEntry) => SourceEntry = (entry) => entry) {
+    this.#feed = feed;
+    this.#fit = fit;
+  }
+
+  /** Whether everything was offered. */
+  get isOver(): boolean {
+    return this.#isFound && this.#next === undefined && this.#held.length === 0;
+  }
+
+  /**
+   * What may be offered now, or passed over; undefined where nothing may. `offered`: how many entries were until now;
+   * all below `settledBelow` have their outcome.
+   */
+  take(offered: number, settledBelow: number, room: Room): SourceItem | SmallEntry | PassedOver | undefined {
+    for (;;) {
+      const [first] = this.#held;
+      if (first !== undefined && first.mark <= settledBelow && room.small > 0) {
+        this.#held.shift();
+        return first.item;
+      }
+      if (this.#next === undefined && !this.#isFound && this.#held.length < HELD_MAX) this.#find();
+      const next = this.#next;
+      if (next === undefined) return undefined;
+      if (next.kind === "directory") {
+        this.#held.push({ mark: offered, item: next });
+        this.#next = undefined;
+        continue;
+      }
+      const isFree = next.kind === "failed" || next.kind === "skipped";
+      if (!isFree && (next.kind === undefined ? room.files : room.small) <= 0) return undefined;
+      this.#next = undefined;
+      return next;
+    }
+  }
+
+  /** All that is open has new numbers, below `offered`. */
+  restart(offered: number): void {
+    for (const held of this.#held) held.mark = offered;
+  }
+
+  #find(): void {
+    const found = this.#feed.next();
+    if (found === undefined) this.#isFound = true;
+    else if (found !== "later") this.#next = this.#fit(found);
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * What is offered and not sent in chunks: files that are sent whole, directories and links. Files are put into bundles
+ * when the sink wants them; the others have nothing to be sent. The one owner of these until they are settled.
+ */
+import { type BundledFile, bundleTableBytes } from "../protocol/bundle.ts";
+import { asHawserError, type Failure, HawserError } from "../protocol/errors.ts";
+import { BUNDLE_FILES_MAX } from "../protocol/limits.ts";
+import type { SettledFile } from "../protocol/messages.ts";
+import type { BundleMember, Piece } from "./dispatcher.ts";
+import type { SmallEntry, SmallItem, SourceEntry } from "./entry.ts";
+import type { UnreadableFile } from "./small-reader.ts";
+
+export interface SmallEntriesOwner {
+  /** A bundle is ready to be sent. */
+  onBundle(bundle: Piece): void;
+  /** Something got its outcome; `crc32` of what was read. */
+  onSettled(item: SmallEntry, outcome: SettledFile, crc32: number | undefined): void;
+  /** A file can't be sent after all. */
+  withdraw(index: number, failure: Failure): void;
+  onFailed(error: HawserError): void;
+}
+
+interface OpenEntry {
+  readonly item: SmallEntry;
+  /** `wanted`: the sink has asked for it, and it waits for a bundle or is in one. */
+  phase: "offered" | "wanted" | "sent" | "withdrawn";
+  crc32: number | undefined;
+  failure: Failure | undefined;
+}
+
+/** Contents of a bundle: enough that its frame costs little, and little enough that streams share the work. */
+const BUNDLE_BYTES = 256 * 1024;
+
+export class SmallEntries {
+  readonly #owner: SmallEntriesOwner;
+  #chunkBytes: number;
+  #open = new Map<number, OpenEntry>();
+  /** Wanted files that are in no bundle yet. */
+  #ready: BundleMember[] = [];
+  #readyBytes = 0;
+  /** Files whose bundle was read, and that have no outcome. */
+  #sent = 0;
+
+  constructor(chunkBytes: number, owner: SmallEntriesOwner) {
+    this.#chunkBytes = chunkBytes;
+    this.#owner = owner;
+  }
+
+  get count(): number {
+    return this.#open.size;
+  }
+  /** Whether all that is open was sent, or has nothing to be sent. */
+  get areSent(): boolean {
+    return this.#sent === this.#open.size;
+  }
+  get hasSent(): boolean {
+    return this.#sent > 0;
+  }
+  has(index: number): boolean {
+    return this.#open.has(index);
+  }
+  itemOf(index: number): SmallEntry | undefined {
+    return this.#open.get(index)?.item;
+  }
+  get indexes(): Iterable<number> {
+    return this.#open.keys();
+  }
+
+  add(index: number, item: SmallEntry): void {
+    this.#open.set(index, { item, phase: "offered", crc32: undefined, failure: undefined });
+  }
+
+  /** The sink wants a file. What was withdrawn it hears of again. */
+  wanted(index: number): void {
+    const entry = this.#open.get(index);
+    if (entry?.failure !== undefined) this.#owner.withdraw(index, entry.failure);
+    if (entry?.phase !== "offered" || entry.item.kind !== "small") return;
+    entry.phase = "wanted";
+    const { size, path, mtimeMs, inode } = entry.item;
+    if (this.#readyBytes + size > this.#roomFor(this.#ready.length + 1)) this.flush();
+    this.#ready.push({ file: index, path, bytes: size, mtimeMs, inode });
+    this.#readyBytes += size;
+    if (this.#readyBytes >= BUNDLE_BYTES || this.#ready.length === BUNDLE_FILES_MAX) this.flush();
+  }
+
+  /** Lets go of a file that is sent otherwise. */
+  take(index: number): SmallItem | undefined {
+    const entry = this.#open.get(index);
+    if (entry?.phase !== "offered" || entry.item.kind !== "small") return undefined;
+    this.#open.delete(index);
+    return entry.item;
+  }
+
+  /** Sends on what waits for more to keep it company. */
+  flush(): void {
+    const [first] = this.#ready;
+    if (first === undefined) return;
+    this.#owner.onBundle({ file: first.file, offset: 0, bytes: this.#readyBytes, bundle: this.#ready });
+    this.#ready = [];
+    this.#readyBytes = 0;
+  }
+
+  /** Of a bundle, the files that have no outcome yet. */
+  stillWanted(bundle: Piece): Piece | undefined {
+    const members = (bundle.bundle ?? []).filter(({ file }) => {
+      const phase = this.#open.get(file)?.phase;
+      return phase === "wanted" || phase === "sent";
+    });
+    if (members.length === bundle.bundle?.length) return bundle;
+    const [first] = members;
+    if (first === undefined) return undefined;
+    return { file: first.file, offset: 0, bytes: members.reduce((sum, { bytes }) => sum + bytes, 0), bundle: members };
+  }
+
+  onBundled(files: readonly BundledFile[], unreadable: readonly UnreadableFile[]): void {
+    for (const { file, crc32 } of files) {
+      const entry = this.#open.get(file);
+      if (entry === undefined) continue;
+      if (entry.phase === "wanted") this.#sent++;
+      entry.phase = "sent";
+      entry.crc32 = crc32;
+    }
+    for (const { file, failure } of unreadable) this.fail(file, failure);
+  }
+
+  /** An entry can't be sent: the sink hears of it, and settles it. */
+  fail(index: number, failure: Failure): void {
+    const entry = this.#open.get(index);
+    if (entry === undefined || entry.failure !== undefined) return;
+    if (entry.phase === "sent") this.#sent--;
+    entry.phase = "withdrawn";
+    entry.failure = failure;
+    this.#owner.withdraw(index, failure);
+  }
+
+  /** An outcome for one or several neighbours. Returns false where it is none of these. */
+  onOutcome(outcome: SettledFile): boolean {
+    const { file: first, count = 1 } = outcome;
+    if (!this.#open.has(first)) return false;
+    for (let index = first; index < first + count; index++) this.#settle(index, outcome, count > 1);
+    return true;
+  }
+
+  #settle(index: number, outcome: SettledFile, isOneOfMany: boolean): void {
+    const entry = this.#open.get(index);
+    if (entry === undefined) return;
+    this.#open.delete(index);
+    if (entry.phase === "sent") this.#sent--;
+    const { item, crc32 } = entry;
+    if (outcome.status === "committed" && item.kind === "small") {
+      const theirs = isOneOfMany ? crc32 : outcome.crc32;
+      if (crc32 === undefined || theirs !== crc32) {
+        const message = "the server committed a file with another CRC-32 than was read";
+        this.#owner.onFailed(new HawserError("E_CONTENT", message));
+        return;
+      }
+    }
+    this.#owner.onSettled(item, { ...outcome, file: index, size: outcome.size ?? item.size }, crc32);
+  }
+
+  /**
+   * The sink knows nothing of these any more, and each gets a new number. Returns those that are too large to be sent
+   * whole in this session, with theirs.
+   */
+  restart(chunkBytes: number, renumber: (index: number) => number): [number, SmallItem][] {
+    const before = this.#open;
+    this.#chunkBytes = chunkBytes;
+    this.#open = new Map();
+    this.#ready = [];
+    this.#readyBytes = 0;
+    this.#sent = 0;
+    const tooLarge: [number, SmallItem][] = [];
+    for (const [index, { item, failure }] of before) {
+      if (item.kind === "small" && item.size > smallBytesMax(chunkBytes)) tooLarge.push([renumber(index), item]);
+      const phase = failure === undefined ? "offered" : "withdrawn";
+      this.#open.set(renumber(index), { item, phase, crc32: undefined, failure });
+    }
+    return tooLarge;
+  }
+
+  clear(): void {
+    this.#open.clear();
+    this.#ready = [];
+  }
+
+  /** What so many files may take of a frame: it is no larger than a chunk. */
+  #roomFor(files: number): number {
+    return this.#chunkBytes - bundleTableBytes(files);
+  }
+}
+
+/** The largest file that is sent whole: several fit a frame, and it is small enough to be read at once. */
+export function smallBytesMax(chunkBytes: number): number {
+  return Math.min(BUNDLE_BYTES, chunkBytes / 4);
+}
+
+/** An entry as it can be offered where chunks are of this size: a file that is too large for a bundle is one in chunks. */
+export function fitChunks(entry: SourceEntry, chunkBytes: number): SourceEntry {
+  if (entry.kind !== "small" || entry.size <= smallBytesMax(chunkBytes)) return entry;
+  try {
+    return entry.asFile();
+  } catch (thrown) {
+    return { kind: "failed", name: entry.name, failure: asHawserError(thrown).toFailure() };
+  }
+}
