@@ -3,6 +3,7 @@ import { closeSync, openSync, readSync } from "node:fs";
 import { HawserError } from "../protocol/errors.ts";
 import { displayName } from "../protocol/names.ts";
 import { textOf } from "./name-text.ts";
+import { reasonOf } from "./source-error.ts";
 
 export type FilterRule =
   | { readonly exclude: string }
@@ -55,7 +56,7 @@ export function readPatternFile(path: string): string {
       closeSync(fd);
     }
   } catch (cause) {
-    throw new HawserError("E_CONFIG", `--exclude-from '${shown}' can't be read: ${reasonOf(cause)}`, { cause });
+    throw new HawserError("E_CONFIG", `--exclude-from '${shown}' can't be read: ${whyUnreadable(cause)}`, { cause });
   }
   if (bytes > PATTERN_FILE_BYTES_MAX) {
     throw new HawserError("E_CONFIG", `--exclude-from '${shown}' is larger than 1 MiB, which no list of patterns is`);
@@ -63,11 +64,10 @@ export function readPatternFile(path: string): string {
   return textOf(room.subarray(0, bytes));
 }
 
-/** What the system says, without the path, which it gives as it is. */
-function reasonOf(cause: unknown): string {
-  const { code, message } = cause as NodeJS.ErrnoException;
+function whyUnreadable(cause: unknown): string {
+  const { code } = cause as NodeJS.ErrnoException;
   if (code === "ENOENT" || code === "ENOTDIR") return "it does not exist";
   if (code === "EISDIR") return "it is a directory";
   if (code === "EACCES" || code === "EPERM") return "you may not";
-  return message.replace(/, \w+( '.*')?$/s, "");
+  return reasonOf(cause as Error);
 }

@@ -11,6 +11,7 @@ import { HawserError } from "../protocol/errors.ts";
 import { RESUME_KEY_BYTES } from "../protocol/limits.ts";
 import { displayName } from "../protocol/names.ts";
 import type { ReaderDescriptor } from "./reader.ts";
+import { sourceError } from "./source-error.ts";
 
 export interface SourceItem {
   /** At the destination: bytes, components separated by '/'. */
@@ -203,15 +204,4 @@ function look(path: string): BigIntStats {
   if (found.isDirectory()) throw new HawserError("E_SOURCE_DIRECTORY", `'${shown}' is a directory`);
   if (!found.isFile()) throw new HawserError("E_SOURCE_SPECIAL", `'${shown}' is not a regular file`);
   return found;
-}
-
-function sourceError(path: string, cause: NodeJS.ErrnoException): HawserError {
-  const shown = displayName(Buffer.from(path));
-  if (cause.code === "ENOENT" || cause.code === "ENOTDIR") {
-    return new HawserError("E_SOURCE_MISSING", `'${shown}' does not exist`, { cause });
-  }
-  if (cause.code === "EACCES" || cause.code === "EPERM") {
-    return new HawserError("E_SOURCE_UNREADABLE", `'${shown}' may not be read by you`, { cause });
-  }
-  return new HawserError("E_SOURCE_IO", `'${shown}': ${cause.message}`, { cause });
 }
