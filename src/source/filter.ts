@@ -2,15 +2,9 @@
  * What is left out of a transfer: patterns as in a .gitignore, in the order in which they were given; the last one that
  * matches decides. Paths are relative to the tree that is sent.
  */
-import ignore, { type Ignore } from "ignore";
+import ignore from "ignore";
 import { type FilterRule, linesOf, readPatternFile } from "./filter-rules.ts";
 import { textOf } from "./name-text.ts";
-
-/**
- * What the library may remember before it is made to forget, in characters. It keeps the answer for every path it was ever
- * asked about and for each directory above it. A path of n characters has fewer than n / 2 of those, so n² covers them all.
- */
-const REMEMBERED_CHARS_MAX = 1024 * 1024;
 
 export class Filter {
   readonly #below: Matcher | undefined;
@@ -42,33 +36,39 @@ export class Filter {
   }
 }
 
+/**
+ * The library's rules without its memory. Its own `ignores` keeps every path that it was ever asked about; even where it is made
+ * to forget, V8 collects such keys so late that millions of paths hold 200 MiB. So this asks its rules, which no type of it
+ * shows: the version is pinned, and a test compares both ways.
+ */
+interface Rules {
+  test(path: string, mode: "regex"): { readonly ignored: boolean };
+}
+
 class Matcher {
-  readonly #compiled: Ignore;
-  /** The same rules, and what the library remembers of paths. */
-  #asked: Ignore;
-  #room = REMEMBERED_CHARS_MAX;
+  readonly #rules: Rules;
+  /** A directory that is not left out, nor is any that it lies in; ends in a slash. */
+  #entered = "";
 
   constructor(lines: readonly string[]) {
-    this.#compiled = empty().add(lines);
-    this.#asked = empty().add(this.#compiled);
+    // Letter case counts, as it does on the systems that names come from.
+    const compiled = ignore({ ignoreCase: false }).add(lines);
+    this.#rules = (compiled as unknown as { readonly _rules: Rules })._rules;
   }
 
   excludes(path: Uint8Array | string, isDirectory: boolean): boolean {
     const text = typeof path === "string" ? path : textOf(path);
     if (text === "") return false;
-    this.#room -= text.length * text.length;
-    if (this.#room < 0) {
-      // Shares the compiled rules, and remembers nothing.
-      this.#asked = empty().add(this.#compiled);
-      this.#room = REMEMBERED_CHARS_MAX;
+    if (!this.#entered.startsWith(text.slice(0, text.lastIndexOf("/") + 1))) {
+      for (let slash = text.indexOf("/"); slash !== -1; slash = text.indexOf("/", slash + 1)) {
+        const above = text.slice(0, slash + 1);
+        if (this.#entered.startsWith(above)) continue;
+        if (this.#rules.test(above, "regex").ignored) return true;
+        this.#entered = above;
+      }
     }
-    return this.#asked.ignores(isDirectory ? `${text}/` : text);
+    return this.#rules.test(isDirectory ? `${text}/` : text, "regex").ignored;
   }
-}
-
-/** Letter case counts, as it does on the systems that names come from; '..' is a name like any other, and no error. */
-function empty(): Ignore {
-  return ignore({ ignoreCase: false, allowRelativePaths: true });
 }
 
 /** Whether a line matches at any depth: it has no slash but one at its end (gitignore(5)), or begins with two stars. */
