@@ -33,12 +33,14 @@ export function fileLine({ status, bytes, crc32, name, replaced }: FileResult): 
 }
 
 export function receiptText(result: TransferResult): string {
-  const { filesCommitted, filesUnchanged, filesSkipped, bytes, bytesSent, durationMs, bytesResumed, retries, streams } = result;
+  const { filesCommitted, filesUnchanged, filesSkipped, bytes, bytesSent, durationMs, bytesResumed, retries, streams } =
+    result;
   const bytesChanged = bytesSent + bytesResumed;
   const filesSent = filesCommitted - filesUnchanged;
   const bytesUnchanged = bytes - bytesChanged;
   const amount = (bytes: number) => `${formatBytes(bytes)} (${formatCount(bytes)} bytes)`;
-  const skipped = filesSkipped > 0 ? [["skipped", `${plural(filesSkipped, "socket, FIFO or device", "sockets, FIFOs and devices")}`]] : [];
+  const skipped =
+    filesSkipped > 0 ? [["skipped", `${formatCount(filesSkipped)} that are no files: sockets, FIFOs, devices`]] : [];
   if (result.dryRun) {
     return linesOf([
       ["would send", `${plural(filesSent, "file")}, ${amount(bytesChanged)}`],

@@ -1,15 +1,18 @@
 /** What the user named, as what a transfer offers: found bit by bit while it is sent, each with its name at the destination. */
-import { basename } from "node:path";
 import { type Stats, statSync } from "node:fs";
 import { asHawserError, HawserError } from "../protocol/errors.ts";
 import { RESUME_KEYS_MAX } from "../protocol/limits.ts";
 import { displayName, nameRefusal } from "../protocol/names.ts";
 import { type EntryFeed, feedOf, type SourceEntry } from "../source/entry.ts";
+import { readFileList } from "../source/file-list.ts";
 import { Filter } from "../source/filter.ts";
 import type { FilterRule } from "../source/filter-rules.ts";
-import { FileItem, sourceError } from "../source/item.ts";
+import { FileItem } from "../source/item.ts";
+import { ListFeed } from "../source/list-feed.ts";
 import { smallBytesMax } from "../source/small-entries.ts";
-import { smallItem, treeEntries } from "../source/tree-entries.ts";
+import { sourceError } from "../source/source-error.ts";
+import { joinNames, listedNameOf, nameTopLevel, ownNameOf } from "../source/top-level.ts";
+import { smallItem, type TreeOptions, treeEntries } from "../source/tree-entries.ts";
 
 export interface Plan {
   readonly feed: EntryFeed;
@@ -21,6 +24,8 @@ export interface Plan {
 
 export interface PlanOptions {
   readonly paths: readonly string[];
+  /** A list of more paths: a file, or `-` for standard input. */
+  readonly filesFrom?: string | undefined;
   readonly into?: string | undefined;
   readonly name?: string | undefined;
   readonly chunkBytes: number;
@@ -29,40 +34,85 @@ export interface PlanOptions {
   readonly filter?: readonly FilterRule[] | undefined;
 }
 
-/** Looks at each path, and at what is in directories when its turn comes. Throws E_USAGE where that makes no sense as a whole. */
+/**
+ * Looks at each path, and at what is in directories when its turn comes. Throws E_USAGE where what was asked for makes no
+ * sense as a whole, E_CONFIG where patterns can't be read.
+ */
 export function planFiles(options: PlanOptions): Plan {
-  const { paths, into, name } = options;
-  if (paths.length === 0) throw new HawserError("E_USAGE", "no file was named");
-  if (name !== undefined && paths.length > 1) {
-    throw new HawserError("E_USAGE", `--name names one file, and ${paths.length} are to be sent`);
-  }
-  const filter = new Filter(options.filter ?? []);
-  const smallMax = smallBytesMax(options.chunkBytes);
-  const named: (SourceEntry | Iterable<SourceEntry>)[] = [];
-  const byName = new Map<string, string>();
-  for (const path of paths) {
-    const top = topLevelOf(path);
-    const target = [into?.replace(/\/+$/, ""), name ?? top].filter((part) => part).join("/");
-    const found = lookAt(path);
-    const isDirectory = !(found instanceof HawserError) && found.isDirectory();
-    const before = byName.get(target);
-    if (before !== undefined && !isDirectory) {
-      throw new HawserError("E_USAGE", `'${before}' and '${path}' would both be named '${target}' at the destination`);
-    }
-    byName.set(target, path);
-    if (found instanceof HawserError) named.push(failed(target, found));
-    else if (isDirectory) {
-      const quick = options.checksum !== true;
-      named.push(treeEntries(path, Buffer.from(target), { filter, copyLinks: options.copyLinks === true, quick, smallMax }));
-    } else named.push(fileEntry(path, target, found, smallMax));
-  }
-  return planOf(named);
+  const { paths, into, name, filesFrom } = options;
+  if (paths.length === 0 && filesFrom === undefined) throw new HawserError("E_USAGE", "no file was named");
+  const tree: TreeOptions = {
+    filter: new Filter(options.filter ?? []),
+    copyLinks: options.copyLinks === true,
+    quick: options.checksum !== true,
+    smallMax: smallBytesMax(options.chunkBytes),
+  };
+  if (filesFrom !== undefined) return listPlan(filesFrom, into, tree);
+  const found = paths.map((path) => lookAt(Buffer.from(path)));
+  const tops = nameTopLevel(
+    found.map(({ path, stats }) => ({ path, isDirectory: stats?.isDirectory() === true })),
+    { into, name },
+  );
+  const entries = found.map((one, i) => entriesOf(one, tops[i]?.name ?? Buffer.alloc(0), tree));
+  return planOf(entries.filter((entry) => entry !== undefined));
 }
 
-/** `photos` and `photos/` as rsync tells them apart: the directory, or what is in it. */
-function topLevelOf(path: string): string {
-  const last = basename(path);
-  return /(^|\/)\.{0,2}\/*$/.test(path) || path.endsWith("/") ? "" : last;
+/** Each path of a list under its whole name, below `into`; the list may be long, and still be written. */
+function listPlan(from: string, into: string | undefined, tree: TreeOptions): Plan {
+  const below = Buffer.from(into?.replace(/\/+$/, "") ?? "");
+  const feed = new ListFeed(readFileList(from), (path) => {
+    try {
+      const entry = entriesOf(lookAt(path), joinNames(below, listedNameOf(path)), tree);
+      if (entry === undefined) return [];
+      return Symbol.iterator in entry ? entry : [entry];
+    } catch (thrown) {
+      return [failed(path, asHawserError(thrown))];
+    }
+  });
+  return { feed, keys: [], totals: undefined };
+}
+
+interface Found {
+  readonly path: Buffer;
+  readonly stats?: Stats;
+  readonly error?: HawserError;
+}
+
+function lookAt(path: Buffer): Found {
+  try {
+    return { path, stats: statSync(path) };
+  } catch (thrown) {
+    return { path, error: sourceError(path, thrown as NodeJS.ErrnoException) };
+  }
+}
+
+/** Undefined where it is left out. */
+function entriesOf(
+  { path, stats, error }: Found,
+  name: Buffer,
+  tree: TreeOptions,
+): SourceEntry | Iterable<SourceEntry> | undefined {
+  if (stats === undefined) return failed(name, error ?? new HawserError("E_SOURCE_MISSING", "it is missing"));
+  const isDirectory = stats.isDirectory();
+  if (tree.filter.excludesNamed(ownNameOf(path), isDirectory)) return undefined;
+  return isDirectory ? treeEntries(path, name, tree) : fileEntry(path, name, stats, tree.smallMax);
+}
+
+function fileEntry(path: Buffer, name: Buffer, stats: Stats, smallMax: number): SourceEntry {
+  try {
+    // What no server takes is said here; what only this server's platform can't hold, it says itself.
+    const refusal = nameRefusal(name, "posix");
+    if (refusal !== undefined)
+      throw new HawserError("E_NAME", `the name '${displayName(name)}' is refused: ${refusal}`);
+    if (!stats.isFile()) throw new HawserError("E_SOURCE_SPECIAL", `'${displayName(path)}' is not a regular file`);
+    return stats.size <= smallMax ? smallItem(path, name, stats, false) : new FileItem(path, name);
+  } catch (thrown) {
+    return failed(name, asHawserError(thrown));
+  }
+}
+
+function failed(name: Uint8Array, error: HawserError): SourceEntry {
+  return { kind: "failed", name, failure: error.toFailure() };
 }
 
 function planOf(named: readonly (SourceEntry | Iterable<SourceEntry>)[]): Plan {
@@ -70,10 +120,8 @@ function planOf(named: readonly (SourceEntry | Iterable<SourceEntry>)[]): Plan {
   let totals: { files: number; bytes: number } | undefined = { files: 0, bytes: 0 };
   for (const entry of named) {
     if (Symbol.iterator in entry) totals = undefined;
-    else {
-      if (totals !== undefined && entry.kind !== "failed" && entry.kind !== "skipped") {
-        totals = { files: totals.files + 1, bytes: totals.bytes + (entry.size ?? 0) };
-      }
+    else if (entry.kind !== "failed" && entry.kind !== "skipped") {
+      if (totals !== undefined) totals = { files: totals.files + 1, bytes: totals.bytes + (entry.size ?? 0) };
       if (entry.kind === undefined && entry.key !== undefined && keys.length < RESUME_KEYS_MAX) keys.push(entry.key);
     }
   }
@@ -85,29 +133,4 @@ function* flat(named: readonly (SourceEntry | Iterable<SourceEntry>)[]): Generat
     if (Symbol.iterator in entry) yield* entry;
     else yield entry;
   }
-}
-
-function lookAt(path: string): Stats | HawserError {
-  try {
-    return statSync(path);
-  } catch (thrown) {
-    return sourceError(Buffer.from(path), thrown as NodeJS.ErrnoException);
-  }
-}
-
-function fileEntry(path: string, target: string, found: Stats, smallMax: number): SourceEntry {
-  const name = Buffer.from(target);
-  try {
-    // What no server takes is said here; what only this server's platform can't hold, it says itself.
-    const refusal = nameRefusal(name, "posix");
-    if (refusal !== undefined) throw new HawserError("E_NAME", `the name '${displayName(name)}' is refused: ${refusal}`);
-    if (!found.isFile()) throw new HawserError("E_SOURCE_SPECIAL", `'${displayName(Buffer.from(path))}' is not a regular file`);
-    return found.size <= smallMax ? smallItem(Buffer.from(path), name, found, false) : new FileItem(path, name);
-  } catch (thrown) {
-    return failed(target, asHawserError(thrown));
-  }
-}
-
-function failed(target: string, error: HawserError): SourceEntry {
-  return { kind: "failed", name: Buffer.from(target), failure: error.toFailure() };
 }

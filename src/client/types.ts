@@ -133,6 +133,8 @@ export interface SendOptions {
   readonly copyLinks?: boolean;
   /** Permission bits are set as they are here; otherwise the server's umask takes its part away (false). */
   readonly preserveMode?: boolean;
+  /** A list of paths, separated by NUL or newline: a file, or `-` for standard input. Each is sent under its whole name. */
+  readonly filesFrom?: string;
   /** Which of the files in directories are left out, the last rule that matches counts (none). */
   readonly filter?: readonly FilterRule[];
   /** Nothing is sent: the result says what would be (false). */

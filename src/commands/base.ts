@@ -1,6 +1,7 @@
 /** What every command does alike: reads its settings, says what it understood, leaves errors to main. */
 import { Command } from "@oclif/core/command";
 import { readConfigSection } from "../cli/config-file.ts";
+import type { ParsedToken } from "../cli/filter-flags.ts";
 import { type Output, standardOutput } from "../cli/output.ts";
 import { describeSettings, type Resolved, resolveSettings, type SettingTable } from "../cli/settings.ts";
 import { usageErrorOf } from "../cli/usage.ts";
@@ -12,6 +13,8 @@ export const CONFIGURABLE = ["serve", "send", "shell", "demo", "bench"];
 export interface Invocation<S extends SettingTable> extends Resolved<S> {
   /** What is not a flag. */
   readonly operands: readonly string[];
+  /** All of the command line, in its order. */
+  readonly tokens: readonly ParsedToken[];
 }
 
 export abstract class HawserCommand extends Command {
@@ -19,7 +22,7 @@ export abstract class HawserCommand extends Command {
 
   /** Throws UsageError, and oclif's own errors. */
   protected async settings<S extends SettingTable>(table: S): Promise<Invocation<S>> {
-    const { flags, argv } = await this.parse(this.ctor);
+    const { flags, argv, raw } = await this.parse(this.ctor);
     const name = this.id ?? "";
     const section = await readConfigSection(name, CONFIGURABLE, process.env);
     const resolved = resolveSettings(table, { flags, environment: process.env, section });
@@ -28,7 +31,7 @@ export abstract class HawserCommand extends Command {
     if (verbose === true && progress !== "json") {
       for (const line of describeSettings(table, resolved)) this.output.err(`hawser: ${line}\n`);
     }
-    return { ...resolved, operands: argv as string[] };
+    return { ...resolved, operands: argv as string[], tokens: raw };
   }
 
   /** Anything thrown, as main will say it. */

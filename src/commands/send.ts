@@ -1,7 +1,9 @@
 /** hawser send: files to a server. Parses, calls the client, renders. */
-import { string } from "@oclif/core/args";
+import { string as arg } from "@oclif/core/args";
+import { string } from "@oclif/core/flags";
 import * as common from "../cli/common-settings.ts";
 import { reportOf, UsageError } from "../cli/errors.ts";
+import { filterRulesOf } from "../cli/filter-flags.ts";
 import { flagsOf } from "../cli/flags.ts";
 import { watchInterrupts } from "../cli/interrupts.ts";
 import { shellQuote } from "../cli/quote.ts";
@@ -56,6 +58,14 @@ const SETTINGS = {
     kind: onOff,
     fallback: false,
   }),
+  filesFrom: common.setting({
+    flag: "files-from",
+    placeholder: "FILE",
+    about: "send what this list names, or - for standard input: paths separated by NUL or newline",
+    kind: optional(text),
+    fallback: undefined,
+    perRun: true,
+  }),
   dryRun: common.perRunSwitch("dry-run", "send nothing, and list what would be sent", "n"),
   timeoutMs: common.timeoutMs,
   retries: common.setting({
@@ -87,6 +97,19 @@ const SETTINGS = {
   verbose: common.verbose,
 };
 
+const pattern = (summary: string, helpValue: string) =>
+  string({ summary, helpValue, multiple: true, multipleNonGreedy: true });
+
+/** They may be given again and again, and their order means something: no settings, which have one value. */
+const FILTERS = {
+  exclude: pattern(
+    "leave out what matches, as in a .gitignore; of several flags the last that matches counts",
+    "PATTERN",
+  ),
+  include: pattern("send what matches after all", "PATTERN"),
+  "exclude-from": pattern("patterns from a file, one a line", "FILE"),
+};
+
 export class SendCommand extends HawserCommand {
   static override summary = "sends files and directories to a server";
   static override description =
@@ -101,17 +124,17 @@ export class SendCommand extends HawserCommand {
     "<%= config.bin %> send report.pdf --to [fe80::1]:23300 --name report-2026.pdf --json",
   ];
   static override args = {
-    path: string({ description: "a file or a directory", multiple: true, required: true, ignoreStdin: true }),
+    path: arg({ description: "a file or a directory", multiple: true, ignoreStdin: true }),
   };
-  static override flags = flagsOf(SETTINGS);
+  static override flags = { ...flagsOf(SETTINGS), ...FILTERS };
 
   #json: JsonResults | undefined;
 
   override async run(): Promise<void> {
     if (this.#wantsJson()) this.#json = new JsonResults((text) => this.output.out(text));
-    const { values, operands } = await this.settings(SETTINGS);
-    const { to, into, name, quiet } = values;
-    refuse(operands, name);
+    const { values, operands, tokens } = await this.settings(SETTINGS);
+    const { to, into, name, quiet, filesFrom } = values;
+    refuse(operands, name, filesFrom);
     if (to === undefined) {
       throw new UsageError("send needs a server", 'Give it with --to HOST[:PORT], HAWSER_TO, or to = "..." in [send].');
     }
@@ -125,6 +148,8 @@ export class SendCommand extends HawserCommand {
     try {
       const options = {
         paths: operands,
+        ...(filesFrom === undefined ? {} : { filesFrom }),
+        filter: filterRulesOf(tokens),
         to,
         streams: values.streams,
         chunkBytes: values.chunkBytes,
@@ -167,7 +192,19 @@ export class SendCommand extends HawserCommand {
   }
 }
 
-function refuse(paths: readonly string[], name: string | undefined): void {
+function refuse(paths: readonly string[], name: string | undefined, filesFrom: string | undefined): void {
+  if (filesFrom !== undefined && paths.length > 0) {
+    throw new UsageError("--files-from says what is sent, and so does PATH", "Give one of the two.");
+  }
+  if (filesFrom !== undefined && name !== undefined) {
+    throw new UsageError("--name renames one file, and --files-from is a list", "Use --into.");
+  }
+  if (filesFrom === undefined && paths.length === 0) {
+    throw new UsageError(
+      "send needs a PATH, which is missing",
+      "Name a file or a directory, or give a list with --files-from.",
+    );
+  }
   if (paths.includes("-")) {
     throw new UsageError(
       "'-' (standard input) can't be sent yet: that comes in a later version",

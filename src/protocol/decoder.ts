@@ -59,7 +59,10 @@ export class FrameDecoder {
   /** Payload bytes of chunks that came so far, the one under way included. */
   get chunkBytesReceived(): number {
     const header = this.#header;
-    return this.#chunkBytes + (header !== undefined && isData(header.name) ? Math.min(this.#received, header.payloadBytes) : 0);
+    return (
+      this.#chunkBytes +
+      (header !== undefined && isData(header.name) ? Math.min(this.#received, header.payloadBytes) : 0)
+    );
   }
 
   /** Where the next bytes go: read into this, never more than fits, then call `advance`. Never empty. */

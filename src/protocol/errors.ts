@@ -65,6 +65,7 @@ export const ERRORS = {
   E_SOURCE_CHANGED: row(405, 65, true, "Send it again when nothing writes to it any more."),
   E_SOURCE_IO: row(406, 74, true, "The disk that holds it reports an error: check the disk."),
   E_CONTENT: row(407, 65, true, "What arrived is not what was read, and nothing was committed: send it again."),
+  E_SOURCE_LOOP: row(408, 66, false, "Leave it out with --exclude, or send links as links, without --copy-links."),
 
   E_IO: row(501, 74, true, "Check the disk and the permissions that the message names."),
 

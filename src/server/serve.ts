@@ -203,7 +203,8 @@ class Server implements HawserServer {
     const busy = this.#admission.openSession(peer);
     if (busy !== undefined) throw new HawserError(busy.code, busy.message);
     const agent = escapeText(hello.agent);
-    const log = hello.purpose !== "transfer" ? undefined : new TransferLog(this.#backend.history, (event) => this.#emit(event));
+    const log =
+      hello.purpose !== "transfer" ? undefined : new TransferLog(this.#backend.history, (event) => this.#emit(event));
     this.#emit({ type: "session", transferId: terms.transfer, peer, agent, resumed: terms.generation > 1 });
     return new LiveSession({
       peer,

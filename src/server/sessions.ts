@@ -6,7 +6,14 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { AGENT } from "../agent.ts";
 import type { Terms } from "../net/transfer-end.ts";
 import { HawserError } from "../protocol/errors.ts";
-import { CHUNK_BYTES_MIN, OPEN_FILES_MAX, OPEN_SMALL_MAX, SESSION_ID_BYTES, STREAMS_MAX, WINDOW_BYTES } from "../protocol/limits.ts";
+import {
+  CHUNK_BYTES_MIN,
+  OPEN_FILES_MAX,
+  OPEN_SMALL_MAX,
+  SESSION_ID_BYTES,
+  STREAMS_MAX,
+  WINDOW_BYTES,
+} from "../protocol/limits.ts";
 import type { Message } from "../protocol/messages.ts";
 import { NameLocks } from "../sink/name-locks.ts";
 import type { KeptSession, SessionStore } from "../sink/session-store.ts";

@@ -183,11 +183,7 @@ export class Offers {
     return this.#terms.openSmall ?? this.#terms.openFiles;
   }
 
-  async #plan(
-    file: ReceivedFile,
-    answers: PlannedFile[],
-    plan = () => planFile(file, this.#planner),
-  ): Promise<void> {
+  async #plan(file: ReceivedFile, answers: PlannedFile[], plan = () => planFile(file, this.#planner)): Promise<void> {
     this.#planning++;
     try {
       const action = await plan();

@@ -78,7 +78,11 @@ export class Settlement {
   planned(file: ReceivedFile): void {
     file.phase = "settling";
     const { index, offer, clobber } = file;
-    this.#settle(file, { file: index, status: "planned", size: offer.size ?? 0, ...plannedChange(offer.name, clobber) }, undefined);
+    this.#settle(
+      file,
+      { file: index, status: "planned", size: offer.size ?? 0, ...plannedChange(offer.name, clobber) },
+      undefined,
+    );
   }
 
   unchanged(file: ReceivedFile, size: number): void {

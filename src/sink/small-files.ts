@@ -74,7 +74,9 @@ export class SmallFiles {
    * Finds out what to do with what is offered: files that are wanted are in the answer; what has to be compared first is
    * handed back; everything else is settled.
    */
-  async plan(offers: readonly OfferedFile[]): Promise<{ readonly wanted: PlannedFile[]; readonly compare: OfferedFile[] }> {
+  async plan(
+    offers: readonly OfferedFile[],
+  ): Promise<{ readonly wanted: PlannedFile[]; readonly compare: OfferedFile[] }> {
     const wanted: PlannedFile[] = [];
     const compare: OfferedFile[] = [];
     const files = offers.filter(({ kind }) => kind === undefined);
@@ -124,7 +126,9 @@ export class SmallFiles {
     if (open?.phase === "wanted") this.#fail(open.offer, failure);
   }
 
-  #findAll(offers: readonly OfferedFile[]): Map<OfferedFile, ReturnType<NonNullable<Planner["sink"]["tree"]>["findAll"]>[0]> {
+  #findAll(
+    offers: readonly OfferedFile[],
+  ): Map<OfferedFile, ReturnType<NonNullable<Planner["sink"]["tree"]>["findAll"]>[0]> {
     const found = this.#planner.sink.tree?.findAll(offers.map(({ name }) => name)) ?? [];
     return new Map(offers.map((offer, i) => [offer, found[i]]));
   }
@@ -259,6 +263,8 @@ export class SmallFiles {
 const SEND: Verdict = { action: "send", clobber: undefined };
 
 function assertAsOffered({ size, file }: OfferedFile, { bytes, crc32: declared }: BundledContent, content: Uint8Array) {
-  if (bytes !== size) throw new HawserError("E_ILLEGAL", `file ${file} comes with ${bytes} bytes, and ${size} were offered`);
-  if (crc32(content) !== declared) throw new HawserError("E_ILLEGAL", `file ${file} has another CRC-32 than its bundle says`);
+  if (bytes !== size)
+    throw new HawserError("E_ILLEGAL", `file ${file} comes with ${bytes} bytes, and ${size} were offered`);
+  if (crc32(content) !== declared)
+    throw new HawserError("E_ILLEGAL", `file ${file} has another CRC-32 than its bundle says`);
 }

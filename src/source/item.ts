@@ -11,6 +11,7 @@ import { HawserError } from "../protocol/errors.ts";
 import { RESUME_KEY_BYTES } from "../protocol/limits.ts";
 import { displayName } from "../protocol/names.ts";
 import type { ReaderDescriptor } from "./reader.ts";
+import { sourceError } from "./source-error.ts";
 
 export interface SourceItem {
   /** Of what is sent in chunks; other entries name theirs (entry.ts). */
@@ -213,16 +214,4 @@ function look(path: Buffer): BigIntStats {
 export function changedWhileSent(path: Uint8Array, bytesThen: number | bigint, bytesNow: number | bigint): HawserError {
   const what = bytesThen === bytesNow ? "was written to or replaced" : `was ${bytesThen} bytes and is ${bytesNow}`;
   return new HawserError("E_SOURCE_CHANGED", `'${displayName(path)}' changed while it was being sent: it ${what}`);
-}
-
-/** What a failed look at a file, or reading it, means to its owner. */
-export function sourceError(path: Uint8Array, cause: NodeJS.ErrnoException): HawserError {
-  const shown = displayName(path);
-  if (cause.code === "ENOENT" || cause.code === "ENOTDIR") {
-    return new HawserError("E_SOURCE_MISSING", `'${shown}' does not exist`, { cause });
-  }
-  if (cause.code === "EACCES" || cause.code === "EPERM") {
-    return new HawserError("E_SOURCE_UNREADABLE", `'${shown}' may not be read by you`, { cause });
-  }
-  return new HawserError("E_SOURCE_IO", `'${shown}': ${cause.message}`, { cause });
 }

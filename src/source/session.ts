@@ -522,7 +522,8 @@ export class SourceSession implements TransferEnd {
   }
 
   #checkReceipt(): void {
-    if (this.#receipt !== undefined && this.#files.size === 0 && this.#small.count === 0) this.#events.onReceipt(this.#receipt);
+    if (this.#receipt !== undefined && this.#files.size === 0 && this.#small.count === 0)
+      this.#events.onReceipt(this.#receipt);
   }
 
   #checkIdle(): void {

@@ -7,7 +7,8 @@ import { type BundledFile, bundleTableBytes, encodeBundleTable } from "../protoc
 import { crc32 } from "../protocol/crc32.ts";
 import type { Failure } from "../protocol/errors.ts";
 import type { BundleMember } from "./dispatcher.ts";
-import { changedWhileSent, sourceError } from "./item.ts";
+import { changedWhileSent } from "./item.ts";
+import { sourceError } from "./source-error.ts";
 
 export interface UnreadableFile {
   readonly file: number;

@@ -4,8 +4,8 @@
  */
 import type { Connection } from "../net/connection.ts";
 import type { Port } from "../net/port.ts";
-import type { NamedMessage } from "../protocol/conversation.ts";
 import type { BundledFile } from "../protocol/bundle.ts";
+import type { NamedMessage } from "../protocol/conversation.ts";
 import { crc32 } from "../protocol/crc32.ts";
 import { asHawserError, type Failure, type HawserError } from "../protocol/errors.ts";
 import type { FileExtent } from "../protocol/messages.ts";

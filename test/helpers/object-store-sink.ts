@@ -6,7 +6,15 @@
 import { blake3 } from "@napi-rs/blake-hash";
 import { HawserError } from "../../src/protocol/errors.ts";
 import { displayName } from "../../src/protocol/names.ts";
-import type { Committed, ExistingFile, Part, PartSpec, Sink, SinkCapabilities, WriterDescriptor } from "../../src/sink/sink.ts";
+import type {
+  Committed,
+  ExistingFile,
+  Part,
+  PartSpec,
+  Sink,
+  SinkCapabilities,
+  WriterDescriptor,
+} from "../../src/sink/sink.ts";
 
 export const MIB = 1024 * 1024;
 export const BLOCK_BYTES = 5 * MIB;

@@ -39,7 +39,10 @@ t.test("what is no bundle is refused, and nothing else happens", async () => {
     fc.property(damaged, ([files, at, byte, more]) => {
       const whole = bundleOf(files);
       whole[at % bundleTableBytes(files.length)] = byte;
-      const payload = more < 0 ? whole.subarray(0, Math.max(0, whole.length + more)) : new Uint8Array([...whole, ...Array(more).fill(7)]);
+      const payload =
+        more < 0
+          ? whole.subarray(0, Math.max(0, whole.length + more))
+          : new Uint8Array([...whole, ...Array(more).fill(7)]);
       try {
         for (const { start, bytes } of decodeBundle(payload)) assert.ok(start + bytes <= payload.length);
       } catch (error) {

@@ -40,6 +40,7 @@ const ON_THE_WIRE: Readonly<Record<number, string>> = {
   405: "E_SOURCE_CHANGED",
   406: "E_SOURCE_IO",
   407: "E_CONTENT",
+  408: "E_SOURCE_LOOP",
   501: "E_IO",
   601: "E_LOST",
   602: "E_INTERRUPTED",

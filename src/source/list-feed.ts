@@ -1,0 +1,68 @@
+/** Entries of a list of paths that comes bit by bit: what has come is there at once, and no more is read than is needed. */
+import { asHawserError } from "../protocol/errors.ts";
+import type { EntryFeed, SourceEntry } from "./entry.ts";
+
+/** Paths that wait, at most; and as many are told of at once. */
+const WAITING_MAX = 512;
+
+export class ListFeed implements EntryFeed {
+  onMore: (() => void) | undefined;
+  readonly #paths: AsyncIterator<Uint8Array>;
+  readonly #entriesOf: (path: Uint8Array & Buffer) => Iterable<SourceEntry>;
+  readonly #waiting: Uint8Array[] = [];
+  #current: Iterator<SourceEntry> | undefined;
+  #isReading = false;
+  #isOver = false;
+  #isTelling = false;
+
+  constructor(paths: AsyncIterable<Uint8Array>, entriesOf: (path: Buffer) => Iterable<SourceEntry>) {
+    this.#paths = paths[Symbol.asyncIterator]();
+    this.#entriesOf = entriesOf;
+  }
+
+  next(): SourceEntry | "later" | undefined {
+    for (;;) {
+      const { value, done } = this.#current?.next() ?? { done: true, value: undefined };
+      if (!done) return value;
+      const path = this.#waiting.shift();
+      if (path === undefined) break;
+      this.#current = this.#entriesOf(Buffer.from(path.buffer, path.byteOffset, path.length))[Symbol.iterator]();
+    }
+    this.#current = undefined;
+    if (this.#isOver) return undefined;
+    if (!this.#isReading) void this.#read();
+    return "later";
+  }
+
+  /** Reads until there is enough, and tells of what has come after every pause. */
+  async #read(): Promise<void> {
+    this.#isReading = true;
+    try {
+      while (this.#waiting.length < WAITING_MAX) {
+        const { value, done } = await this.#paths.next();
+        if (done) {
+          this.#isOver = true;
+          break;
+        }
+        this.#waiting.push(value);
+        this.#tell();
+      }
+    } catch (thrown) {
+      this.#isOver = true;
+      const failure = asHawserError(thrown).toFailure();
+      this.#current = [{ kind: "failed" as const, name: Buffer.from("the list of files"), failure }][Symbol.iterator]();
+    }
+    this.#isReading = false;
+    this.#tell();
+  }
+
+  /** Once for all that comes in this turn of the event loop. */
+  #tell(): void {
+    if (this.#isTelling) return;
+    this.#isTelling = true;
+    setImmediate(() => {
+      this.#isTelling = false;
+      this.onMore?.();
+    });
+  }
+}
