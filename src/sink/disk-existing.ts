@@ -1,5 +1,5 @@
 /** What lies at a name on the disk already, and its digest. */
-import { constants, lstatSync } from "node:fs";
+import { constants, lstatSync, readlinkSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { Blake3Hasher } from "@napi-rs/blake-hash";
 import { HawserError } from "../protocol/errors.ts";
@@ -28,6 +28,7 @@ export function existingIn(
     return {
       size: found.isFile() ? found.size : null,
       isDirectory: found.isDirectory(),
+      target: found.isSymbolicLink() ? readlinkSync(directory.entry(last), "buffer") : undefined,
       mtimeMs: found.mtimeMs,
       digest: (signal) => digestOnDisk(root, name, signal),
     };

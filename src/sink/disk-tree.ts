@@ -12,7 +12,6 @@ import {
   lutimesSync,
   openSync,
   readFileSync,
-  readlinkSync,
   renameSync,
   symlinkSync,
   unlinkSync,
@@ -157,12 +156,10 @@ export class DiskTree implements TreeSink {
       const [path, last] = splitName(name);
       const directory = cache.make(path);
       const final = directory.entry(last);
-      const there = lstatSync(final, { throwIfNoEntry: false });
-      if (there?.isSymbolicLink() && Buffer.compare(readlinkSync(final, "buffer"), target) === 0) return "unchanged";
+      const there = existingIn(this.#home.root, directory, name, last);
+      if (there?.target !== undefined && Buffer.compare(there.target, target) === 0) return "unchanged";
       if (there !== undefined && spec.clobber === "rename") continue;
-      if (there !== undefined && (spec.clobber !== "replace" || there.isDirectory())) {
-        throw alreadyThere(name, existingIn(this.#home.root, directory, name, last) as ExistingFile);
-      }
+      if (there !== undefined && (spec.clobber !== "replace" || there.isDirectory)) throw alreadyThere(name, there);
       this.#makeLinkAt(final, target, timeOf(spec.mtime), there !== undefined);
       cache.noteChange(path);
       return { ...(nth === 0 ? {} : { name }), ...(there === undefined ? {} : { replaced: true }) };

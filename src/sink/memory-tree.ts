@@ -25,7 +25,8 @@ export class MemoryTree implements TreeSink {
   look(name: Uint8Array): ExistingFile | undefined {
     const found = this.directories.get(keyOf(name)) ?? this.links.get(keyOf(name));
     if (found === undefined) return undefined;
-    return { size: null, isDirectory: !("target" in found), mtimeMs: found.mtimeMs, digest: NO_DIGEST };
+    const target = "target" in found ? found.target : undefined;
+    return { size: null, isDirectory: target === undefined, target, mtimeMs: found.mtimeMs, digest: NO_DIGEST };
   }
 
   forgetLink(name: Uint8Array): void {

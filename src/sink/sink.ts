@@ -58,6 +58,8 @@ export interface ExistingFile {
   readonly size: number | null;
   /** Whether it is a directory: nothing takes its place. */
   readonly isDirectory: boolean;
+  /** Of a symbolic link: what it says. */
+  readonly target?: Uint8Array | undefined;
   /** Milliseconds since 1970, to less than a microsecond. */
   readonly mtimeMs: number;
   /** The BLAKE3 digest of its content. */

@@ -10,7 +10,7 @@ import { displayName } from "../protocol/names.ts";
 import { judgeExisting, plannedChange, type Verdict } from "./clobber.ts";
 import type { SettledRecord } from "./outcome-queue.ts";
 import { assertName, type Planner, specOf } from "./plan.ts";
-import type { Clobber, Committed, PartSpec, StagedFile, StagedOutcome } from "./sink.ts";
+import type { Clobber, Committed, ExistingFile, PartSpec, StagedFile, StagedOutcome } from "./sink.ts";
 
 export interface SmallFilesOwner {
   onSettled(record: SettledRecord): void;
@@ -164,10 +164,9 @@ export class SmallFiles {
     const [existing] = this.#planner.sink.tree?.findAll([offer.name]) ?? [];
     if (existing instanceof HawserError) throw existing;
     const { overwrite = "never" } = this.#planner.wishes;
-    const isThere = existing !== undefined && (offer.kind !== "directory" || !existing.isDirectory);
-    const verdict: Verdict = isThere ? judgeExisting({ ...offer, size: -1 }, existing, overwrite) : SEND;
-    if (existing?.isDirectory && offer.kind === "directory") this.#unchanged(offer);
-    else this.#planned(offer, verdict.action === "send" ? verdict.clobber : undefined);
+    if (existing !== undefined && isSameEntry(offer, existing)) return this.#unchanged(offer);
+    const verdict: Verdict = existing === undefined ? SEND : judgeExisting({ ...offer, size: -1 }, existing, overwrite);
+    this.#planned(offer, verdict.action === "send" ? verdict.clobber : undefined);
   }
 
   #stage(open: OpenFile, bytes: Uint8Array, crc: number): void {
@@ -257,6 +256,12 @@ export class SmallFiles {
     this.#open.delete(file);
     this.#owner.onSettled({ outcome, name, failure, storedId: undefined, kind: kind ?? "whole" });
   }
+}
+
+/** Whether a directory is there, or a link that says the same. */
+function isSameEntry({ kind, target }: OfferedFile, existing: ExistingFile): boolean {
+  if (kind === "directory") return existing.isDirectory;
+  return existing.target !== undefined && Buffer.compare(existing.target, target ?? new Uint8Array(0)) === 0;
 }
 
 /** Where nothing is in the way. */
