@@ -88,6 +88,7 @@ export class Dealer {
   }
   addBundle(bundle: Piece): void {
     this.#dispatcher.addBundle(bundle);
+    this.deal();
   }
   addEndless(file: number): void {
     this.#dispatcher.addEndless(file);

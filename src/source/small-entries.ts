@@ -93,11 +93,12 @@ export class SmallEntries {
 
   /** Sends on what waits for more to keep it company. */
   flush(): void {
-    const [first] = this.#ready;
+    const [bundle, bytes] = [this.#ready, this.#readyBytes];
+    const [first] = bundle;
     if (first === undefined) return;
-    this.#owner.onBundle({ file: first.file, offset: 0, bytes: this.#readyBytes, bundle: this.#ready });
     this.#ready = [];
     this.#readyBytes = 0;
+    this.#owner.onBundle({ file: first.file, offset: 0, bytes, bundle });
   }
 
   /** Of a bundle, the files that have no outcome yet. */
