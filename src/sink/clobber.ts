@@ -1,7 +1,7 @@
 /** What becomes of what has a name already: the rules, apart from any disk. Pure. */
 import { HawserError } from "../protocol/errors.ts";
 import { COMPONENT_BYTES_MAX } from "../protocol/limits.ts";
-import type { OfferedFile, SettledFile } from "../protocol/messages.ts";
+import type { OfferedFile } from "../protocol/messages.ts";
 import { displayName } from "../protocol/names.ts";
 import type { Clobber, ExistingFile } from "./sink.ts";
 
@@ -34,12 +34,6 @@ export function clobberFor(name: Uint8Array, existing: ExistingFile, overwrite: 
   return "replace";
 }
 
-/** What an outcome says of a file that would be committed so. */
-export function plannedChange(name: Uint8Array, clobber: Clobber | undefined): Pick<SettledFile, "name" | "replaces"> {
-  if (clobber === "replace") return { replaces: true };
-  return clobber === "rename" ? { name: nextName(name, 1) } : {};
-}
-
 export function isSameTime([seconds, nanoseconds]: readonly [number, number], mtimeMs: number): boolean {
   return Math.abs(seconds * 1000 + nanoseconds / 1e6 - mtimeMs) <= SAME_TIME_MS;
 }
@@ -49,6 +43,11 @@ export function alreadyThere(name: Uint8Array, { size, isDirectory }: ExistingFi
   const other = isDirectory ? "a directory" : "something that is not a file";
   const what = size === null ? other : "a file with other content";
   return new HawserError("E_EXISTS", `${what} is already there under the name '${displayName(name)}'`);
+}
+
+/** E_NOT_DIRECTORY for something else that has the name of a directory. */
+export function notDirectory(name: Uint8Array): HawserError {
+  return new HawserError("E_NOT_DIRECTORY", `'${displayName(name)}' on the server is not a directory`);
 }
 
 /** E_EXISTS for a name that was free when it was looked at. */

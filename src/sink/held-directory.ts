@@ -16,6 +16,7 @@ import {
 } from "node:fs";
 import { HawserError } from "../protocol/errors.ts";
 import { componentsOf, displayName } from "../protocol/names.ts";
+import { notDirectory } from "./clobber.ts";
 import { syncDirectory, syncFile } from "./durable.ts";
 import { ioError } from "./io-error.ts";
 import { HOLDS_DIRECTORIES, O_DIRECTORY, O_NOFOLLOW } from "./platform.ts";
@@ -149,8 +150,4 @@ export async function inDirectoryOf<T>(
 export function splitName(name: Uint8Array): [directory: Uint8Array, last: Uint8Array] {
   const slash = name.lastIndexOf(0x2f);
   return [name.subarray(0, Math.max(0, slash)), name.subarray(slash + 1)];
-}
-
-function notDirectory(name: Uint8Array): HawserError {
-  return new HawserError("E_NOT_DIRECTORY", `'${displayName(name)}' on the server is not a directory`);
 }

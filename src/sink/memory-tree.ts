@@ -1,7 +1,7 @@
 /** Directories, links and small files in memory: the disk's twin, for `MemorySink`. */
 import { asHawserError, HawserError } from "../protocol/errors.ts";
-import { componentsOf, displayName } from "../protocol/names.ts";
-import { alreadyThere } from "./clobber.ts";
+import { componentsOf } from "../protocol/names.ts";
+import { alreadyThere, notDirectory } from "./clobber.ts";
 import type { MemorySink } from "./memory-sink.ts";
 import type { EntrySpec, ExistingFile, PartSpec, StagedFile, StagedOutcome, TreeSink } from "./sink.ts";
 
@@ -91,8 +91,4 @@ export class MemoryTree implements TreeSink {
       if (there === undefined) this.directories.set(keyOf(parent), { mode: 0o755, mtimeMs: 0 });
     }
   }
-}
-
-function notDirectory(name: Uint8Array): HawserError {
-  return new HawserError("E_NOT_DIRECTORY", `'${displayName(name)}' on the server is not a directory`);
 }

@@ -7,9 +7,10 @@ import { crc32 } from "../protocol/crc32.ts";
 import { asHawserError, type Failure, HawserError, wireFailureOf } from "../protocol/errors.ts";
 import type { OfferedFile, PlannedFile, SettledFile } from "../protocol/messages.ts";
 import { displayName } from "../protocol/names.ts";
-import { judgeExisting, plannedChange, type Verdict } from "./clobber.ts";
+import { clobberFor, judgeExisting, notDirectory, type Verdict } from "./clobber.ts";
 import type { SettledRecord } from "./outcome-queue.ts";
-import { assertName, type Planner, specOf } from "./plan.ts";
+import { assertName, type Planner, plannedCommit, specOf } from "./plan.ts";
+import { changesOf } from "./settlement.ts";
 import type { Clobber, Committed, ExistingFile, PartSpec, StagedFile, StagedOutcome } from "./sink.ts";
 
 export interface SmallFilesOwner {
@@ -92,7 +93,7 @@ export class SmallFiles {
             existing === undefined ? SEND : judgeExisting(offer, existing, this.#planner.wishes.overwrite ?? "never");
           if (verdict.action === "compare") compare.push(offer);
           else if (verdict.action === "unchanged") this.#unchanged(offer);
-          else if (this.#planner.wishes.dryRun) this.#planned(offer, verdict.clobber);
+          else if (this.#planner.wishes.dryRun) await this.#planned(offer, verdict.clobber);
           else this.#want(offer, verdict.clobber, wanted);
         }
       } catch (thrown) {
@@ -160,13 +161,14 @@ export class SmallFiles {
     else this.#committed(offer, made, undefined);
   }
 
-  #planEntry(offer: OfferedFile): void {
+  async #planEntry(offer: OfferedFile): Promise<void> {
     const [existing] = this.#planner.sink.tree?.findAll([offer.name]) ?? [];
     if (existing instanceof HawserError) throw existing;
     const { overwrite = "never" } = this.#planner.wishes;
-    if (existing !== undefined && isSameEntry(offer, existing)) return this.#unchanged(offer);
-    const verdict: Verdict = existing === undefined ? SEND : judgeExisting({ ...offer, size: -1 }, existing, overwrite);
-    this.#planned(offer, verdict.action === "send" ? verdict.clobber : undefined);
+    if (existing === undefined) await this.#planned(offer, undefined);
+    else if (isSameEntry(offer, existing)) this.#unchanged(offer);
+    else if (offer.kind === "directory") throw notDirectory(offer.name);
+    else await this.#planned(offer, clobberFor(offer.name, existing, overwrite));
   }
 
   #stage(open: OpenFile, bytes: Uint8Array, crc: number): void {
@@ -227,24 +229,18 @@ export class SmallFiles {
 
   // --- settling ---------------------------------------------------------------------------------------------------
 
-  #committed(offer: OfferedFile, { name, replaced }: Committed, crc: number | undefined): void {
+  #committed(offer: OfferedFile, committed: Committed, crc: number | undefined): void {
     const { file, size } = offer;
-    this.#settle(offer, {
-      file,
-      status: "committed",
-      size: size ?? 0,
-      ...(crc === undefined ? {} : { crc32: crc }),
-      ...(name === undefined ? {} : { name }),
-      ...(replaced ? { replaces: true } : {}),
-    });
+    const checked = crc === undefined ? {} : { crc32: crc };
+    this.#settle(offer, { file, status: "committed", size: size ?? 0, ...checked, ...changesOf(committed) });
   }
 
   #unchanged(offer: OfferedFile): void {
     this.#settle(offer, { file: offer.file, status: "unchanged", size: offer.size ?? 0 });
   }
 
-  #planned(offer: OfferedFile, clobber: Clobber | undefined): void {
-    const change = plannedChange(offer.name, clobber);
+  async #planned(offer: OfferedFile, clobber: Clobber | undefined): Promise<void> {
+    const change = changesOf(await plannedCommit(this.#planner.sink, offer.name, clobber));
     this.#settle(offer, { file: offer.file, status: "planned", size: offer.size ?? 0, ...change });
   }
 
