@@ -1,6 +1,6 @@
 /** What becomes of what has a name already: the rules, apart from any disk. Pure. */
 import { HawserError } from "../protocol/errors.ts";
-import { COMPONENT_BYTES_MAX } from "../protocol/limits.ts";
+import { COMPONENT_BYTES_MAX, NAME_BYTES_MAX } from "../protocol/limits.ts";
 import type { OfferedFile } from "../protocol/messages.ts";
 import { displayName } from "../protocol/names.ts";
 import type { Clobber, ExistingFile } from "./sink.ts";
@@ -58,13 +58,20 @@ export function appeared(name: Uint8Array): HawserError {
 const DOT = 0x2e;
 const SLASH = 0x2f;
 
-/** `dir/dump.sql` becomes `dir/dump (1).sql`, then `dir/dump (2).sql`: the name is cut where it would be too long. */
+/**
+ * `dir/dump.sql` becomes `dir/dump (1).sql`, then `dir/dump (2).sql`: the name is cut where it would be too long. Throws
+ * E_EXISTS where there is no room for another one.
+ */
 export function nextName(name: Uint8Array, nth: number): Uint8Array {
   const start = name.lastIndexOf(SLASH) + 1;
   const dot = name.lastIndexOf(DOT);
   // A dot at the start hides a file, and is no extension; nor is what is longer than any.
   const end = dot > start && name.length - dot <= 16 ? dot : name.length;
   const tail = Buffer.concat([Buffer.from(` (${nth})`), name.subarray(end)]);
-  const stem = name.subarray(start, Math.min(end, start + COMPONENT_BYTES_MAX - tail.length));
+  const room = Math.min(COMPONENT_BYTES_MAX, NAME_BYTES_MAX - start) - tail.length;
+  if (room < 0) {
+    throw new HawserError("E_EXISTS", `'${displayName(name)}' is already there, and too long for a number behind it`);
+  }
+  const stem = name.subarray(start, Math.min(end, start + room));
   return Buffer.concat([name.subarray(0, start), stem, tail]);
 }

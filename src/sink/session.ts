@@ -99,7 +99,11 @@ export class SinkSession implements TransferEnd {
     const unfinished = this.#unfinished;
     const partId = (index: number) => `${terms.transfer}-${terms.generation}-${index}`;
     this.#planner = { sink, unfinished, owner, partId, signal: this.#disposal.signal, wishes: options.wishes ?? {} };
-    this.#small = new SmallFiles(this.#planner, { onSettled: (record) => this.#outcomes.add(record) });
+    this.#small = new SmallFiles(this.#planner, {
+      onSettled: (record) => this.#outcomes.add(record),
+      wasOffered: (index) => index < this.#offers.below,
+      comesInChunks: (index) => this.#files.has(index),
+    });
     this.#checkpoints = new Checkpoints({
       store,
       durability: sink.capabilities.durability,

@@ -15,6 +15,8 @@ import type { Clobber, Committed, ExistingFile, PartSpec, StagedFile, StagedOutc
 
 export interface SmallFilesOwner {
   onSettled(record: SettledRecord): void;
+  wasOffered(file: number): boolean;
+  comesInChunks(file: number): boolean;
 }
 
 interface OpenFile {
@@ -37,6 +39,8 @@ export class SmallFiles {
   readonly #planner: Planner;
   readonly #owner: SmallFilesOwner;
   readonly #open = new Map<number, OpenFile>();
+  /** Files that are being planned, from the first on to before the second: nothing was asked for yet. */
+  #planning: readonly [first: number, end: number] = [0, 0];
   /** Staged files that wait for the commit under way to end. */
   #waiting: Waiting[] = [];
   #committing: Promise<void> | undefined;
@@ -80,6 +84,7 @@ export class SmallFiles {
   ): Promise<{ readonly wanted: PlannedFile[]; readonly compare: OfferedFile[] }> {
     const wanted: PlannedFile[] = [];
     const compare: OfferedFile[] = [];
+    this.#planning = [offers[0]?.file ?? 0, (offers.at(-1)?.file ?? -1) + 1];
     const files = offers.filter(({ kind }) => kind === undefined);
     const found = this.#findAll(files);
     for (const offer of offers) {
@@ -100,15 +105,17 @@ export class SmallFiles {
         this.#fail(offer, asHawserError(thrown).toFailure());
       }
     }
+    this.#planning = [0, 0];
     return { wanted, compare };
   }
 
-  /** A bundle came. Resolves when its bytes are of no more use; at once where the sink can do that. Throws E_ILLEGAL. */
+  /** A bundle came. Resolves when its bytes are of no more use; at once where the sink can do that. Throws E_ILLEGAL and its kind. */
   take(payload: Uint8Array): Promise<void> | undefined {
     const { stages = false } = this.#planner.sink.tree ?? {};
     const oneByOne: Promise<void>[] = [];
     for (const content of decodeBundle(payload)) {
       const open = this.#open.get(content.file);
+      this.#assertAskedFor(content.file);
       // Settled meanwhile, or come before: the source hears of it.
       if (open?.phase !== "wanted") continue;
       const bytes = payload.subarray(content.start, content.start + content.bytes);
@@ -119,6 +126,16 @@ export class SmallFiles {
     }
     if (this.#waiting.length > 0) this.#committing ??= this.#commit();
     return oneByOne.length === 0 ? undefined : Promise.all(oneByOne).then(() => {});
+  }
+
+  #assertAskedFor(file: number): void {
+    const [first, end] = this.#planning;
+    if (!this.#owner.wasOffered(file)) {
+      throw new HawserError("E_FOREIGN_CHUNK", `a bundle with file ${file}, which was not offered`);
+    }
+    if ((file >= first && file < end) || this.#owner.comesInChunks(file)) {
+      throw new HawserError("E_WRONG_STATE", `a bundle with file ${file}, which was not asked for`);
+    }
   }
 
   /** The source can't send a file after all. */

@@ -66,8 +66,9 @@ export class SmallEntries {
     return this.#open.keys();
   }
 
-  add(index: number, item: SmallEntry): void {
-    this.#open.set(index, { item, phase: "offered", crc32: undefined, failure: undefined });
+  /** `failure`: why it can't be sent after all. */
+  add(index: number, item: SmallEntry, failure?: Failure): void {
+    this.#open.set(index, { item, phase: failure === undefined ? "offered" : "withdrawn", crc32: undefined, failure });
   }
 
   /** The sink wants a file. What was withdrawn it hears of again. */
@@ -173,8 +174,7 @@ export class SmallEntries {
     const tooLarge: [number, SmallItem][] = [];
     for (const [index, { item, failure }] of before) {
       if (item.kind === "small" && item.size > smallBytesMax(chunkBytes)) tooLarge.push([renumber(index), item]);
-      const phase = failure === undefined ? "offered" : "withdrawn";
-      this.#open.set(renumber(index), { item, phase, crc32: undefined, failure });
+      this.add(renumber(index), item, failure);
     }
     return tooLarge;
   }
