@@ -226,6 +226,8 @@ export class DiskTree implements TreeSink {
 
   /** Directories that got new entries. */
   async #syncChanged(cache: DirectoryCache): Promise<void> {
+    // While the disk is waited for, others need descriptors.
+    cache.close();
     if (cache.changed.size >= SYNC_ALL_FROM && (await this.#syncAll())) return;
     for (const path of cache.changed.values()) await cache.find(path)?.sync();
   }

@@ -81,13 +81,15 @@ export class HeldDirectory {
   async makeChild(name: Uint8Array, durably = true): Promise<HeldDirectory> {
     const there = this.child(name);
     if (there !== undefined) return there;
-    const made = this.makeChildNow(name);
+    this.makeNow(name);
+    const made = this.child(name);
+    if (made === undefined) throw new HawserError("E_IO", `the directory '${displayName(name)}' was taken away`);
     if (durably) await this.sync();
     return made;
   }
 
-  /** The same without syncing. */
-  makeChildNow(name: Uint8Array): HeldDirectory {
+  /** Makes a directory in this one, unless it is there. */
+  makeNow(name: Uint8Array): void {
     try {
       mkdirSync(this.entry(name));
     } catch (thrown) {
@@ -95,9 +97,6 @@ export class HeldDirectory {
         throw ioError(`making the directory '${displayName(name)}'`, thrown);
       }
     }
-    const made = this.child(name);
-    if (made === undefined) throw new HawserError("E_IO", `the directory '${displayName(name)}' was taken away`);
-    return made;
   }
 
   /** Makes what was done to this directory's entries outlive a power cut. */
