@@ -337,6 +337,10 @@ export class SinkSession implements TransferEnd {
   #isLegal({ file: index, offset, bytes }: ChunkFacts): boolean {
     const file = this.#files.get(index);
     if (file === undefined) {
+      if (this.#small.has(index)) {
+        this.#fail("E_WRONG_STATE", `a chunk of file ${index}, which is to come whole`);
+        return false;
+      }
       if (index < this.#offers.below) return true;
       this.#fail("E_FOREIGN_CHUNK", `a chunk of file ${index}, which was not offered`);
       return false;
