@@ -108,6 +108,7 @@ export function transferFields(result: TransferResult): Record<string, unknown> 
     durability: result.durability,
     bytesSent: result.bytesSent,
     bytesTrusted: result.bytesTrusted,
+    ...(result.spooled === null ? {} : { spooled: result.spooled }),
     ...(result.error === null ? {} : { error: result.error }),
   };
 }

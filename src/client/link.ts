@@ -37,6 +37,8 @@ export interface LinkOptions {
   readonly awaitsAcknowledgement: () => boolean;
   /** Whether this end is at something that moves nothing, such as reading what earlier runs sent. */
   readonly isWorking?: () => boolean;
+  /** Whether this end can send nothing before it gets more itself, such as from a pipe. */
+  readonly isWaitingForInput?: () => boolean;
   readonly onReady: (terms: Terms, address: Endpoint) => void;
   readonly onWarning: (message: string) => void;
 }
@@ -129,6 +131,7 @@ export class Link {
   /** For how long nothing has moved, and what is waited for; undefined while things move. */
   get stall(): { readonly ms: number; readonly waitingFor: string } | undefined {
     const ms = this.#watch.stillMs(performance.now());
+    if (this.#waitsForInput) return ms < STALL_MS ? undefined : { ms, waitingFor: "more input" };
     if (this.#options.isWorking?.() && !this.#options.awaitsAcknowledgement()) return undefined;
     if (ms < STALL_MS || this.#terms === undefined || this.#settled) return undefined;
     const control = this.#control;
@@ -140,6 +143,12 @@ export class Link {
     if (doing !== undefined) return { ms, waitingFor: doing };
     if (this.#streams.size === 0) return { ms, waitingFor: "streams to be opened again" };
     return { ms, waitingFor: "the path to carry data" };
+  }
+
+  /** Nobody is late then; but a server that can't be reached is. */
+  get #waitsForInput(): boolean {
+    const { awaitsAcknowledgement, isWaitingForInput } = this.#options;
+    return this.#control !== undefined && !awaitsAcknowledgement() && isWaitingForInput?.() === true;
   }
 
   /** The receipt is here: all connections are closed. */
@@ -363,6 +372,7 @@ export class Link {
     const { timeoutMs } = this.#options;
     if (this.#wasAway(nowMs)) return;
     if (!this.#options.awaitsAcknowledgement() && this.#options.isWorking?.()) this.#watch.waits(nowMs);
+    if (this.#waitsForInput) this.#watch.waits(nowMs);
     if (this.#watch.isTimedOut(nowMs)) {
       this.fail(this.#timeoutError());
       return;

@@ -13,7 +13,7 @@ export class ProgressReporter {
   readonly #meter = new RateMeter(performance.now());
   readonly #startedMs = performance.now();
   readonly #filesTotal: number;
-  readonly #bytesTotal: number | null;
+  #bytesTotal: number | null;
   readonly #streamBytes: number[] = [];
   readonly #timer: NodeJS.Timeout;
   #session: SourceSession | undefined;
@@ -26,6 +26,7 @@ export class ProgressReporter {
   /** All that was acknowledged: never less than before, whatever the server has forgotten. */
   #carriedBytes = 0;
   #filesDone = 0;
+  #copiedBytes: number | undefined;
 
   constructor(totals: { files: number; bytes: number | null }, emit: (event: TransferEvent) => void) {
     this.#emit = emit;
@@ -44,6 +45,16 @@ export class ProgressReporter {
     this.#acknowledgedBytes += bytes;
     this.#carriedBytes += bytes;
     this.#streamBytes[stream] = (this.#streamBytes[stream] ?? 0) + bytes;
+  }
+
+  /** Before anything is sent, so much of the input was copied. */
+  copied(bytes: number): void {
+    this.#copiedBytes = bytes;
+  }
+
+  /** What the size of all is, which was not known. */
+  sized(bytes: number): void {
+    this.#bytesTotal = bytes;
   }
 
   /** Bytes were there already. */
@@ -71,9 +82,9 @@ export class ProgressReporter {
 
   #report(): void {
     const nowMs = performance.now();
-    const known = Math.max(this.#acknowledgedBytes + this.#inheritedBytes, this.#settledBytes);
+    const known = this.#copiedBytes ?? Math.max(this.#acknowledgedBytes + this.#inheritedBytes, this.#settledBytes);
     const bytesDone = Math.min(known, this.#bytesTotal ?? known);
-    const bytesPerSecond = this.#meter.update(this.#carriedBytes, nowMs);
+    const bytesPerSecond = this.#meter.update(this.#copiedBytes ?? this.#carriedBytes, nowMs);
     const stall = this.#stall() ?? null;
     const remaining = this.#bytesTotal === null ? null : Math.max(0, this.#bytesTotal - bytesDone);
     this.#emit({
@@ -91,7 +102,8 @@ export class ProgressReporter {
     });
   }
 
-  #phase(remaining: number | null): "connecting" | "comparing" | "sending" | "committing" {
+  #phase(remaining: number | null): "spooling" | "connecting" | "comparing" | "sending" | "committing" {
+    if (this.#copiedBytes !== undefined) return "spooling";
     if (this.#session === undefined) return "connecting";
     if (remaining === 0) return this.#session.isComparing ? "comparing" : "committing";
     return this.#session.isComparing && !this.#session.hasOutstanding ? "comparing" : "sending";

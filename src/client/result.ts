@@ -92,6 +92,7 @@ export class ResultBuilder {
       },
       exitCode: error === null ? 0 : ERRORS[error.code].exit,
       error,
+      spooled: null,
     };
   }
 

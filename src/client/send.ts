@@ -1,11 +1,13 @@
 /** One transfer from this machine: look at the files, connect, send, and say what became of it. */
-import { asHawserError, HawserError } from "../protocol/errors.ts";
+import { asHawserError, type HawserError } from "../protocol/errors.ts";
 import { CHUNK_BYTES_DEFAULT, RESUME_KEYS_MAX, STREAMS_DEFAULT } from "../protocol/limits.ts";
 import { type SourceEvents, SourceSession } from "../source/session.ts";
+import { abortReason } from "./abort.ts";
 import { Link } from "./link.ts";
-import { type Plan, planFiles } from "./plan.ts";
+import { type Plan, planItems } from "./plan.ts";
 import { ProgressReporter } from "./progress.ts";
 import { fileResultOf, ResultBuilder, reportOf } from "./result.ts";
+import { sendSpooled } from "./spool.ts";
 import type { FileResult, SendOptions, TransferEvent, TransferResult } from "./types.ts";
 
 const TIMEOUT_MS = 60_000;
@@ -18,6 +20,7 @@ const STOPPING_MS = 5_000;
  * where hawser itself has a bug.
  */
 export async function send(options: SendOptions): Promise<TransferResult> {
+  if (options.input !== undefined && options.spool !== undefined) return sendSpooled(options, send);
   const results = new ResultBuilder();
   const emit = (event: TransferEvent) => options.onEvent?.(event);
   const settle = (file: FileResult, bytesResumed = 0, bytesTrusted = 0) => {
@@ -26,9 +29,10 @@ export async function send(options: SendOptions): Promise<TransferResult> {
   };
   let plan: Plan;
   try {
-    plan = planFiles(options);
+    plan = planItems(options);
   } catch (thrown) {
     const error = asHawserError(thrown);
+    if (typeof options.input === "object") options.input.destroy();
     if (error.code === "E_INTERNAL") throw thrown;
     return results.build(error, 0);
   }
@@ -41,12 +45,12 @@ export async function send(options: SendOptions): Promise<TransferResult> {
 
 async function transfer(
   options: SendOptions,
-  { items }: Plan,
+  { items, bytes }: Plan,
   results: ResultBuilder,
   settle: (file: FileResult, bytesResumed: number, bytesTrusted: number) => void,
 ): Promise<TransferResult> {
   const emit = (event: TransferEvent) => options.onEvent?.(event);
-  const totals = { files: items.length, bytes: items.reduce((sum, { size }) => sum + size, 0) };
+  const totals = { files: items.length, bytes };
   const progress = new ProgressReporter(totals, emit);
   let session: SourceSession | undefined;
   let resent = 0;
@@ -56,13 +60,14 @@ async function transfer(
     purpose: "transfer",
     streams: options.streams ?? STREAMS_DEFAULT,
     chunkBytes: options.chunkBytes ?? CHUNK_BYTES_DEFAULT,
-    keys: items.slice(0, RESUME_KEYS_MAX).map(({ key }) => key),
+    keys: items.slice(0, RESUME_KEYS_MAX).flatMap(({ key }) => key ?? []),
     fresh: options.resume === false,
     timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
     ...(options.retries === undefined ? {} : { retries: options.retries }),
     signal: options.signal,
     awaitsAcknowledgement: () => session?.hasOutstanding ?? false,
     isWorking: () => session?.isComparing ?? false,
+    isWaitingForInput: () => session?.isWaitingForInput ?? false,
     onReady: (terms, address) => {
       results.opened(terms);
       const { transfer: transferId, agent, streams, chunkBytes, durability } = terms;
@@ -72,9 +77,10 @@ async function transfer(
     makeEnd: (terms) => {
       const events: SourceEvents = {
         onSettled: (settled) => {
-          progress.settled(settled.item.size ?? 0);
+          progress.settled(settled.item.size ?? settled.outcome.size ?? 0);
           settle(fileResultOf(settled), settled.bytesResumed, settled.bytesTrusted);
         },
+        onSized: (bytes) => progress.sized(bytes),
         onInherited: (bytes) => progress.inherited(bytes),
         onRestarted: () => progress.restarted(),
         onAcknowledged: (stream, bytes) => {
@@ -102,6 +108,8 @@ async function transfer(
   const error = await link.over;
   options.signal?.removeEventListener("abort", onAbort);
   await session?.dispose();
+  // Also those that it never came to.
+  for (const item of items) item.close();
   progress.stop();
   return results.build(error, link.retries + resent);
 }
@@ -114,11 +122,6 @@ async function stop(link: Link, session: SourceSession | undefined, reason: Haws
     patience.abort();
   }
   link.fail(reason);
-}
-
-function abortReason(signal: AbortSignal | undefined): HawserError {
-  const { reason } = signal ?? {};
-  return reason instanceof HawserError ? reason : new HawserError("E_INTERRUPTED", "the transfer was interrupted");
 }
 
 function delay(ms: number, signal: AbortSignal): Promise<void> {

@@ -1,14 +1,16 @@
 /** hawser send: files to a server. Parses, calls the client, renders. */
+import { isatty } from "node:tty";
 import { string } from "@oclif/core/args";
+import { againText, spooledText } from "../cli/again.ts";
 import * as common from "../cli/common-settings.ts";
 import { reportOf, UsageError } from "../cli/errors.ts";
 import { flagsOf } from "../cli/flags.ts";
 import { watchInterrupts } from "../cli/interrupts.ts";
-import { shellQuote } from "../cli/quote.ts";
 import { JsonResults, NO_RESULTS, type ResultsView, receipt } from "../cli/results.ts";
-import { optional } from "../cli/settings.ts";
-import { onOff, text, wholeNumber } from "../cli/values.ts";
-import type { TransferResult } from "../client/types.ts";
+import { optional, type Resolved, type Setting } from "../cli/settings.ts";
+import { crc32, onOff, size, text, wholeNumber } from "../cli/values.ts";
+import type { SendOptions, TransferEvent, TransferResult } from "../client/types.ts";
+import { isInputClosed } from "../source/input.ts";
 import { HawserCommand } from "./base.ts";
 
 const SETTINGS = {
@@ -25,8 +27,32 @@ const SETTINGS = {
   name: common.setting({
     flag: "name",
     placeholder: "NAME",
-    about: "another name for the one file that is sent",
+    about: "another name for the one file that is sent; standard input (-) needs one",
     kind: optional(text),
+    fallback: undefined,
+    perRun: true,
+  }),
+  spool: common.setting({
+    flag: "spool",
+    placeholder: "DIR",
+    about:
+      "copy standard input to a file there first, so that it can go on after an interruption; removed when committed",
+    kind: optional(text),
+    fallback: undefined,
+  }),
+  expectBytes: common.setting({
+    flag: "expect-bytes",
+    placeholder: "SIZE",
+    about: "commit standard input only if it is this long",
+    kind: optional(size({})),
+    fallback: undefined,
+    perRun: true,
+  }),
+  expectCrc32: common.setting({
+    flag: "expect-crc32",
+    placeholder: "HEX",
+    about: "commit standard input only if it has this CRC-32, as receipts show it",
+    kind: optional(crc32),
     fallback: undefined,
     perRun: true,
   }),
@@ -60,30 +86,52 @@ const SETTINGS = {
   verbose: common.verbose,
 };
 
+type Settings = Resolved<typeof SETTINGS>;
+
+/** As they are typed, those that are about standard input, and those that a value follows. */
+const OF_INPUT = new Set(["--spool", "--expect-bytes", "--expect-crc32"]);
+const VALUED: ReadonlySet<string> = new Set(
+  (Object.values(SETTINGS) as readonly Setting<unknown>[])
+    .filter(({ placeholder }) => placeholder !== undefined)
+    .flatMap(({ flag, char, aliases = [] }) => [
+      ...[flag, ...aliases].map((name) => `--${name}`),
+      ...(char === undefined ? [] : [`-${char}`]),
+    ]),
+);
+
 export class SendCommand extends HawserCommand {
   static override summary = "sends files to a server";
   static override description =
     "Sends regular files over several connections at once, and prints a receipt: each file's CRC-32 is that of what was " +
     "read here and of what the server wrote. A file already there with the same content is a success, with other content " +
-    "an error. Interrupted, the same command goes on where it stood.";
+    "an error. Interrupted, the same command goes on where it stood. '-' is standard input, read to its end and sent as " +
+    "--name while it comes; it can't be gone on with, unless --spool copies it first.";
   static override usage = "send PATH... --to HOST[:PORT]";
   static override examples = [
     "<%= config.bin %> send backup.tar --to nas",
     "<%= config.bin %> send *.iso --to 192.168.1.7:23300 --streams 16 --into images",
     "<%= config.bin %> send report.pdf --to [fe80::1]:23300 --name report-2026.pdf --json",
+    "pg_dump mydb | <%= config.bin %> send - --name mydb.sql --to nas",
   ];
   static override args = {
-    path: string({ description: "a regular file", multiple: true, required: true, ignoreStdin: true }),
+    path: string({
+      description: "a regular file, or - for standard input",
+      multiple: true,
+      required: true,
+      ignoreStdin: true,
+    }),
   };
   static override flags = flagsOf(SETTINGS);
 
   #json: JsonResults | undefined;
+  /** Where standard input was copied to. */
+  #spooled: string | null = null;
 
   override async run(): Promise<void> {
     if (this.#wantsJson()) this.#json = new JsonResults((text) => this.output.out(text));
-    const { values, operands } = await this.settings(SETTINGS);
+    const { values, operands, origins } = await this.settings(SETTINGS);
     const { to, into, name, quiet } = values;
-    refuse(operands, name);
+    const isPiped = refuse(operands, { values, origins });
     if (to === undefined) {
       throw new UsageError("send needs a server", 'Give it with --to HOST[:PORT], HAWSER_TO, or to = "..." in [send].');
     }
@@ -91,12 +139,12 @@ export class SendCommand extends HawserCommand {
     const interrupts = watchInterrupts({
       onSecond: (error) => {
         this.#json?.abandon(reportOf(error));
-        if (values.progress !== "json") this.output.err(againText(this.argv));
+        if (values.progress !== "json") this.output.err(this.#nextText(isPiped, this.#spooled));
       },
     });
     try {
       const options = {
-        paths: operands,
+        ...(isPiped ? inputOptions(values) : { paths: operands }),
         to,
         streams: values.streams,
         chunkBytes: values.chunkBytes,
@@ -108,12 +156,26 @@ export class SendCommand extends HawserCommand {
         ...(into === undefined ? {} : { into }),
         ...(name === undefined ? {} : { name }),
       };
-      const result = await runTransfer(send, options, { ...values, results: this.#results(quiet) }, this.output);
-      if (canBeResumed(result) && values.progress !== "json") this.output.err(againText(this.argv));
+      const noting: typeof send = (all) => send({ ...all, onEvent: (event) => this.#note(event, all.onEvent) });
+      const result = await runTransfer(noting, options, { ...values, results: this.#results(quiet) }, this.output);
+      if ((canBeResumed(result) || result.spooled !== null) && values.progress !== "json") {
+        this.output.err(this.#nextText(isPiped, result.spooled));
+      }
       process.exitCode = result.exitCode;
     } finally {
       interrupts.dispose();
     }
+  }
+
+  #note(event: TransferEvent, show: SendOptions["onEvent"]): void {
+    if (event.type === "spooled") this.#spooled = event.path;
+    show?.(event);
+  }
+
+  /** The command that goes on; nothing where none can. */
+  #nextText(isPiped: boolean, spooled: string | null): string {
+    if (spooled !== null) return spooledText(this.argv, spooled, VALUED, OF_INPUT);
+    return isPiped ? "" : againText(this.argv);
   }
 
   /** With --json there is a document after any failure too: usage errors and bugs included. */
@@ -134,27 +196,50 @@ export class SendCommand extends HawserCommand {
   }
 }
 
-function refuse(paths: readonly string[], name: string | undefined): void {
-  if (paths.includes("-")) {
-    throw new UsageError(
-      "'-' (standard input) can't be sent yet: that comes in a later version",
-      "Write it to a file first, and send that; a file named '-' is ./-",
-    );
-  }
+/** Whether standard input is to be sent; throws UsageError where what is asked for makes no sense together. */
+function refuse(paths: readonly string[], { values, origins }: Settings): boolean {
+  const { name } = values;
   if (name !== undefined && paths.length > 1) {
     throw new UsageError(
       `--name renames one file, and ${paths.length} are given`,
       "Send them one by one, or use --into.",
     );
   }
+  if (!paths.includes("-")) {
+    for (const setting of ["spool", "expectBytes", "expectCrc32"] as const) {
+      if (origins[setting].from !== "flag") continue;
+      throw new UsageError(
+        `${origins[setting].place} is about standard input, and files are to be sent`,
+        "Leave it out.",
+      );
+    }
+    return false;
+  }
+  if (paths.length > 1) {
+    throw new UsageError("standard input (-) is sent alone, and files are given too", "A file named '-' is ./-");
+  }
+  if (name === undefined) {
+    throw new UsageError("standard input (-) needs a name", "Give it with --name NAME; a file named '-' is ./-");
+  }
+  if (isatty(0) || isInputClosed()) {
+    throw new UsageError(
+      `standard input is ${isatty(0) ? "this terminal" : "closed"}, and nothing is piped in`,
+      "Say `PROGRAM | hawser send - ...`, or `hawser send - ... < FILE`.",
+    );
+  }
+  return true;
+}
+
+function inputOptions({ spool, expectBytes, expectCrc32 }: Settings["values"]): Partial<SendOptions> {
+  return {
+    input: 0,
+    ...(spool === undefined ? {} : { spool }),
+    ...(expectBytes === undefined ? {} : { expectBytes }),
+    ...(expectCrc32 === undefined ? {} : { expectCrc32 }),
+  };
 }
 
 /** It was begun, and the same command will go on with it. */
 function canBeResumed({ error, transferId }: TransferResult): boolean {
   return error?.retryable === true && transferId !== null;
-}
-
-function againText(argv: readonly string[]): string {
-  const command = ["hawser", "send", ...argv].map(shellQuote).join(" ");
-  return `  The same command goes on where this one stopped:\n  ${command}\n`;
 }

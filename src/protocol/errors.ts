@@ -62,10 +62,20 @@ export const ERRORS = {
   E_SOURCE_MISSING: row(401, 66, false, "Check the path."),
   E_SOURCE_UNREADABLE: row(402, 66, false, "Check that you may read it."),
   E_SOURCE_DIRECTORY: row(403, 66, false, "Directories can't be sent yet: pack it (tar) and send the archive."),
-  E_SOURCE_SPECIAL: row(404, 66, false, "Only regular files can be sent."),
+  E_SOURCE_SPECIAL: row(
+    404,
+    66,
+    false,
+    "Only regular files can be sent; what another program writes, pipe into `hawser send -`.",
+  ),
   E_SOURCE_CHANGED: row(405, 65, true, "Send it again when nothing writes to it any more."),
   E_SOURCE_IO: row(406, 74, true, "The disk that holds it reports an error: check the disk."),
-  E_CONTENT: row(407, 65, true, "What arrived is not what was read, and nothing was committed: send it again."),
+  E_CONTENT: row(
+    407,
+    65,
+    true,
+    "What arrived is not what was read, or what was expected, and nothing was committed: send it again.",
+  ),
 
   E_IO: row(501, 74, true, "Check the disk and the permissions that the message names."),
 

@@ -106,6 +106,8 @@ export const SCHEMAS = {
     /** Files that may be offered and not settled. */
     openFiles: integer(1, 0xffff),
     durability: v.picklist(["none", "commit", "checkpoint", "strict"]),
+    /** Files, and the chunks of each, go in their order over all streams: the sink can't put anything later first. */
+    inOrder: v.optional(v.boolean()),
   }),
   OFFER: v.object({
     /** All files below this index are settled, and the source knows it: the sink may forget them. */

@@ -55,7 +55,7 @@ export class Dealer {
   constructor(terms: Terms, owner: DealerOwner) {
     this.#terms = terms;
     this.#owner = owner;
-    this.#dispatcher = new Dispatcher(terms.chunkBytes, terms.splitBytes);
+    this.#dispatcher = new Dispatcher(terms.chunkBytes, terms.splitBytes, terms.inOrder);
   }
 
   /** Whether nothing was sent that is not acknowledged. */
@@ -80,8 +80,13 @@ export class Dealer {
     this.#dispatcher.add(file, ranges);
     this.deal();
   }
-  addEndless(file: number): void {
-    this.#dispatcher.addEndless(file);
+  addEndless(file: number, end?: number): void {
+    this.#dispatcher.addEndless(file, end);
+    this.deal();
+  }
+  /** More of a file of unknown size is there: up to `end`. */
+  extend(file: number, end: number): void {
+    this.#dispatcher.extend(file, end);
     this.deal();
   }
   /** Ends a file of unknown size after what was dealt of it. Returns its size, in bytes. */
