@@ -287,6 +287,8 @@ export class Link {
       this.#watch.onReceived(message.body.received ?? [], performance.now());
       // Nothing is to be acknowledged: the server is at something that takes its time.
       if (!this.#options.awaitsAcknowledgement() && DOING.has(this.#doing)) this.#watch.waits(performance.now());
+      // Nor is what waits for its turn, while the program that the server writes to takes its time.
+      if (this.#terms?.inOrder === true && this.#doing === "writing") this.#watch.waits(performance.now());
       return;
     }
     this.#doing = undefined;

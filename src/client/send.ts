@@ -27,6 +27,7 @@ export async function send(options: SendOptions): Promise<TransferResult> {
     results.addFile(file, bytesResumed, bytesTrusted);
     emit({ type: "file", file });
   };
+  results.readOnce = options.input !== undefined;
   let plan: Plan;
   try {
     plan = planItems(options);

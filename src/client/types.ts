@@ -57,6 +57,8 @@ export interface TransferResult {
   readonly cpuSeconds: { readonly client: number; readonly server: number | null };
   readonly exitCode: number;
   readonly error: FailureReport | null;
+  /** After a failure: whether the same call goes on where this one stopped. */
+  readonly resumable: boolean;
   /** Where the copy of what was piped in is, while it is needed; null where there is none. */
   readonly spooled: string | null;
 }

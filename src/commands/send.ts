@@ -10,7 +10,7 @@ import { JsonResults, NO_RESULTS, type ResultsView, receipt } from "../cli/resul
 import { optional, type Resolved, type Setting } from "../cli/settings.ts";
 import { crc32, onOff, size, text, wholeNumber } from "../cli/values.ts";
 import type { SendOptions, TransferEvent, TransferResult } from "../client/types.ts";
-import { isInputClosed } from "../source/input.ts";
+import { isClosed } from "../source/input.ts";
 import { HawserCommand } from "./base.ts";
 
 const SETTINGS = {
@@ -158,7 +158,7 @@ export class SendCommand extends HawserCommand {
       };
       const noting: typeof send = (all) => send({ ...all, onEvent: (event) => this.#note(event, all.onEvent) });
       const result = await runTransfer(noting, options, { ...values, results: this.#results(quiet) }, this.output);
-      if ((canBeResumed(result) || result.spooled !== null) && values.progress !== "json") {
+      if ((result.resumable || result.spooled !== null) && values.progress !== "json") {
         this.output.err(this.#nextText(isPiped, result.spooled));
       }
       process.exitCode = result.exitCode;
@@ -221,7 +221,7 @@ function refuse(paths: readonly string[], { values, origins }: Settings): boolea
   if (name === undefined) {
     throw new UsageError("standard input (-) needs a name", "Give it with --name NAME; a file named '-' is ./-");
   }
-  if (isatty(0) || isInputClosed()) {
+  if (isatty(0) || isClosed(0)) {
     throw new UsageError(
       `standard input is ${isatty(0) ? "this terminal" : "closed"}, and nothing is piped in`,
       "Say `PROGRAM | hawser send - ...`, or `hawser send - ... < FILE`.",
@@ -237,9 +237,4 @@ function inputOptions({ spool, expectBytes, expectCrc32 }: Settings["values"]): 
     ...(expectBytes === undefined ? {} : { expectBytes }),
     ...(expectCrc32 === undefined ? {} : { expectCrc32 }),
   };
-}
-
-/** It was begun, and the same command will go on with it. */
-function canBeResumed({ error, transferId }: TransferResult): boolean {
-  return error?.retryable === true && transferId !== null;
 }

@@ -59,6 +59,8 @@ export const ERRORS = {
   E_DESTINATION: row(305, 74, true, "Look at the server's log: it could not write there."),
   E_NOT_DIRECTORY: row(306, 73, false, "A part of the destination's path is a file or a link: choose another --into."),
 
+  E_ONE_FILE: row(310, 73, false, "The server passes one file on to another program: send one, such as an archive."),
+
   E_SOURCE_MISSING: row(401, 66, false, "Check the path."),
   E_SOURCE_UNREADABLE: row(402, 66, false, "Check that you may read it."),
   E_SOURCE_DIRECTORY: row(403, 66, false, "Directories can't be sent yet: pack it (tar) and send the archive."),

@@ -139,7 +139,7 @@ export class Dealer {
 
   #dealTo(index: number, stream: StreamState): void {
     while (stream.credit > 0 && !this.#stopped) {
-      const piece = this.#dispatcher.take(index) ?? this.#inFlight.overdueFor(index, performance.now());
+      const piece = this.#terms.inOrder === true ? this.#nextInOrder(index) : this.#next(index);
       if (piece === undefined) {
         this.#lookAgain();
         return;
@@ -149,6 +149,21 @@ export class Dealer {
       this.#inFlight.deal(index, piece, performance.now());
       stream.port.post({ type: "send", piece });
     }
+  }
+
+  #next(index: number): Piece | undefined {
+    return this.#dispatcher.take(index) ?? this.#inFlight.overdueFor(index, performance.now());
+  }
+
+  /**
+   * What goes in order is acknowledged when it is its turn. So each window keeps room for one chunk that has to be sent
+   * again, for which all others may wait; and none is sent twice because it takes long.
+   */
+  #nextInOrder(index: number): Piece | undefined {
+    const most = Math.floor(this.#terms.windowBytes / this.#terms.chunkBytes);
+    const held = this.#inFlight.heldBy(index);
+    if (held >= most) return undefined;
+    return held < Math.max(1, most - 1) ? this.#dispatcher.take(index) : this.#dispatcher.takeAgain();
   }
 
   /** Whether the stream can read the file. */
@@ -185,6 +200,8 @@ export class Dealer {
       case "acknowledged":
         for (const chunk of report.chunks) this.#onAcknowledged(index, chunk);
         this.#owner.onIdle();
+        // There is room in its window again.
+        if (this.#terms.inOrder === true) this.#dealTo(index, stream);
         break;
       case "damaged":
         for (const chunk of report.chunks) this.#onDamaged(index, chunk);

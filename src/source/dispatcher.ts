@@ -63,6 +63,11 @@ export class Dispatcher {
     return this.#again.shift() ?? this.#next(stream) ?? this.#nextEndless();
   }
 
+  /** The next of the chunks that are to be sent again. */
+  takeAgain(): Piece | undefined {
+    return this.#again.shift();
+  }
+
   /** A chunk is to be sent again. */
   giveBack(piece: Piece): void {
     this.#again.push(piece);

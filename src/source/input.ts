@@ -43,13 +43,13 @@ export function openInput(from: number | Readable): Input {
   return new DescriptorFile(from);
 }
 
-/** Whether there is no standard input: Node opens the null device in its place, to read and to write. */
-export function isInputClosed(): boolean {
+/** Whether a standard descriptor was closed: Node opens the null device in its place, to read and to write. */
+export function isClosed(fd: 0 | 1): boolean {
   if (process.platform !== "linux") return false;
   try {
-    const found = fstatSync(0);
+    const found = fstatSync(fd);
     if (!found.isCharacterDevice() || found.rdev !== LINUX_NULL_DEVICE) return false;
-    const flags = /^flags:\s*([0-7]+)$/m.exec(readFileSync("/proc/self/fdinfo/0", "latin1"))?.[1] ?? "0";
+    const flags = /^flags:\s*([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "latin1"))?.[1] ?? "0";
     return (Number.parseInt(flags, 8) & ACCESS_MODE) === READ_AND_WRITE;
   } catch {
     return false;

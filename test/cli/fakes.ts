@@ -71,6 +71,7 @@ export const RESULT: TransferResult = {
   cpuSeconds: { client: 0.1, server: 0.2 },
   exitCode: 0,
   error: null,
+  resumable: false,
   spooled: null,
 };
 
