@@ -9,7 +9,7 @@ import { watchInterrupts } from "../cli/interrupts.ts";
 import { JsonResults, NO_RESULTS, type ResultsView, receipt } from "../cli/results.ts";
 import { optional, type Resolved, type Setting } from "../cli/settings.ts";
 import { crc32, onOff, size, text, wholeNumber } from "../cli/values.ts";
-import type { SendOptions, TransferEvent, TransferResult } from "../client/types.ts";
+import type { SendOptions, TransferEvent } from "../client/types.ts";
 import { isClosed } from "../source/input.ts";
 import { HawserCommand } from "./base.ts";
 
