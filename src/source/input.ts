@@ -156,6 +156,8 @@ class StreamInput implements Input {
 
   constructor(stream: Readable) {
     this.#stream = stream;
+    // Whoever reads it hears of an error, also of one that came before.
+    stream.on("error", () => {});
   }
 
   start(reader: InputReader): void {
