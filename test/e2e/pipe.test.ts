@@ -7,7 +7,7 @@ import t from "tap";
 import type { TransferEvent } from "../../src/index.ts";
 import { crc32 } from "../../src/protocol/crc32.ts";
 import { assertFailure, assertOk, EventLog, sendAll, startServer } from "../helpers/e2e.ts";
-import { assertContent, contentOf, directories, namesIn, KIB, partsIn } from "../helpers/files.ts";
+import { assertContent, contentOf, directories, KIB, namesIn, partsIn } from "../helpers/files.ts";
 import { startProxy } from "../helpers/proxy.ts";
 
 const CHUNK = 64 * KIB;
@@ -173,7 +173,12 @@ t.test("an input that fails commits nothing", async (t) => {
   const input = new PassThrough();
   input.write(contentOf(3 * CHUNK, 9));
   setImmediate(() => input.destroy(new Error("the tape broke")));
-  assertFailure(t, (await sendAll({ input, name: "a", to, chunkBytes: CHUNK })).result, "E_SOURCE_IO", /the tape broke/);
+  assertFailure(
+    t,
+    (await sendAll({ input, name: "a", to, chunkBytes: CHUNK })).result,
+    "E_SOURCE_IO",
+    /the tape broke/,
+  );
   const cut = new PassThrough();
   cut.write(contentOf(3 * CHUNK, 9));
   setImmediate(() => cut.destroy());
