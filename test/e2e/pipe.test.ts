@@ -221,6 +221,28 @@ t.test("an abort commits nothing, also when the input ends with it", async (t) =
   t.same(partsIn(dir), []);
 });
 
+t.test("an abort while chunks are on their way: an input that ends now is not taken for whole", async (t) => {
+  const { to: dir } = directories(t);
+  const { to, log: server } = await startServer(t, dir);
+  const proxy = await startProxy(t, to, {});
+  const input = new PassThrough();
+  const controller = new AbortController();
+  const sending = sendAll({ input, name: "a", to: proxy.address, chunkBytes: CHUNK, signal: controller.signal });
+  await server.until("session");
+  await proxy.until(() => proxy.framesOf("down", "ATTACHED") === 4);
+  proxy.hold("stream");
+  input.write(contentOf(3 * CHUNK, 9));
+  // All that was written has been read when there is room for more.
+  while (input.readableLength > 0) await new Promise((resolve) => setImmediate(resolve));
+  controller.abort();
+  input.end();
+  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+  proxy.release("stream");
+  assertFailure(t, (await sending).result, "E_INTERRUPTED");
+  await server.until("ended");
+  t.same(namesIn(dir), []);
+});
+
 t.test("asking for what makes no sense", async (t) => {
   const to = { host: "127.0.0.1", port: 1 };
   const input = () => Readable.from(["x"]);
