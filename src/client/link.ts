@@ -7,6 +7,7 @@ import { AGENT } from "../agent.ts";
 import { BlockPool } from "../net/blocks.ts";
 import type { Connection } from "../net/connection.ts";
 import type { Endpoint } from "../net/dial.ts";
+import type { RateLimit } from "../net/rate-limit.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
 import { asHawserError, type ErrorCode, endsSession, HawserError } from "../protocol/errors.ts";
@@ -15,7 +16,7 @@ import { escapeText } from "../protocol/names.ts";
 import type { Role } from "../protocol/states.ts";
 import { backoffMs } from "./backoff.ts";
 import { type HandshakeOptions, openControl, openStream } from "./handshake.ts";
-import { Watch } from "./watch.ts";
+import { type PaceTimes, Watch } from "./watch.ts";
 
 export interface LinkOptions {
   readonly to: Endpoint;
@@ -32,6 +33,8 @@ export interface LinkOptions {
   /** How often a connection is dialled again, one after the other, before it is given up. */
   readonly retries?: number;
   readonly signal?: AbortSignal | undefined;
+  /** What all connections together may send. */
+  readonly limit?: RateLimit | undefined;
   readonly makeEnd: (terms: Terms) => TransferEnd;
   /** Whether the transfer waits for bytes to be acknowledged, rather than for the other end to finish something. */
   readonly awaitsAcknowledgement: () => boolean;
@@ -92,6 +95,8 @@ export class Link {
   #pings = 0;
   #pingedMs = 0;
   readonly #watch: Watch;
+  /** The limit when the clock last ticked. */
+  #rate: number | null = null;
   #doing: string | undefined;
   #settled = false;
   #resolve: (error: HawserError | undefined) => void = () => {};
@@ -169,9 +174,9 @@ export class Link {
   }
 
   get #handshake(): HandshakeOptions {
-    const { role, timeoutMs, signal } = this.#options;
+    const { role, timeoutMs, signal, limit: sending } = this.#options;
     const endpoint = this.#address;
-    return { endpoint, role, blocks: this.#blocks, timeoutMs: Math.min(ANSWER_MS, timeoutMs), signal };
+    return { endpoint, role, blocks: this.#blocks, timeoutMs: Math.min(ANSWER_MS, timeoutMs), signal, sending };
   }
 
   async #openControl(): Promise<void> {
@@ -363,11 +368,12 @@ export class Link {
     const { timeoutMs } = this.#options;
     if (this.#wasAway(nowMs)) return;
     if (!this.#options.awaitsAcknowledgement() && this.#options.isWorking?.()) this.#watch.waits(nowMs);
-    if (this.#watch.isTimedOut(nowMs)) {
+    const pace = this.#paceTimes(nowMs);
+    if (this.#watch.isTimedOut(nowMs, pace)) {
       this.fail(this.#timeoutError());
       return;
     }
-    const silentMs = Math.max(PINGS_MISSED * this.#pingMs, timeoutMs / 2);
+    const silentMs = Math.max(PINGS_MISSED * this.#pingMs, timeoutMs / 2) + pace.turnMs;
     const late = (what: string) =>
       new HawserError("E_TIMEOUT", `${what} was silent for ${Math.round(silentMs / 1000)} s`);
     if (this.#control !== undefined && nowMs - this.#control.lastHeardMs > silentMs) {
@@ -384,6 +390,19 @@ export class Link {
     const ping = { id: this.#pings++ };
     this.#control?.send("PING", ping);
     for (const stream of this.#streams.values()) if (stream.state === "data") stream.send("PING", ping);
+  }
+
+  /** What the limit explains, with as much again for what it doesn't know of. */
+  #paceTimes(nowMs: number): PaceTimes {
+    const { limit } = this.#options;
+    const rate = limit?.bytesPerSecond ?? null;
+    // What was slow for another limit is not late for this one.
+    if (rate !== this.#rate) this.#watch.waits(nowMs);
+    this.#rate = rate;
+    if (limit === undefined || rate === null || this.#terms === undefined) return { turnMs: 0, roundMs: 0 };
+    const { streams, chunkBytes } = this.#terms;
+    const round = streams * chunkBytes;
+    return { turnMs: 2 * limit.msFor(Math.min(round, streams * limit.sliceBytes)), roundMs: 2 * limit.msFor(round) };
   }
 
   /** Whether this program was stopped since the last tick: then nobody else is late. */

@@ -1,4 +1,5 @@
 /** How far a transfer is, told a few times a second. */
+import type { RateLimit } from "../net/rate-limit.ts";
 import type { SourceSession } from "../source/session.ts";
 import { etaMs, RateMeter } from "./rate.ts";
 import type { TransferEvent } from "./types.ts";
@@ -12,6 +13,7 @@ export class ProgressReporter {
   readonly #emit: (event: TransferEvent) => void;
   readonly #meter = new RateMeter(performance.now());
   readonly #startedMs = performance.now();
+  readonly #limit: RateLimit | undefined;
   readonly #filesTotal: number;
   readonly #bytesTotal: number | null;
   readonly #streamBytes: number[] = [];
@@ -27,7 +29,12 @@ export class ProgressReporter {
   #carriedBytes = 0;
   #filesDone = 0;
 
-  constructor(totals: { files: number; bytes: number | null }, emit: (event: TransferEvent) => void) {
+  constructor(
+    totals: { files: number; bytes: number | null },
+    emit: (event: TransferEvent) => void,
+    limit?: RateLimit,
+  ) {
+    this.#limit = limit;
     this.#emit = emit;
     this.#filesTotal = totals.files;
     this.#bytesTotal = totals.bytes;
@@ -85,6 +92,7 @@ export class ProgressReporter {
       filesDone: this.#filesDone,
       filesTotal: this.#filesTotal,
       bytesPerSecond,
+      limitBytesPerSecond: this.#limit?.bytesPerSecond ?? null,
       etaMs: remaining === null ? null : etaMs(remaining, bytesPerSecond),
       elapsedMs: nowMs - this.#startedMs,
       streamBytes: [...this.#streamBytes],

@@ -1,4 +1,5 @@
 /** Collects what becomes of the files of a transfer, and makes its result. */
+import type { RateLimit } from "../net/rate-limit.ts";
 import { formatCrc32 } from "../protocol/crc32.ts";
 import { ERRORS, type ErrorCode, errorCodeOf, type Failure, type HawserError } from "../protocol/errors.ts";
 import type { Message } from "../protocol/messages.ts";
@@ -67,7 +68,7 @@ export class ResultBuilder {
     this.#receipt = receipt;
   }
 
-  build(ended: HawserError | undefined, retries: number): TransferResult {
+  build(ended: HawserError | undefined, retries: number, limit?: RateLimit): TransferResult {
     const error = ended === undefined ? this.#filesError() : reportOf(ended);
     const { user, system } = process.cpuUsage(this.#startedCpu);
     const durationMs = this.elapsedMs;
@@ -86,6 +87,7 @@ export class ResultBuilder {
       streams: this.#terms?.streams ?? 0,
       retries,
       durability: this.#terms?.durability ?? null,
+      limitBytesPerSecond: limit?.bytesPerSecond ?? null,
       cpuSeconds: {
         client: (user + system) / 1e6,
         server: this.#receipt === undefined ? null : this.#receipt.cpuMicros / 1e6,

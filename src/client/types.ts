@@ -1,6 +1,7 @@
 /** What a caller of `send` gives and gets: plain data, the same for the terminal, for scripts and for other programs. */
 
 import type { Endpoint } from "../net/dial.ts";
+import type { RateLimit } from "../net/rate-limit.ts";
 import type { Terms } from "../net/transfer-end.ts";
 import type { ErrorCode } from "../protocol/errors.ts";
 
@@ -52,6 +53,8 @@ export interface TransferResult {
   /** Connections dialled again and chunks sent again. */
   readonly retries: number;
   readonly durability: Durability | null;
+  /** The limit at the end; null: none. */
+  readonly limitBytesPerSecond: number | null;
   /** CPU time of this process during the transfer, and of the server's during the session, in seconds. */
   readonly cpuSeconds: { readonly client: number; readonly server: number | null };
   readonly exitCode: number;
@@ -85,6 +88,8 @@ export type TransferEvent =
       readonly filesTotal: number;
       /** Smoothed over the last seconds. */
       readonly bytesPerSecond: number;
+      /** What it may be at most now; null: no limit. */
+      readonly limitBytesPerSecond: number | null;
       readonly etaMs: number | null;
       readonly elapsedMs: number;
       /** Bytes acknowledged on each stream, by its number. */
@@ -113,6 +118,8 @@ export interface SendOptions {
   readonly resume?: boolean;
   /** What earlier runs read of a file of the same size, times and inode is not read again (false). */
   readonly trustMtime?: boolean;
+  /** What all streams together may send. The caller keeps it, and can change it on the way. */
+  readonly bwlimit?: RateLimit;
   /** Aborting hands out no more chunks, lets what is in flight be recorded, and ends the transfer. */
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: TransferEvent) => void;

@@ -53,6 +53,7 @@ const SETTINGS = {
     kind: onOff,
     fallback: false,
   }),
+  bwlimit: common.bwlimit("what all streams together may send"),
   insecure: common.insecure,
   json: common.json,
   progress: common.progress,
@@ -65,7 +66,8 @@ export class SendCommand extends HawserCommand {
   static override description =
     "Sends regular files over several connections at once, and prints a receipt: each file's CRC-32 is that of what was " +
     "read here and of what the server wrote. A file already there with the same content is a success, with other content " +
-    "an error. Interrupted, the same command goes on where it stood.";
+    "an error. Interrupted, the same command goes on where it stood. While bars are shown, the keys + and - " +
+    "change the rate limit by a quarter, and 0 ends it.";
   static override usage = "send PATH... --to HOST[:PORT]";
   static override examples = [
     "<%= config.bin %> send backup.tar --to nas",
@@ -87,7 +89,12 @@ export class SendCommand extends HawserCommand {
     if (to === undefined) {
       throw new UsageError("send needs a server", 'Give it with --to HOST[:PORT], HAWSER_TO, or to = "..." in [send].');
     }
-    const [{ send }, { runTransfer }] = await Promise.all([import("../client/send.ts"), import("../cli/transfer.ts")]);
+    const [{ send }, { runTransfer }, { RateLimit }] = await Promise.all([
+      import("../client/send.ts"),
+      import("../cli/transfer.ts"),
+      import("../net/rate-limit.ts"),
+    ]);
+    const limit = new RateLimit(values.bwlimit);
     const interrupts = watchInterrupts({
       onSecond: (error) => {
         this.#json?.abandon(reportOf(error));
@@ -103,12 +110,14 @@ export class SendCommand extends HawserCommand {
         timeoutMs: values.timeoutMs,
         resume: values.resume,
         trustMtime: values.trustMtime,
+        bwlimit: limit,
         ...(values.retries === undefined ? {} : { retries: values.retries }),
         signal: interrupts.signal,
         ...(into === undefined ? {} : { into }),
         ...(name === undefined ? {} : { name }),
       };
-      const result = await runTransfer(send, options, { ...values, results: this.#results(quiet) }, this.output);
+      const view = { ...values, results: this.#results(quiet), limitKeys: { limit, interrupts } };
+      const result = await runTransfer(send, options, view, this.output);
       if (canBeResumed(result) && values.progress !== "json") this.output.err(againText(this.argv));
       process.exitCode = result.exitCode;
     } finally {

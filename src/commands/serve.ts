@@ -3,8 +3,10 @@ import { resolve } from "node:path";
 import { string } from "@oclif/core/args";
 import * as common from "../cli/common-settings.ts";
 import { isLoopback } from "../cli/endpoint.ts";
-import { UsageError } from "../cli/errors.ts";
+import { formatFailure, UsageError } from "../cli/errors.ts";
 import { flagsOf } from "../cli/flags.ts";
+import { formatLimit } from "../cli/format.ts";
+import { watchHangup } from "../cli/hangup.ts";
 import { watchInterrupts } from "../cli/interrupts.ts";
 import { toJson } from "../cli/json.ts";
 import { serverLogLine, serverRecord } from "../cli/server-log.ts";
@@ -69,6 +71,7 @@ const SETTINGS = {
     fallback: 0,
     fallbackText: "0",
   }),
+  bwlimit: common.bwlimit("what each client may send, all its transfers together"),
   durability: common.setting<Durability>({
     flag: "durability",
     placeholder: "none|commit|checkpoint|strict",
@@ -105,7 +108,8 @@ export class ServeCommand extends HawserCommand {
   static override summary = "receives files into a directory until stopped";
   static override description =
     "Receives files into DIR (the current directory) until SIGTERM or ^C, and then lets transfers under way finish. A " +
-    "second signal exits at once. Without encryption, which does not exist yet, it listens on this machine only, unless " +
+    "second signal exits at once. SIGHUP reads the configuration file again: --bwlimit from there then holds also for " +
+    "transfers under way. Without encryption, which does not exist yet, it listens on this machine only, unless " +
     "--bind and --insecure are both given.";
   static override usage = "serve [DIR]";
   static override examples = [
@@ -133,13 +137,33 @@ export class ServeCommand extends HawserCommand {
     // Who started this program over a channel, and is gone, wants no server; nor does who closed the pipe of its events.
     process.once("disconnect", () => finished.resolve(0));
     this.output.onOutClosed(() => finished.resolve(0));
+    let stopWatching = () => {};
     try {
       const { serve } = await import("../server/serve.ts");
       const options = serveOptions(resolve(operands[0] ?? "."), values);
       const server = await serve({ ...options, onEvent: (event) => this.#show(event, values, finished.resolve) });
+      stopWatching = watchHangup({
+        onReload: () => void this.#reload(server, values.quiet),
+        onHangup: () => interrupts.raise("SIGTERM"),
+      });
       process.exitCode = await this.#until(finished.promise, server, values.drainMs);
     } finally {
+      stopWatching();
       interrupts.dispose();
+    }
+  }
+
+  /** The settings that can change on the way are read again. What is wrong with them changes nothing. */
+  async #reload(server: HawserServer, quiet: boolean): Promise<void> {
+    try {
+      const { values, origins } = await this.resolved(SETTINGS);
+      const { from, place } = origins.bwlimit;
+      if (from === "flag" || from === "environment") {
+        const limit = SETTINGS.bwlimit.kind.show(values.bwlimit);
+        if (!quiet) this.output.err(`hawser: the rate limit stays as ${place} says: ${limit}\n`);
+      } else server.setRateLimit(values.bwlimit);
+    } catch (thrown) {
+      this.output.err(formatFailure(this.reported(thrown)));
     }
   }
 
@@ -157,9 +181,11 @@ export class ServeCommand extends HawserCommand {
     if (event.type === "transfer" && values.once) finish(event.record.filesFailed > 0 ? ERRORS.E_PARTIAL.exit : 0);
   }
 
-  #greet({ host, port, dir }: Extract<ServerEvent, { type: "listening" }>, { insecure, quiet }: Values): void {
+  #greet({ host, port, dir }: Extract<ServerEvent, { type: "listening" }>, values: Values): void {
+    const { insecure, quiet, bwlimit } = values;
     const address = formatEndpoint({ host, port });
     if (!quiet) this.output.err(`hawser: receiving into ${escapeText(dir)} on ${address}\n`);
+    if (!quiet && bwlimit !== null) this.output.err(`hawser: each client may send ${formatLimit(bwlimit)}\n`);
     if (insecure) {
       this.output.err("hawser: plain TCP without token: whoever reaches this address can send files, and read along\n");
     }
@@ -178,7 +204,7 @@ function refuseOpenPlain({ bind, insecure }: Values, fromFlag: boolean): void {
 
 function serveOptions(dir: string, values: Values): ServeOptions {
   const { bind, port, maxConnections, maxSessionsPerPeer, maxFileBytes, minFreeBytes, sessionTtlMs } = values;
-  const { durability } = values;
+  const { durability, bwlimit } = values;
   return {
     dir,
     host: bind,
@@ -188,6 +214,7 @@ function serveOptions(dir: string, values: Values): ServeOptions {
     minFreeBytes,
     sessionTtlMs,
     durability,
+    bytesPerSecondPerPeer: bwlimit,
     ...(maxFileBytes === undefined ? {} : { maxFileBytes }),
   };
 }

@@ -63,6 +63,11 @@ export class Dealer {
     return this.#inFlight.isEmpty;
   }
 
+  /** Bytes that were dealt and are not acknowledged. */
+  get bytesUnderWay(): number {
+    return this.#inFlight.bytes;
+  }
+
   /** Deals out nothing more. */
   stop(): void {
     this.#stopped = true;
@@ -141,7 +146,8 @@ export class Dealer {
       }
       if (!this.#giveReader(stream, piece.file)) continue;
       stream.credit--;
-      this.#inFlight.deal(index, piece, performance.now());
+      const waitsForTurn = stream.connection.sendingLimit?.isOff === false;
+      this.#inFlight.deal(index, piece, waitsForTurn ? Number.POSITIVE_INFINITY : performance.now());
       stream.port.post({ type: "send", piece });
     }
   }
@@ -173,6 +179,9 @@ export class Dealer {
         break;
       case "read":
         this.#owner.onSent(report.piece, report.crc32);
+        break;
+      case "accepted":
+        this.#inFlight.accepted(index, report.piece.file, report.piece.offset, performance.now());
         break;
       case "unreadable":
         this.#owner.onUnreadable(report.piece, report.failure);

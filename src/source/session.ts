@@ -156,6 +156,10 @@ export class SourceSession implements TransferEnd {
   get hasOutstanding(): boolean {
     return !this.#dealer.isIdle;
   }
+  /** How many they are. */
+  get unacknowledgedBytes(): number {
+    return this.#dealer.bytesUnderWay;
+  }
   /** Files are read here, and not to be sent. */
   get isComparing(): boolean {
     return this.#rereader.isRunning || [...this.#files.values()].some(({ phase }) => phase === "comparing");

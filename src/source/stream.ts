@@ -22,6 +22,8 @@ export type SourceReport =
   /** It can take `count` more pieces. */
   | { readonly type: "ready"; readonly count: number }
   | { readonly type: "read"; readonly piece: Piece; readonly crc32: number }
+  /** Under a rate limit: the system has taken the piece, and it waits for its turn no more. */
+  | { readonly type: "accepted"; readonly piece: Piece }
   /** The file ended before the piece did, or could not be read. */
   | { readonly type: "unreadable"; readonly piece: Piece; readonly failure: Failure | null }
   | { readonly type: "acknowledged"; readonly chunks: readonly FileExtent[] }
@@ -112,7 +114,9 @@ export class SourceStream {
     this.#report.post({ type: "read", piece, crc32: crc });
     this.#connection.sendChunk(piece.file, piece.offset, payload, crc, () => {
       this.#free.push(block);
-      if (this.#connection.isOpen) this.#work();
+      if (!this.#connection.isOpen) return;
+      if (this.#connection.sendingLimit !== undefined) this.#report.post({ type: "accepted", piece });
+      this.#work();
     });
   }
 
