@@ -15,30 +15,13 @@ const SIGNALS: Readonly<Record<string, NodeJS.Signals>> = { "\x1a": "SIGTSTP", "
  * read, where standard input is no terminal, or where it belongs to another program: this one runs in the background.
  */
 export function watchKeys(
-  stdin: Pick<ReadStream, "isTTY" | "setRawMode" | "on" | "off" | "pause" | "resume">,
+  stdin: Pick<ReadStream, "isTTY" | "isRaw" | "setRawMode" | "on" | "off" | "pause" | "resume">,
   interrupts: Pick<Interrupts, "raise">,
   onKey: (key: string) => void,
   ownsTerminal: () => boolean = isForeground,
 ): () => void {
   if (!stdin.isTTY) return () => {};
-  let raw = false;
-  const begin = () => {
-    if (raw || !ownsTerminal()) return;
-    raw = true;
-    stdin.setRawMode(true);
-    stdin.resume();
-  };
-  const end = () => {
-    if (!raw) return;
-    raw = false;
-    stdin.setRawMode(false);
-    stdin.pause();
-  };
-  const onContinued = () => {
-    // The shell has set the terminal as it likes it.
-    raw = false;
-    begin();
-  };
+  let listening = false;
   const onData = (data: Buffer) => {
     for (const key of data.toString("latin1")) {
       const signal = SIGNALS[key];
@@ -50,11 +33,30 @@ export function watchKeys(
       } else onKey(key);
     }
   };
+  const begin = () => {
+    if (listening || !ownsTerminal()) return;
+    listening = true;
+    // Where it was left in raw mode, it may not be any more.
+    if (stdin.isRaw) stdin.setRawMode(false);
+    stdin.setRawMode(true);
+    stdin.on("data", onData);
+    stdin.resume();
+  };
+  const end = () => {
+    if (!listening) return;
+    listening = false;
+    stdin.off("data", onData);
+    stdin.pause();
+    if (ownsTerminal()) stdin.setRawMode(false);
+  };
+  // The shell has set the terminal as it likes it, and may have kept it.
+  const onContinued = () => {
+    end();
+    begin();
+  };
   // The terminal went away: others see to that.
   const onError = () => {};
-  stdin.on("data", onData);
   stdin.on("error", onError);
-  stdin.pause();
   process.on("SIGCONT", onContinued);
   process.once("exit", end);
   begin();
@@ -62,7 +64,6 @@ export function watchKeys(
     end();
     process.off("SIGCONT", onContinued);
     process.off("exit", end);
-    stdin.off("data", onData);
     stdin.off("error", onError);
   };
 }

@@ -2,6 +2,7 @@
  * One transfer as send, shell and demo run it: the library sends, the views show. Everything that differs between the
  * three is in what they hand over.
  */
+import { isatty } from "node:tty";
 import type { FailureReport, SendOptions, TransferEvent, TransferResult } from "../client/types.ts";
 import type { RateLimit } from "../net/rate-limit.ts";
 import { escapeText } from "../protocol/names.ts";
@@ -54,6 +55,8 @@ export async function runTransfer(
   if (!view.insecure && !isLoopback(options.to.host))
     onEvent({ type: "warning", message: plainWarning(options.to.host) });
   const limitKeys = async ({ limit, interrupts }: NonNullable<TransferView["limitKeys"]>) => {
+    // Even to look at it would make a stream of it.
+    if (!isatty(0)) return () => {};
     const [{ watchKeys }, { limitAfter }] = await Promise.all([import("./keys.ts"), import("./limit-keys.ts")]);
     return watchKeys(process.stdin, interrupts, (key) => {
       const next = limitAfter(key, limit.bytesPerSecond, bytesPerSecond);

@@ -402,7 +402,9 @@ export class Link {
     if (limit === undefined || rate === null || this.#terms === undefined) return { turnMs: 0, roundMs: 0 };
     const { streams, chunkBytes } = this.#terms;
     const round = streams * chunkBytes;
-    return { turnMs: 2 * limit.msFor(Math.min(round, streams * limit.sliceBytes)), roundMs: 2 * limit.msFor(round) };
+    // What moves is seen at a tick.
+    const turnMs = this.#tickMs + 2 * limit.msFor(Math.min(round, streams * limit.sliceBytes));
+    return { turnMs, roundMs: 2 * limit.msFor(round) };
   }
 
   /** Whether this program was stopped since the last tick: then nobody else is late. */

@@ -116,7 +116,11 @@ export class SendCommand extends HawserCommand {
         ...(into === undefined ? {} : { into }),
         ...(name === undefined ? {} : { name }),
       };
-      const view = { ...values, results: this.#results(quiet), limitKeys: { limit, interrupts } };
+      const view = {
+        ...values,
+        results: this.#results(quiet),
+        ...(operands.includes("-") ? {} : { limitKeys: { limit, interrupts } }),
+      };
       const result = await runTransfer(send, options, view, this.output);
       if (canBeResumed(result) && values.progress !== "json") this.output.err(againText(this.argv));
       process.exitCode = result.exitCode;
