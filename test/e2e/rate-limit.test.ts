@@ -137,11 +137,20 @@ t.test("a server's limit holds for all transfers of a client together, and can b
 
 t.test("a chunk that takes far longer than the timeout is none, and nothing is sent twice", async (t) => {
   const { from, to } = directories(t);
-  const path = makeFile(join(from, "a"), 2 * 64 * KIB + 10);
+  // So that every stream has brought something soon, and one of them then idles.
+  const small = Array.from({ length: 8 }, (_, i) => makeFile(join(from, `small-${i}`), 10, i));
+  const path = makeFile(join(from, "a"), 2 * 64 * KIB);
   const server = await startServer(t, to);
   const limit = new RateLimit(24 * KIB);
   const { to: via, samples } = await relay(t, server.to);
-  const options = { paths: [path], to: via, streams: 3, chunkBytes: 64 * KIB, timeoutMs: 450, bwlimit: limit };
+  const options = {
+    paths: [...small, path],
+    to: via,
+    streams: 3,
+    chunkBytes: 64 * KIB,
+    timeoutMs: 450,
+    bwlimit: limit,
+  };
   const sent = await sendAll(options);
   assertOk(t, sent);
   t.ok(sent.result.durationMs > 5000, `${sent.result.durationMs} ms, and 10 timeouts are 4,500`);
