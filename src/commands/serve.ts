@@ -137,15 +137,16 @@ export class ServeCommand extends HawserCommand {
     // Who started this program over a channel, and is gone, wants no server; nor does who closed the pipe of its events.
     process.once("disconnect", () => finished.resolve(0));
     this.output.onOutClosed(() => finished.resolve(0));
-    let stopWatching = () => {};
+    const started = Promise.withResolvers<HawserServer>();
+    const stopWatching = watchHangup({
+      onReload: () => void started.promise.then((server) => this.#reload(server, values.quiet)),
+      onHangup: () => interrupts.raise("SIGTERM"),
+    });
     try {
       const { serve } = await import("../server/serve.ts");
       const options = serveOptions(resolve(operands[0] ?? "."), values);
       const server = await serve({ ...options, onEvent: (event) => this.#show(event, values, finished.resolve) });
-      stopWatching = watchHangup({
-        onReload: () => void this.#reload(server, values.quiet),
-        onHangup: () => interrupts.raise("SIGTERM"),
-      });
+      started.resolve(server);
       process.exitCode = await this.#until(finished.promise, server, values.drainMs);
     } finally {
       stopWatching();
