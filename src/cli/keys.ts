@@ -10,6 +10,9 @@ const INTERRUPT = "\x03";
 /** What a terminal makes of ^Z and ^\\. */
 const SIGNALS: Readonly<Record<string, NodeJS.Signals>> = { "\x1a": "SIGTSTP", "\x1c": "SIGQUIT" };
 
+/** How often it is looked whether the terminal has become ours. */
+const LOOK_MS = 500;
+
 /**
  * Hands over what is typed, key by key, until the function that is returned is called. Nothing happens, and nothing is
  * read, where standard input is no terminal, or where it belongs to another program: this one runs in the background.
@@ -58,9 +61,12 @@ export function watchKeys(
   const onError = () => {};
   stdin.on("error", onError);
   process.on("SIGCONT", onContinued);
+  // A shell that takes a running job back from the background says nothing.
+  const looker = setInterval(begin, LOOK_MS).unref();
   process.once("exit", end);
   begin();
   return () => {
+    clearInterval(looker);
     end();
     process.off("SIGCONT", onContinued);
     process.off("exit", end);
