@@ -7,6 +7,7 @@ import { AGENT } from "../agent.ts";
 import { BlockPool } from "../net/blocks.ts";
 import type { Connection } from "../net/connection.ts";
 import type { Endpoint } from "../net/dial.ts";
+import { sliceBytesOf } from "../net/pace.ts";
 import type { RateLimit } from "../net/rate-limit.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
@@ -95,6 +96,8 @@ export class Link {
   #pings = 0;
   #pingedMs = 0;
   readonly #watch: Watch;
+  /** What the server reads of this client at most, by its own word. */
+  #peerRate: number | null = null;
   /** The limit when the clock last ticked. */
   #rate: number | null = null;
   #doing: string | undefined;
@@ -145,6 +148,12 @@ export class Link {
     if (doing !== undefined) return { ms, waitingFor: doing };
     if (this.#streams.size === 0) return { ms, waitingFor: "streams to be opened again" };
     return { ms, waitingFor: "the path to carry data" };
+  }
+
+  /** The lower one of this end's limit and the server's; null where there is none. */
+  get limitBytesPerSecond(): number | null {
+    const own = this.#options.limit?.bytesPerSecond ?? null;
+    return own === null || this.#peerRate === null ? (own ?? this.#peerRate) : Math.min(own, this.#peerRate);
   }
 
   /** The receipt is here: all connections are closed. */
@@ -220,7 +229,8 @@ export class Link {
       onMessage: (message) => this.#onMessage(message),
       onClosed: (error) => this.#onControlClosed(control, error),
     };
-    this.#pingedMs = performance.now();
+    // Whether the server has a limit is asked at the first tick.
+    this.#pingedMs = performance.now() - this.#pingMs;
     this.#terms = terms;
     if (before === undefined) this.#begin(control, terms);
     else if (!isSameSession(before, terms)) this.#beginAnew(terms);
@@ -280,6 +290,8 @@ export class Link {
     if (this.#settled) return;
     if (message.name === "PONG") {
       this.#doing = message.body.doing;
+      this.#peerRate = message.body.limit ?? null;
+      this.#end?.peerReads?.(this.#peerRate);
       this.#watch.onReceived(message.body.received ?? [], performance.now());
       // Nothing is to be acknowledged: the server is at something that takes its time.
       if (!this.#options.awaitsAcknowledgement() && DOING.has(this.#doing)) this.#watch.waits(performance.now());
@@ -394,17 +406,16 @@ export class Link {
 
   /** What the limit explains, with as much again for what it doesn't know of. */
   #paceTimes(nowMs: number): PaceTimes {
-    const { limit } = this.#options;
-    const rate = limit?.bytesPerSecond ?? null;
+    const rate = this.limitBytesPerSecond;
     // What was slow for another limit is not late for this one.
     if (rate !== this.#rate) this.#watch.waits(nowMs);
     this.#rate = rate;
-    if (limit === undefined || rate === null || this.#terms === undefined) return { turnMs: 0, roundMs: 0 };
+    if (rate === null || this.#terms === undefined) return { turnMs: 0, roundMs: 0 };
     const { streams, chunkBytes } = this.#terms;
     const round = streams * chunkBytes;
     // What moves is seen at a tick.
-    const turnMs = this.#tickMs + 2 * limit.msFor(Math.min(round, streams * limit.sliceBytes));
-    return { turnMs, roundMs: 2 * limit.msFor(round) };
+    const turn = Math.min(round, streams * sliceBytesOf(rate));
+    return { turnMs: this.#tickMs + (2 * turn * 1000) / rate, roundMs: (2 * round * 1000) / rate };
   }
 
   /** Whether this program was stopped since the last tick: then nobody else is late. */

@@ -1,5 +1,4 @@
 /** How far a transfer is, told a few times a second. */
-import type { RateLimit } from "../net/rate-limit.ts";
 import type { SourceSession } from "../source/session.ts";
 import { etaMs, RateMeter } from "./rate.ts";
 import type { TransferEvent } from "./types.ts";
@@ -13,7 +12,7 @@ export class ProgressReporter {
   readonly #emit: (event: TransferEvent) => void;
   readonly #meter = new RateMeter(performance.now());
   readonly #startedMs = performance.now();
-  readonly #limit: RateLimit | undefined;
+  readonly #limit: () => number | null;
   readonly #filesTotal: number;
   readonly #bytesTotal: number | null;
   readonly #streamBytes: number[] = [];
@@ -32,7 +31,7 @@ export class ProgressReporter {
   constructor(
     totals: { files: number; bytes: number | null },
     emit: (event: TransferEvent) => void,
-    limit?: RateLimit,
+    limit: () => number | null = () => null,
   ) {
     this.#limit = limit;
     this.#emit = emit;
@@ -92,7 +91,7 @@ export class ProgressReporter {
       filesDone: this.#filesDone,
       filesTotal: this.#filesTotal,
       bytesPerSecond,
-      limitBytesPerSecond: this.#limit?.bytesPerSecond ?? null,
+      limitBytesPerSecond: this.#limit(),
       etaMs: remaining === null ? null : etaMs(remaining, bytesPerSecond),
       elapsedMs: nowMs - this.#startedMs,
       streamBytes: [...this.#streamBytes],

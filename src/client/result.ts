@@ -1,5 +1,4 @@
 /** Collects what becomes of the files of a transfer, and makes its result. */
-import type { RateLimit } from "../net/rate-limit.ts";
 import { formatCrc32 } from "../protocol/crc32.ts";
 import { ERRORS, type ErrorCode, errorCodeOf, type Failure, type HawserError } from "../protocol/errors.ts";
 import type { Message } from "../protocol/messages.ts";
@@ -68,7 +67,7 @@ export class ResultBuilder {
     this.#receipt = receipt;
   }
 
-  build(ended: HawserError | undefined, retries: number, limit?: RateLimit): TransferResult {
+  build(ended: HawserError | undefined, retries: number, limitBytesPerSecond: number | null = null): TransferResult {
     const error = ended === undefined ? this.#filesError() : reportOf(ended);
     const { user, system } = process.cpuUsage(this.#startedCpu);
     const durationMs = this.elapsedMs;
@@ -87,7 +86,7 @@ export class ResultBuilder {
       streams: this.#terms?.streams ?? 0,
       retries,
       durability: this.#terms?.durability ?? null,
-      limitBytesPerSecond: limit?.bytesPerSecond ?? null,
+      limitBytesPerSecond,
       cpuSeconds: {
         client: (user + system) / 1e6,
         server: this.#receipt === undefined ? null : this.#receipt.cpuMicros / 1e6,

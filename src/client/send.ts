@@ -49,7 +49,7 @@ async function transfer(
 ): Promise<TransferResult> {
   const emit = (event: TransferEvent) => options.onEvent?.(event);
   const totals = { files: items.length, bytes: items.reduce((sum, { size }) => sum + size, 0) };
-  const progress = new ProgressReporter(totals, emit, options.bwlimit);
+  const progress = new ProgressReporter(totals, emit, () => link.limitBytesPerSecond);
   let session: SourceSession | undefined;
   let resent = 0;
   const link: Link = new Link({
@@ -106,7 +106,7 @@ async function transfer(
   options.signal?.removeEventListener("abort", onAbort);
   await session?.dispose();
   progress.stop();
-  return results.build(error, link.retries + resent, options.bwlimit);
+  return results.build(error, link.retries + resent, link.limitBytesPerSecond);
 }
 
 /** Lets what is in flight be recorded, for a while, and ends the transfer. */

@@ -53,7 +53,7 @@ export interface TransferResult {
   /** Connections dialled again and chunks sent again. */
   readonly retries: number;
   readonly durability: Durability | null;
-  /** The limit at the end; null: none. */
+  /** At the end, the lower one of `bwlimit` and what the server says that it reads; null: no limit. */
   readonly limitBytesPerSecond: number | null;
   /** CPU time of this process during the transfer, and of the server's during the session, in seconds. */
   readonly cpuSeconds: { readonly client: number; readonly server: number | null };
@@ -88,7 +88,7 @@ export type TransferEvent =
       readonly filesTotal: number;
       /** Smoothed over the last seconds. */
       readonly bytesPerSecond: number;
-      /** What it may be at most now; null: no limit. */
+      /** What it may be at most now, by `bwlimit` and what the server says that it reads; null: no limit. */
       readonly limitBytesPerSecond: number | null;
       readonly etaMs: number | null;
       readonly elapsedMs: number;

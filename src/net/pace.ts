@@ -15,6 +15,12 @@ const SLICE_MS = 2;
 /** Below 128,000 bytes a second slices are of this size: smaller ones would be headers of TCP mostly. */
 const SLICE_BYTES_MIN = 256;
 
+/** What is taken at once at this rate; null is no limit. */
+export function sliceBytesOf(bytesPerSecond: number | null): number {
+  if (bytesPerSecond === null) return Number.POSITIVE_INFINITY;
+  return Math.max(SLICE_BYTES_MIN, Math.floor((bytesPerSecond * SLICE_MS) / 1000));
+}
+
 export class Pace {
   #bytesPerSecond: number | null;
   /** What may go at once; below zero what went too early. */
@@ -33,9 +39,7 @@ export class Pace {
 
   /** The most to take at once. */
   get sliceBytes(): number {
-    const rate = this.#bytesPerSecond;
-    if (rate === null) return Number.POSITIVE_INFINITY;
-    return Math.max(SLICE_BYTES_MIN, Math.floor((rate * SLICE_MS) / 1000));
+    return sliceBytesOf(this.#bytesPerSecond);
   }
 
   /** From now on another rate holds. A debt that was made at the old one is paid within the catch-up time. */

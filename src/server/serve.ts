@@ -221,6 +221,7 @@ class Server implements HawserServer {
       terms,
       agent,
       lingerMs: Math.min(LINGER_MS, this.#ttlMs),
+      limit: () => this.#limits.bytesPerSecond,
       makeEnd: (session) => {
         if (hello.role === "sink" && makeSource !== undefined) return makeSource(terms, session);
         const part: SinkSession = new SinkSession({

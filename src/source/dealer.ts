@@ -50,6 +50,7 @@ export class Dealer {
   /** How often each chunk arrived damaged, by 'file:offset'. */
   readonly #damages = new Map<string, number>();
   #lookTimer: NodeJS.Timeout | undefined;
+  #peerBytesPerSecond: number | null = null;
   #stopped = false;
 
   constructor(terms: Terms, owner: DealerOwner) {
@@ -66,6 +67,11 @@ export class Dealer {
   /** Bytes that were dealt and are not acknowledged. */
   get bytesUnderWay(): number {
     return this.#inFlight.bytes;
+  }
+
+  /** The other end reads so many bytes a second at most; null: no limit. */
+  peerReads(bytesPerSecond: number | null): void {
+    this.#peerBytesPerSecond = bytesPerSecond;
   }
 
   /** Deals out nothing more. */
@@ -139,7 +145,7 @@ export class Dealer {
 
   #dealTo(index: number, stream: StreamState): void {
     while (stream.credit > 0 && !this.#stopped) {
-      const piece = this.#dispatcher.take(index) ?? this.#inFlight.overdueFor(index, performance.now());
+      const piece = this.#dispatcher.take(index) ?? this.#overdueFor(index);
       if (piece === undefined) {
         this.#lookAgain();
         return;
@@ -150,6 +156,13 @@ export class Dealer {
       this.#inFlight.deal(index, piece, waitsForTurn ? Number.POSITIVE_INFINITY : performance.now());
       stream.port.post({ type: "send", piece });
     }
+  }
+
+  /** What the other end's limit explains is not overdue: all that is on its way, and as much again for what it doesn't. */
+  #overdueFor(index: number): Piece | undefined {
+    const rate = this.#peerBytesPerSecond;
+    const explainedMs = rate === null ? 0 : ((2 * this.#inFlight.bytes) / rate) * 1000;
+    return this.#inFlight.overdueFor(index, performance.now() - explainedMs);
   }
 
   /** Whether the stream can read the file. */

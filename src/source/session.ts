@@ -103,6 +103,10 @@ export class SourceSession implements TransferEnd {
     }
   }
 
+  peerReads(bytesPerSecond: number | null): void {
+    this.#dealer.peerReads(bytesPerSecond);
+  }
+
   controlMessage(message: NamedMessage): void {
     if (message.name === "HAVE") this.#onHave(message.body);
     else if (message.name === "RESEND") {

@@ -135,31 +135,30 @@ t.test("a server's limit holds for all transfers of a client together, and can b
   assertContent(t, join(to, "c"), contentOf(20 * MIB, 3));
 });
 
-t.test("a chunk that takes far longer than the timeout is none, and nothing is sent twice", async (t) => {
-  const { from, to } = directories(t);
-  // So that every stream has brought something soon, and one of them then idles.
-  const small = Array.from({ length: 8 }, (_, i) => makeFile(join(from, `small-${i}`), 10, i));
-  const path = makeFile(join(from, "a"), 2 * 64 * KIB);
-  const server = await startServer(t, to);
-  const limit = new RateLimit(24 * KIB);
-  const { to: via, samples } = await relay(t, server.to);
-  const options = {
-    paths: [...small, path],
-    to: via,
-    streams: 3,
-    chunkBytes: 64 * KIB,
-    timeoutMs: 450,
-    bwlimit: limit,
-  };
-  const sent = await sendAll(options);
-  assertOk(t, sent);
-  t.ok(sent.result.durationMs > 5000, `${sent.result.durationMs} ms, and 10 timeouts are 4,500`);
-  t.equal(sent.result.retries, 0);
-  // The third stream idles all the while, and may not help out with what the limit alone holds up.
-  const carried = between(samples, 0, Number.POSITIVE_INFINITY);
-  t.ok(carried < 2 * 64 * KIB + 48 * KIB, `each chunk once: ${carried} bytes`);
-  t.notOk(sent.log.of("progress").some(({ phase }) => phase === "stalled"));
-});
+for (const [end, own, capped] of [
+  ["the client", 24 * KIB, null],
+  ["the server", null, 24 * KIB],
+] as const) {
+  t.test(
+    `a chunk that takes far longer than the timeout, by the limit of ${end}, is neither late nor sent twice`,
+    async (t) => {
+      const { from, to } = directories(t);
+      // So that every stream has brought something soon, and one of them then idles.
+      const small = Array.from({ length: 8 }, (_, i) => makeFile(join(from, `small-${i}`), 10, i));
+      const path = makeFile(join(from, "a"), 2 * 64 * KIB);
+      const server = await startServer(t, to, { bytesPerSecondPerPeer: capped });
+      const { to: via, samples } = await relay(t, server.to);
+      const options = { to: via, streams: 3, chunkBytes: 64 * KIB, timeoutMs: 450, bwlimit: new RateLimit(own) };
+      const sent = await sendAll({ paths: [...small, path], ...options });
+      assertOk(t, sent);
+      t.ok(sent.result.durationMs > 5000, `${sent.result.durationMs} ms, and 10 timeouts are 4,500`);
+      t.match(sent.result, { retries: 0, limitBytesPerSecond: 24 * KIB });
+      const carried = between(samples, 0, Number.POSITIVE_INFINITY);
+      t.ok(carried < 2 * 64 * KIB + 48 * KIB, `each chunk once: ${carried} bytes`);
+      t.notOk(sent.log.of("progress").some(({ phase }) => phase === "stalled"));
+    },
+  );
+}
 
 t.test("an interrupt ends a transfer at once though its chunks would take for ever", async (t) => {
   const { from, to } = directories(t);
