@@ -182,8 +182,9 @@ function meaning(events: readonly ExpectedEvent[]): string {
   return events
     .map((event) => {
       if ("message" in event) return `${event.message} ${notation(event.body)}`;
-      const { file, offset, payload, intact } = event.chunk;
-      return `CHUNK file ${file}, offset ${offset}, payload h'${payload}'${intact ? "" : ", damaged"}`;
+      const { file, offset, payload, intact, encoding, decodedBytes } = event.chunk;
+      const stands = encoding === undefined ? "" : `, ${encoding}, ${decodedBytes} bytes when decoded`;
+      return `CHUNK file ${file}, offset ${offset}${stands}, payload h'${payload}'${intact === false ? ", damaged" : ""}`;
     })
     .join("\n");
 }

@@ -4,6 +4,7 @@ import { ERRORS, type ErrorCode, errorCodeOf, type Failure, type HawserError } f
 import type { Message } from "../protocol/messages.ts";
 import { displayName, escapeText } from "../protocol/names.ts";
 import type { SettledItem } from "../source/session.ts";
+import type { SentAs } from "../source/stream.ts";
 import type { FailureReport, FileResult, TransferResult } from "./types.ts";
 
 export function reportOf({ code, message }: Failure): FailureReport {
@@ -33,6 +34,9 @@ export class ResultBuilder {
   #bytesSent = 0;
   #bytesResumed = 0;
   #bytesTrusted = 0;
+  #bytesOnWire = 0;
+  #bytesSaved = 0;
+  readonly #chunks = { raw: 0, zstd: 0, sparse: 0 };
   #isRetryable = false;
   #firstFailure: FailureReport | undefined;
   #terms: Message<"WELCOME"> | undefined;
@@ -60,6 +64,13 @@ export class ResultBuilder {
     }
   }
 
+  /** A chunk went out. */
+  sent(bytes: number, { encoding, bytesOnWire }: SentAs): void {
+    this.#bytesOnWire += bytesOnWire;
+    this.#bytesSaved += bytes - bytesOnWire;
+    this.#chunks[encoding]++;
+  }
+
   opened(terms: Message<"WELCOME">): void {
     this.#terms = terms;
   }
@@ -81,6 +92,9 @@ export class ResultBuilder {
       bytes: this.#bytes,
       bytesResumed: this.#bytesResumed,
       bytesTrusted: this.#bytesTrusted,
+      bytesOnWire: this.#bytesOnWire,
+      bytesSaved: this.#bytesSaved,
+      chunks: { ...this.#chunks },
       durationMs,
       bytesPerSecond: (this.#bytesSent / durationMs) * 1000,
       streams: this.#terms?.streams ?? 0,

@@ -46,6 +46,12 @@ export interface TransferResult {
   readonly bytesResumed: number;
   /** Of that, what was not read again, because `trustMtime` says so. */
   readonly bytesTrusted: number;
+  /** What this run's chunks took on the wire, those included that were sent again. */
+  readonly bytesOnWire: number;
+  /** What they would have taken besides, had none been compressed and no zeros been left out. */
+  readonly bytesSaved: number;
+  /** How many chunks went out as they are, compressed, and without their zeros. */
+  readonly chunks: { readonly raw: number; readonly zstd: number; readonly sparse: number };
   readonly durationMs: number;
   readonly bytesPerSecond: number;
   readonly streams: number;
@@ -113,6 +119,8 @@ export interface SendOptions {
   readonly resume?: boolean;
   /** What earlier runs read of a file of the same size, times and inode is not read again (false). */
   readonly trustMtime?: boolean;
+  /** `auto`: chunks are compressed where that makes the transfer faster; `zstd`: always; `none`: never (`auto`). */
+  readonly compress?: "auto" | "zstd" | "none";
   /** Aborting hands out no more chunks, lets what is in flight be recorded, and ends the transfer. */
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: TransferEvent) => void;

@@ -41,6 +41,7 @@ export async function planFile(file: ReceivedFile, planner: Planner): Promise<Ac
   }
   if (stored === undefined || !(await unfinished.takeUpPart(file, stored, signal))) {
     file.part = await newPart(sink, file.offer, planner.partId(file.index));
+    file.isPartNew = true;
   }
   return "send";
 }

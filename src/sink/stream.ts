@@ -1,5 +1,6 @@
 /**
- * The receiving half of a stream: checks a chunk's CRC, asks the session what to do with it, writes it, acknowledges.
+ * The receiving half of a stream: decodes a chunk, checks its CRC, asks the session what to do with it, writes it,
+ * acknowledges.
  * It touches payload bytes and nothing else: which chunk belongs where, says the session, through a port.
  */
 import type { Connection } from "../net/connection.ts";
@@ -8,6 +9,7 @@ import type { ArrivedChunk } from "../protocol/conversation.ts";
 import { asHawserError, type Failure, type HawserError } from "../protocol/errors.ts";
 import { PAGE_ENTRIES_MAX } from "../protocol/limits.ts";
 import type { FileExtent } from "../protocol/messages.ts";
+import { type Content, decode, isSparse } from "./decode.ts";
 import type { WriterDescriptor } from "./sink.ts";
 import { openWriter, type Writer } from "./writer.ts";
 
@@ -15,8 +17,11 @@ import { openWriter, type Writer } from "./writer.ts";
 export type SinkOrder =
   | { readonly type: "file"; readonly file: number; readonly writer: WriterDescriptor }
   | { readonly type: "forget"; readonly file: number }
-  /** What to do with the chunk of this ticket: write it, or drop it and say that it is there. */
-  | { readonly type: "verdict"; readonly ticket: number; readonly store: boolean };
+  /**
+   * What to do with the chunk of this ticket: write it, or drop it and say that it is there. `fresh`: nothing was ever
+   * written in its place, so zeros need not be.
+   */
+  | { readonly type: "verdict"; readonly ticket: number; readonly store: boolean; readonly fresh: boolean };
 
 /** What a stream tells its session. */
 export type SinkReport =
@@ -32,8 +37,14 @@ export interface ChunkFacts {
   readonly crc32: number;
 }
 
-/** Chunks that may wait to be written before we read no more: one is written while the next comes in. */
+/** Chunks that may wait to be decoded and written before we read no more: one is written while the next comes in. */
 const WAITING_MAX = 2;
+
+interface Waiting {
+  readonly arrived: ArrivedChunk;
+  /** What is to be written. */
+  readonly content: Content;
+}
 
 /** Acknowledgements wait for company, this long and until they cover this much of the window at most. */
 const ACK_DELAY_MS = 5;
@@ -45,7 +56,9 @@ export class SinkStream {
   readonly #ackBytes: number;
   readonly #writers = new Map<number, Writer>();
   /** Chunks whose verdict or writing is waited for. */
-  readonly #waiting = new Map<number, ArrivedChunk>();
+  readonly #waiting = new Map<number, Waiting>();
+  /** Chunks that are being decoded. */
+  #decoding = 0;
   #tickets = 0;
   #acks: FileExtent[] = [];
   #unackedBytes = 0;
@@ -73,33 +86,49 @@ export class SinkStream {
   receive(order: SinkOrder): void {
     if (order.type === "file") this.#writers.set(order.file, openWriter(order.writer));
     else if (order.type === "forget") this.#writers.delete(order.file);
-    else this.#onVerdict(order.ticket, order.store);
+    else this.#onVerdict(order);
   }
 
   #onChunk(arrived: ArrivedChunk): void {
-    const chunk = factsOf(arrived);
-    if (!arrived.intact) {
-      this.#connection.giveBack(arrived.block);
-      this.#report.post({ type: "damaged", chunk });
-      this.#connection.send("RESEND", { chunks: [[chunk.file, chunk.offset, chunk.bytes]] });
-      return;
-    }
-    const ticket = this.#tickets++;
-    this.#waiting.set(ticket, arrived);
-    this.#report.post({ type: "arrived", ticket, chunk });
-    if (this.#waiting.size >= WAITING_MAX) this.#connection.pause();
+    this.#decoding++;
+    decode(arrived, (content) => {
+      this.#decoding--;
+      // What comes over a stream whose place another has taken has no effect.
+      if (!this.#connection.isOpen) this.#connection.giveBack(arrived.block);
+      else if (content === undefined) this.#onDamaged(arrived);
+      else this.#onDecoded(arrived, content);
+    });
+    this.#pauseOrGoOn();
   }
 
-  #onVerdict(ticket: number, store: boolean): void {
-    const arrived = this.#waiting.get(ticket);
-    if (arrived === undefined) return;
+  #onDamaged(arrived: ArrivedChunk): void {
+    const chunk = factsOf(arrived);
+    this.#connection.giveBack(arrived.block);
+    this.#report.post({ type: "damaged", chunk });
+    this.#connection.send("RESEND", { chunks: [[chunk.file, chunk.offset, chunk.bytes]] });
+    this.#pauseOrGoOn();
+  }
+
+  #onDecoded(arrived: ArrivedChunk, content: Content): void {
+    const ticket = this.#tickets++;
+    this.#waiting.set(ticket, { arrived, content });
+    this.#report.post({ type: "arrived", ticket, chunk: factsOf(arrived) });
+  }
+
+  #onVerdict({ ticket, store, fresh }: Extract<SinkOrder, { type: "verdict" }>): void {
+    const waiting = this.#waiting.get(ticket);
+    if (waiting === undefined) return;
+    const { arrived, content } = waiting;
     if (!store) {
       this.#acknowledge(factsOf(arrived));
       this.#done(ticket, arrived);
       return;
     }
     try {
-      const writing = this.#writers.get(arrived.file)?.(arrived.offset, arrived.payload);
+      const writer = this.#writers.get(arrived.file);
+      const writing = isSparse(content)
+        ? writer?.writeSparse(arrived.offset, content, fresh)
+        : writer?.write(arrived.offset, content);
       if (writing === undefined) this.#stored(ticket, arrived);
       else
         writing.then(
@@ -128,7 +157,12 @@ export class SinkStream {
   #done(ticket: number, arrived: ArrivedChunk): void {
     this.#waiting.delete(ticket);
     this.#connection.giveBack(arrived.block);
-    if (this.#waiting.size < WAITING_MAX) this.#connection.resume();
+    this.#pauseOrGoOn();
+  }
+
+  #pauseOrGoOn(): void {
+    if (this.#waiting.size + this.#decoding >= WAITING_MAX) this.#connection.pause();
+    else this.#connection.resume();
   }
 
   /** Neighbours become one range. */
@@ -150,6 +184,6 @@ export class SinkStream {
   }
 }
 
-function factsOf({ file, offset, payload, payloadCrc32 }: ArrivedChunk): ChunkFacts {
-  return { file, offset, bytes: payload.length, crc32: payloadCrc32 };
+function factsOf({ file, offset, decodedBytes, payloadCrc32 }: ArrivedChunk): ChunkFacts {
+  return { file, offset, bytes: decodedBytes, crc32: payloadCrc32 };
 }

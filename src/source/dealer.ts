@@ -9,16 +9,17 @@ import { type Failure, HawserError } from "../protocol/errors.ts";
 import { CHUNK_RESENDS_MAX } from "../protocol/limits.ts";
 import type { FileExtent } from "../protocol/messages.ts";
 import type { Range } from "../protocol/ranges.ts";
+import type { Compression } from "./compression.ts";
 import { Dispatcher, type Piece } from "./dispatcher.ts";
 import { InFlight } from "./in-flight.ts";
 import type { ReaderDescriptor } from "./reader.ts";
-import { type SourceOrder, type SourceReport, SourceStream } from "./stream.ts";
+import { type SentAs, type SourceOrder, type SourceReport, SourceStream } from "./stream.ts";
 
 export interface DealerOwner {
   /** What a stream reads a file with; undefined where nothing of it is to be sent any more. */
   readerOf(file: number): ReaderDescriptor | undefined;
   /** A stream has read a chunk, and sends it. */
-  onSent(piece: Piece, crc32: number): void;
+  onSent(piece: Piece, crc32: number, sent: SentAs): void;
   /** The file ended before the chunk did, or could not be read. */
   onUnreadable(piece: Piece, failure: Failure | null): void;
   /** The sink has a chunk. `bytes` are zero where that was known. */
@@ -44,6 +45,7 @@ const LOOK_MS = 250;
 export class Dealer {
   readonly #terms: Terms;
   readonly #owner: DealerOwner;
+  readonly #compression: Compression;
   readonly #dispatcher: Dispatcher;
   readonly #inFlight = new InFlight();
   readonly #streams = new Map<number, StreamState>();
@@ -52,9 +54,10 @@ export class Dealer {
   #lookTimer: NodeJS.Timeout | undefined;
   #stopped = false;
 
-  constructor(terms: Terms, owner: DealerOwner) {
+  constructor(terms: Terms, compression: Compression, owner: DealerOwner) {
     this.#terms = terms;
     this.#owner = owner;
+    this.#compression = compression;
     this.#dispatcher = new Dispatcher(terms.chunkBytes, terms.splitBytes);
   }
 
@@ -134,15 +137,16 @@ export class Dealer {
 
   #dealTo(index: number, stream: StreamState): void {
     while (stream.credit > 0 && !this.#stopped) {
-      const piece = this.#dispatcher.take(index) ?? this.#inFlight.overdueFor(index, performance.now());
+      const nowMs = performance.now();
+      const piece = this.#dispatcher.take(index) ?? this.#inFlight.overdueFor(index, nowMs);
       if (piece === undefined) {
         this.#lookAgain();
         return;
       }
       if (!this.#giveReader(stream, piece.file)) continue;
       stream.credit--;
-      this.#inFlight.deal(index, piece, performance.now());
-      stream.port.post({ type: "send", piece });
+      this.#inFlight.deal(index, piece, nowMs);
+      stream.port.post({ type: "send", piece, compress: this.#compression.attempt(piece.bytes, nowMs) });
     }
   }
 
@@ -172,7 +176,14 @@ export class Dealer {
         this.#dealTo(index, stream);
         break;
       case "read":
-        this.#owner.onSent(report.piece, report.crc32);
+        this.#inFlight.sent(report.piece, report.sent.bytesOnWire);
+        this.#owner.onSent(report.piece, report.crc32, report.sent);
+        break;
+      case "compressed":
+        this.#compression.compressed(report.came, performance.now());
+        break;
+      case "sampled":
+        this.#compression.sampled(report.came);
         break;
       case "unreadable":
         this.#owner.onUnreadable(report.piece, report.failure);
@@ -198,7 +209,9 @@ export class Dealer {
       return;
     }
     for (let at = offset; at < offset + bytes; at += this.#terms.chunkBytes) {
+      const bytesOnWire = this.#inFlight.bytesOnWire(file, at);
       const piece = this.#inFlight.acknowledge(index, file, at, nowMs);
+      if (piece !== undefined) this.#compression.acknowledged(piece.bytes, bytesOnWire, nowMs);
       this.#owner.onAcknowledged(index, file, at, piece?.bytes ?? 0);
     }
   }

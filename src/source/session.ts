@@ -2,18 +2,21 @@
  * The source's part in a transfer: offers files in pages, has what the sink lacks sent, seals a file when all of it was
  * read, and collects what became of each. The one owner of the files; of ranges and streams it is the dealer.
  */
+import { availableParallelism } from "node:os";
 import type { Connection } from "../net/connection.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
 import { asHawserError, type Failure, HawserError, wireFailureOf } from "../protocol/errors.ts";
 import { type FileExtent, type Message, type PlannedFile, pages, type SettledFile } from "../protocol/messages.ts";
 import { displayName } from "../protocol/names.ts";
+import { Compression, type CompressMode } from "./compression.ts";
 import { Dealer } from "./dealer.ts";
 import type { Piece } from "./dispatcher.ts";
 import type { ItemDigest, SourceItem } from "./item.ts";
 import type { ReaderDescriptor } from "./reader.ts";
 import { Rereader } from "./rereader.ts";
 import { SentFile } from "./sent-file.ts";
+import type { SentAs } from "./stream.ts";
 
 /** What happens, told to whoever runs the transfer. */
 export interface SourceEvents {
@@ -26,6 +29,8 @@ export interface SourceEvents {
   /** Bytes of a file that the sink has now, on the stream that brought them. */
   onAcknowledged(stream: number, bytes: number): void;
   onResent(reason: "damaged" | "lost", count: number): void;
+  /** A chunk goes out, once more perhaps. */
+  onSent?(bytes: number, sent: SentAs): void;
   onReceipt(receipt: Message<"RECEIPT">): void;
   /** The transfer can't go on. */
   onFailed(error: HawserError): void;
@@ -42,6 +47,9 @@ export interface SettledItem {
   readonly bytesTrusted: number;
 }
 
+/** Threads of the pool that chunks are compressed in: as many as libuv makes unless it is told otherwise. */
+const POOL_THREADS = 4;
+
 /** What an OFFER's entry takes on the wire besides the name, at most: the names of six fields, seven numbers, a key. */
 const OFFER_ENTRY_BYTES = 128;
 
@@ -51,6 +59,7 @@ export class SourceSession implements TransferEnd {
   readonly #trustsTime: boolean;
   readonly #items: Iterator<SourceItem>;
   readonly #events: SourceEvents;
+  readonly #compression: Compression;
   #dealer: Dealer;
   #files = new Map<number, SentFile>();
   readonly #rereader = new Rereader({
@@ -69,11 +78,18 @@ export class SourceSession implements TransferEnd {
   #receipt: Message<"RECEIPT"> | undefined;
 
   /** `trustsTime`: what earlier runs read of a file of the same size and times is not read again. */
-  constructor(items: Iterable<SourceItem>, terms: Terms, events: SourceEvents, trustsTime = false) {
+  constructor(
+    items: Iterable<SourceItem>,
+    terms: Terms,
+    events: SourceEvents,
+    trustsTime = false,
+    compress: CompressMode = "none",
+  ) {
     this.#items = items[Symbol.iterator]();
     this.#terms = terms;
     this.#trustsTime = trustsTime;
     this.#events = events;
+    this.#compression = new Compression(compress, Math.min(POOL_THREADS, availableParallelism()));
     this.#dealer = this.#newDealer();
   }
 
@@ -270,10 +286,11 @@ export class SourceSession implements TransferEnd {
   }
 
   #newDealer(): Dealer {
-    return new Dealer(this.#terms, {
+    return new Dealer(this.#terms, this.#compression, {
       readerOf: (file) => this.#readerOf(file),
-      onSent: (piece, crc) => {
+      onSent: (piece, crc, sent) => {
         this.#files.get(piece.file)?.sent(piece.offset);
+        this.#events.onSent?.(piece.bytes, sent);
         this.#onRead(piece, crc);
       },
       onUnreadable: (piece, failure) => this.#onUnreadable(piece, failure),

@@ -1,34 +1,50 @@
 /**
- * The sending half of a stream: reads a chunk, sums it, sends it, one after the other, and keeps count of what is not
- * acknowledged. It touches payload bytes and nothing else: which chunks, says the session, through a port.
+ * The sending half of a stream: reads a chunk, sums it, encodes it where that is worthwhile, sends it, and keeps count of
+ * what is not acknowledged. It touches payload bytes and nothing else: which chunks, says the session, through a port.
  */
 import type { Connection } from "../net/connection.ts";
 import type { Port } from "../net/port.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
 import { crc32 } from "../protocol/crc32.ts";
 import { asHawserError, type Failure, type HawserError } from "../protocol/errors.ts";
+import type { Encoding } from "../protocol/header.ts";
 import type { FileExtent } from "../protocol/messages.ts";
+import { type DataSlice, encodeTable, findData } from "../protocol/sparse.ts";
+import type { Attempt, Compressed } from "./compression.ts";
 import type { Piece } from "./dispatcher.ts";
+import { compress, isWorthSparse, sample } from "./encoding.ts";
 import { openReader, type Reader, type ReaderDescriptor } from "./reader.ts";
 
 /** What the session tells its streams. */
 export type SourceOrder =
   | { readonly type: "file"; readonly file: number; readonly reader: ReaderDescriptor }
-  | { readonly type: "send"; readonly piece: Piece }
+  | { readonly type: "send"; readonly piece: Piece; readonly compress: Attempt }
   | { readonly type: "forget"; readonly file: number };
 
 /** What a stream tells its session. */
 export type SourceReport =
   /** It can take `count` more pieces. */
   | { readonly type: "ready"; readonly count: number }
-  | { readonly type: "read"; readonly piece: Piece; readonly crc32: number }
+  /** A chunk was read, and is sent now. */
+  | { readonly type: "read"; readonly piece: Piece; readonly crc32: number; readonly sent: SentAs }
+  /** What compressing a chunk, or a sample of one, came to. */
+  | { readonly type: "compressed" | "sampled"; readonly came: Compressed }
   /** The file ended before the piece did, or could not be read. */
   | { readonly type: "unreadable"; readonly piece: Piece; readonly failure: Failure | null }
   | { readonly type: "acknowledged"; readonly chunks: readonly FileExtent[] }
   | { readonly type: "damaged"; readonly chunks: readonly FileExtent[] };
 
+/** How a chunk goes over the wire, and what it takes there. */
+export interface SentAs {
+  readonly encoding: Encoding;
+  readonly bytesOnWire: number;
+}
+
 /** Blocks of a stream: one is read into while the system takes the other. */
 const BLOCKS = 2;
+/** While chunks are compressed a stream may use more, so that few streams keep as many threads busy as there are. */
+const BLOCKS_MAX = 4;
+const COMPRESSING_BLOCKS = 8;
 
 export class SourceStream {
   readonly #connection: Connection;
@@ -36,9 +52,10 @@ export class SourceStream {
   readonly #windowBytes: number;
   readonly #chunkBytes: number;
   readonly #readers = new Map<number, Reader>();
+  readonly #compressingBlocks: number;
   readonly #free: Uint8Array[] = [];
-  readonly #queue: Piece[] = [];
-  #blocksMade = 0;
+  readonly #queue: Extract<SourceOrder, { type: "send" }>[] = [];
+  #blocksUsed = 0;
   /** Pieces asked for and not got. */
   #asked = 0;
   /** Bytes read and not acknowledged. */
@@ -47,13 +64,14 @@ export class SourceStream {
   constructor(
     connection: Connection,
     report: Port<SourceReport>,
-    limits: { readonly windowBytes: number; readonly chunkBytes: number },
+    limits: { readonly windowBytes: number; readonly chunkBytes: number; readonly streams: number },
     onClosed: (error: HawserError | undefined) => void,
   ) {
     this.#connection = connection;
     this.#report = report;
     this.#windowBytes = limits.windowBytes;
     this.#chunkBytes = limits.chunkBytes;
+    this.#compressingBlocks = Math.min(BLOCKS_MAX, Math.max(BLOCKS, Math.ceil(COMPRESSING_BLOCKS / limits.streams)));
     connection.events = { onMessage: (message) => this.#onMessage(message), onClosed };
   }
 
@@ -67,7 +85,7 @@ export class SourceStream {
     else if (order.type === "forget") this.#readers.delete(order.file);
     else {
       this.#asked--;
-      this.#queue.push(order.piece);
+      this.#queue.push(order);
       this.#work();
     }
   }
@@ -85,15 +103,18 @@ export class SourceStream {
   }
 
   #work(): void {
-    while (this.#queue.length > 0 && this.#unacknowledgedBytes + this.#chunkBytes <= this.#windowBytes) {
-      const block = this.#takeBlock();
+    while (this.#unacknowledgedBytes + this.#chunkBytes <= this.#windowBytes) {
+      const [next] = this.#queue;
+      if (next === undefined) break;
+      const block = this.#takeBlock(next.compress === "yes" ? this.#compressingBlocks : BLOCKS);
       if (block === undefined) return;
-      this.#send(this.#queue.shift() as Piece, block);
+      this.#queue.shift();
+      this.#send(next.piece, next.compress, block);
     }
     this.#ask();
   }
 
-  #send(piece: Piece, block: Uint8Array): void {
+  #send(piece: Piece, attempt: Attempt, block: Uint8Array): void {
     const reader = this.#readers.get(piece.file);
     let payload: Uint8Array | undefined;
     let failure: Failure | null = null;
@@ -103,17 +124,60 @@ export class SourceStream {
       failure = asHawserError(thrown).toFailure();
     }
     if (payload === undefined || payload.length < piece.bytes) {
-      this.#free.push(block);
+      this.#giveBlock(block);
       this.#report.post({ type: "unreadable", piece, failure });
       return;
     }
     const crc = crc32(payload);
     this.#unacknowledgedBytes += piece.bytes;
-    this.#report.post({ type: "read", piece, crc32: crc });
-    this.#connection.sendChunk(piece.file, piece.offset, payload, crc, () => {
-      this.#free.push(block);
-      if (this.#connection.isOpen) this.#work();
+    const data = findData(payload);
+    const chunk = { piece, crc32: crc, payload, block };
+    const isSparse = data !== undefined && isWorthSparse(data, piece.bytes);
+    if (attempt === "yes" && !(isSparse && data.length === 0)) this.#compress(chunk, isSparse ? data : undefined);
+    else if (isSparse) this.#sendSparse(chunk, data);
+    else {
+      this.#sendRaw(chunk);
+      if (attempt === "sample") sample(payload, (came) => this.#report.post({ type: "sampled", came }));
+    }
+  }
+
+  /** `data`: what is to be sent where the chunk gets no shorter. */
+  #compress(chunk: ReadChunk, data: DataSlice[] | undefined): void {
+    compress(chunk.payload, (frame, came) => {
+      // The chunk goes to another stream.
+      if (!this.#connection.isOpen) {
+        this.#giveBlock(chunk.block);
+        return;
+      }
+      this.#report.post({ type: "compressed", came });
+      if (frame !== undefined) this.#sendEncoded(chunk, "zstd", [frame]);
+      else if (data !== undefined) this.#sendSparse(chunk, data);
+      else this.#sendRaw(chunk);
     });
+  }
+
+  #sendRaw({ piece, crc32: crc, payload, block }: ReadChunk): void {
+    this.#report.post({ type: "read", piece, crc32: crc, sent: { encoding: "raw", bytesOnWire: piece.bytes } });
+    this.#connection.sendChunk(piece.file, piece.offset, payload, crc, () => this.#accepted(block));
+  }
+
+  #sendSparse(chunk: ReadChunk, data: readonly DataSlice[]): void {
+    this.#sendEncoded(chunk, "sparse", [encodeTable(data), ...data.map(({ bytes }) => bytes)]);
+  }
+
+  #sendEncoded({ piece, crc32: crc, block }: ReadChunk, encoding: Encoding, slices: readonly Uint8Array[]): void {
+    const bytesOnWire = slices.reduce((sum, { length }) => sum + length, 0);
+    this.#report.post({ type: "read", piece, crc32: crc, sent: { encoding, bytesOnWire } });
+    const { file, offset, bytes: decodedBytes } = piece;
+    // The block stays in use until the system has taken what was made of it: so what waits for that is bounded.
+    this.#connection.sendEncodedChunk({ file, offset, crc32: crc, encoding, decodedBytes }, slices, () =>
+      this.#accepted(block),
+    );
+  }
+
+  #accepted(block: Uint8Array): void {
+    this.#giveBlock(block);
+    if (this.#connection.isOpen) this.#work();
   }
 
   /** As many pieces as there are blocks are asked for ahead, so that the next is here when a block is free. */
@@ -124,10 +188,22 @@ export class SourceStream {
     this.#report.post({ type: "ready", count });
   }
 
-  #takeBlock(): Uint8Array | undefined {
-    const block = this.#free.pop();
-    if (block !== undefined || this.#blocksMade === BLOCKS) return block;
-    this.#blocksMade++;
-    return Buffer.allocUnsafeSlow(this.#chunkBytes);
+  #takeBlock(most: number): Uint8Array | undefined {
+    if (this.#blocksUsed >= most) return undefined;
+    this.#blocksUsed++;
+    return this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#chunkBytes);
   }
+
+  #giveBlock(block: Uint8Array): void {
+    this.#blocksUsed--;
+    this.#free.push(block);
+  }
+}
+
+interface ReadChunk {
+  readonly piece: Piece;
+  readonly crc32: number;
+  readonly payload: Uint8Array;
+  /** Where it lies, unless it lies elsewhere. */
+  readonly block: Uint8Array;
 }

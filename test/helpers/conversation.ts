@@ -64,8 +64,9 @@ export class End {
         },
         onChunk: (chunk) => {
           this.chunks.push(chunk);
-          const { file, offset, payload, intact } = chunk;
-          this.events.push({ chunk: { file, offset, payload: hexOf(payload), intact } });
+          const { file, offset, payload, intact, encoding, decodedBytes } = chunk;
+          const encoded = encoding === "raw" ? {} : { encoding, decodedBytes };
+          this.events.push({ chunk: { file, offset, payload: hexOf(payload), intact, ...encoded } });
         },
       },
     });
