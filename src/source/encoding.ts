@@ -27,7 +27,7 @@ export function compress(chunk: Uint8Array, done: (frame: Uint8Array | undefined
     params: { [constants.ZSTD_c_compressionLevel]: LEVEL },
     pledgedSrcSize: chunk.length,
     // Room for all of it in one piece: nothing has to be put together.
-    chunkSize: chunk.length,
+    chunkSize: Math.max(constants.Z_MIN_CHUNK, chunk.length),
   };
   zstdCompress(chunk, options, (error, frame) => {
     const compressedBytes = error === null ? frame.length : chunk.length;
@@ -38,6 +38,6 @@ export function compress(chunk: Uint8Array, done: (frame: Uint8Array | undefined
 
 /** Compresses a copy of a piece out of the middle: the chunk itself may be used again at once. */
 export function sample(chunk: Uint8Array, done: (came: Compressed) => void): void {
-  const start = Math.max(0, (chunk.length - SAMPLE_BYTES) >>> 1);
-  compress(chunk.slice(start, start + SAMPLE_BYTES), (_frame, came) => done(came));
+  const start = Math.max(0, chunk.length - SAMPLE_BYTES) >>> 1;
+  compress(new Uint8Array(chunk.subarray(start, start + SAMPLE_BYTES)), (_frame, came) => done(came));
 }
