@@ -22,66 +22,74 @@ export interface Compressed {
 
 /** A shorter chunk costs more to hand to a thread than it can save. */
 const CHUNK_BYTES_MIN = 4096;
-/** As it is, one chunk in so many is sampled, or one in so long on a slow path. */
+/** Of what is sent as it is, one chunk in so many is sampled, and one in so long on a slow path. */
 const SAMPLE_CHUNKS = 32;
 const SAMPLE_MS = 1000;
-/** The first chunks are sampled anyway: there is no rate yet, and the more is known when there is one. */
+/** Before there is a rate nothing can be decided, but the more is known when there is one. */
 const FIRST_SAMPLES = 4;
 /** New samples and chunks count so much. */
-const RATIO_WEIGHT = 0.25;
 const SAMPLE_WEIGHT = 0.5;
-/** What compresses less than this isn't compressed. */
+const CHUNK_WEIGHT = 0.25;
+/** What compresses less than this is not compressed. */
 const RATIO_MAX = 0.9;
-/** The faster of so many samples tells the speed: the others waited for something else. */
+/** The fastest of so many samples tells the speed: the others waited for something else. */
 const SPEED_SAMPLES = 4;
-/** Threads are not free for compressing alone: so much of them is. */
-const WORKERS_SHARE = 0.5;
-/** A gain is believed before it is tried, and when it is seen, where it is at least this. */
-const GAIN_EXPECTED = 1.3;
+/** Threads that moving a gigabyte a second keeps from compressing, with both ends on one machine. */
+const THREADS_PER_BYTE_A_MS = 2 / 1e6;
+/** A gain is tried where so much is promised, and kept where so much is seen. */
+const GAIN_PROMISED = 1.3;
 const GAIN_SEEN = 1.05;
-/** Rates are taken over this long at least, and half of one is what the last one was. */
-const RATE_MS = 300;
-/** What is seen of compressing counts after this long: before, what was sent before it is still being acknowledged. */
-const TRIAL_MS = 1000;
-/** After a trial in vain the next waits, twice as long each time. */
+/** Rates are taken over stretches of this long and so many chunks, at least. */
+const STRETCH_MS = 300;
+const STRETCH_CHUNKS = 8;
+/**
+ * On a slow path the first stretch takes long. After this the path carries no more than what is acknowledged, and what
+ * may have arrived besides.
+ */
+const GUESS_MS = 100;
+const GUESS_BYTES = 4 * 1024 * 1024;
+/** After a trial in vain the next waits, twice as long each time; one that lasts makes that good. */
 const WAIT_MS = 2_000;
 const WAIT_MS_MAX = 64_000;
-/** Where compressing is what limits the rate, it is seen now and then what the path carries without. */
+/** Threads that are at it for this part of the time are the limit, and not the path. */
+const BUSY_SHARE = 0.9;
+/** Then it is seen now and then what the path carries without, at growing intervals. */
 const PROBE_AFTER_MS = 2_000;
 const PROBE_AFTER_MS_MAX = 64_000;
-const PROBE_MS = 500;
-/** Threads that are at it for this part of the time are the limit. */
-const BUSY_SHARE = 0.9;
 
-type Phase =
-  | { readonly is: "raw"; readonly untilMs: number }
-  | { readonly is: "compressing"; readonly sinceMs: number }
-  /** Sends as it is for a while, to see what the path carries. */
-  | { readonly is: "probing"; readonly sinceMs: number; readonly compressedRate: number };
+interface Rates {
+  /** In bytes a millisecond, as it is in files and as it went over the wire. */
+  readonly file: number;
+  readonly wire: number;
+  /** The part of the time in which chunks were being compressed. */
+  readonly busyShare: number;
+}
 
 export class Compression {
   readonly #mode: CompressMode;
   /** Threads that can compress at once. */
   readonly #workers: number;
-  #phase: Phase = { is: "raw", untilMs: 0 };
+  /** `probing`: chunks are sent as they are to see what the path carries. */
+  #phase: "raw" | "compressing" | "probing" = "raw";
+  #phaseSinceMs = 0;
+  /** Before this compressing is not tried again. */
+  #waitUntilMs = 0;
+  #waitMs = WAIT_MS;
+  #probeAfterMs = PROBE_AFTER_MS;
   /** Compressed bytes to bytes, smoothed; undefined until there is a sample. */
   #ratio: number | undefined;
   #samples = 0;
-  /** Bytes a millisecond of one thread, of the last samples. */
-  #speeds: number[] = [];
   #chunksSinceSample = 0;
-  #sampledMs = Number.NEGATIVE_INFINITY;
-  /** What was acknowledged, as it is in files and as it went over the wire, in bytes a millisecond. */
-  readonly #fileRate = new Rate();
-  readonly #wireRate = new Rate();
-  /** What the path carries as far as is known, in bytes a millisecond. */
-  #pathRate = 0;
-  #waitMs = WAIT_MS;
-  #probeAfterMs = PROBE_AFTER_MS;
-  /** For how long threads were at it since `#busySinceMs`, and until when that is counted. */
-  #busyMs = 0;
-  #busySinceMs = 0;
-  #busyUntilMs = 0;
+  #sampledMs = 0;
+  /** Of one thread, in bytes a millisecond, of the last samples. */
+  readonly #speeds: number[] = [];
+  /** What the path carries in bytes a millisecond, as far as is known. */
+  #pathRate: number | undefined;
+  /** What came of compressing when probing began, in bytes a millisecond. */
+  #compressedRate = 0;
+  #stretch: Stretch | undefined;
+  /** Stretches since the phase began. */
+  #stretches = 0;
 
   constructor(mode: CompressMode, workers: number) {
     this.#mode = mode;
@@ -92,14 +100,13 @@ export class Compression {
   attempt(bytes: number, nowMs: number): Attempt {
     if (this.#mode === "none" || bytes < CHUNK_BYTES_MIN) return "no";
     if (this.#mode === "zstd") return "yes";
-    this.#fileRate.begin(nowMs);
-    this.#wireRate.begin(nowMs);
-    this.#review(nowMs);
-    if (this.#phase.is === "compressing") return "yes";
+    this.#stretch ??= new Stretch(nowMs);
+    if (this.#pathRate === undefined) this.#tryIfPromising(nowMs, this.#stretch.atMost(nowMs));
+    if (this.#phase === "compressing") return "yes";
     this.#chunksSinceSample++;
     const isDue =
       this.#samples < FIRST_SAMPLES || this.#chunksSinceSample >= SAMPLE_CHUNKS || nowMs - this.#sampledMs >= SAMPLE_MS;
-    if (!isDue || this.#phase.is === "probing") return "no";
+    if (!isDue) return "no";
     this.#samples++;
     this.#chunksSinceSample = 0;
     this.#sampledMs = nowMs;
@@ -113,128 +120,133 @@ export class Compression {
   }
 
   compressed({ bytes, compressedBytes, ms }: Compressed, nowMs: number): void {
-    this.#learnRatio(Math.min(1, compressedBytes / bytes), RATIO_WEIGHT);
-    this.#busyMs += nowMs - Math.max(this.#busyUntilMs, nowMs - ms);
-    this.#busyUntilMs = nowMs;
+    this.#learnRatio(compressedBytes / bytes, CHUNK_WEIGHT);
+    this.#stretch?.addBusy(ms, nowMs);
+    // The data changed: that is not the path's doing, and samples tell when it changes back.
+    if (this.#phase === "compressing" && this.#ratioIsPoor) this.#enter("raw", nowMs);
   }
 
   /** The sink has a chunk. */
   acknowledged(bytes: number, bytesOnWire: number, nowMs: number): void {
-    if (this.#mode !== "auto") return;
-    this.#fileRate.add(bytes, nowMs);
-    this.#wireRate.add(bytesOnWire, nowMs);
+    const stretch = this.#stretch;
+    if (stretch === undefined) return;
+    stretch.add(bytes, bytesOnWire);
+    const rates = stretch.ended(nowMs);
+    if (rates === undefined) return;
+    this.#stretch = new Stretch(nowMs);
+    // The first of a phase tells of what was sent before.
+    if (this.#stretches++ > 0 || this.#pathRate === undefined) this.#review(rates, nowMs);
   }
 
   #learnRatio(ratio: number, weight: number): void {
-    this.#ratio = this.#ratio === undefined ? ratio : this.#ratio + (ratio - this.#ratio) * weight;
+    const known = Math.min(1, ratio);
+    this.#ratio = this.#ratio === undefined ? known : this.#ratio + (known - this.#ratio) * weight;
   }
 
-  #review(nowMs: number): void {
-    const phase = this.#phase;
-    const wireRate = this.#wireRate.latest;
-    if (this.#ratio === undefined || wireRate === undefined) return;
-    switch (phase.is) {
+  get #ratioIsPoor(): boolean {
+    return this.#ratio === undefined || this.#ratio > RATIO_MAX;
+  }
+
+  #review(rates: Rates, nowMs: number): void {
+    switch (this.#phase) {
       case "raw":
-        this.#pathRate = wireRate;
-        if (nowMs >= phase.untilMs && this.#promisesGain()) this.#compress(nowMs);
+        this.#pathRate = rates.wire;
+        this.#tryIfPromising(nowMs, rates.wire);
         break;
       case "compressing":
-        this.#reviewGain(phase.sinceMs, this.#ratio, nowMs);
+        this.#reviewGain(rates, nowMs);
         break;
       case "probing":
-        if (nowMs - phase.sinceMs < PROBE_MS) break;
-        this.#pathRate = this.#wireRate.since(nowMs) ?? wireRate;
-        if (phase.compressedRate < this.#pathRate * GAIN_SEEN) this.#giveUp(nowMs);
-        else this.#compress(nowMs);
+        this.#pathRate = rates.wire;
+        if (this.#compressedRate < rates.wire * GAIN_SEEN) this.#giveUp(nowMs);
+        else this.#enter("compressing", nowMs);
         break;
     }
   }
 
-  #promisesGain(): boolean {
-    const ratio = this.#ratio ?? 1;
-    if (ratio > RATIO_MAX) return false;
-    const speed = Math.max(0, ...this.#speeds) * this.#workers * WORKERS_SHARE;
-    return Math.min(this.#pathRate / ratio, speed) > this.#pathRate * Math.min(GAIN_EXPECTED, 1 / RATIO_MAX);
+  #tryIfPromising(nowMs: number, pathRate: number | undefined): void {
+    if (pathRate === undefined || this.#phase !== "raw" || nowMs < this.#waitUntilMs || this.#ratioIsPoor) return;
+    const threads = Math.max(0, this.#workers - pathRate * THREADS_PER_BYTE_A_MS);
+    const speed = Math.max(0, ...this.#speeds) * threads;
+    const promised = Math.min(pathRate / (this.#ratio ?? 1), speed);
+    // What compresses a little is worth a little, where compressing is no limit at all.
+    const wanted = Math.min(GAIN_PROMISED * pathRate, pathRate / RATIO_MAX);
+    if (promised < wanted || speed < GAIN_PROMISED * pathRate) return;
+    this.#pathRate = pathRate;
+    this.#enter("compressing", nowMs);
   }
 
-  #reviewGain(sinceMs: number, ratio: number, nowMs: number): void {
-    const fileRate = this.#fileRate.latest ?? 0;
-    if (ratio > RATIO_MAX) {
-      // The data changed: no fault of the path's, and samples will tell when it changes back.
-      this.#phase = { is: "raw", untilMs: nowMs };
+  #reviewGain({ file, wire, busyShare }: Rates, nowMs: number): void {
+    if (busyShare < BUSY_SHARE) {
+      // The path is the limit, so this is what it carries, and the gain is what is saved.
+      this.#pathRate = wire;
+      this.#waitMs = WAIT_MS;
       return;
     }
-    if (nowMs - sinceMs < TRIAL_MS) return;
-    this.#pathRate = Math.max(this.#pathRate, this.#wireRate.latest ?? 0);
-    if (fileRate < this.#pathRate * GAIN_SEEN) this.#giveUp(nowMs);
-    else if (nowMs - sinceMs >= this.#probeAfterMs) {
-      const isLimit = this.#busyMs > BUSY_SHARE * (nowMs - this.#busySinceMs);
-      if (isLimit) {
-        this.#phase = { is: "probing", sinceMs: nowMs, compressedRate: fileRate };
-        this.#restartRates(nowMs);
-        this.#probeAfterMs = Math.min(2 * this.#probeAfterMs, PROBE_AFTER_MS_MAX);
-      } else {
-        this.#waitMs = WAIT_MS;
-        this.#countBusyFrom(nowMs);
-      }
+    const pathRate = Math.max(this.#pathRate ?? 0, wire);
+    this.#pathRate = pathRate;
+    if (file < pathRate * GAIN_SEEN) this.#giveUp(nowMs);
+    else if (nowMs - this.#phaseSinceMs >= this.#probeAfterMs) {
+      this.#compressedRate = file;
+      this.#probeAfterMs = Math.min(2 * this.#probeAfterMs, PROBE_AFTER_MS_MAX);
+      this.#enter("probing", nowMs);
     }
-  }
-
-  #compress(nowMs: number): void {
-    this.#phase = { is: "compressing", sinceMs: nowMs };
-    this.#restartRates(nowMs);
-    this.#countBusyFrom(nowMs);
   }
 
   #giveUp(nowMs: number): void {
-    this.#phase = { is: "raw", untilMs: nowMs + this.#waitMs };
+    this.#waitUntilMs = nowMs + this.#waitMs;
     this.#waitMs = Math.min(2 * this.#waitMs, WAIT_MS_MAX);
-    this.#restartRates(nowMs);
+    this.#enter("raw", nowMs);
   }
 
-  #countBusyFrom(nowMs: number): void {
-    this.#busyMs = 0;
-    this.#busySinceMs = nowMs;
-    this.#busyUntilMs = nowMs;
-  }
-
-  #restartRates(nowMs: number): void {
-    this.#fileRate.restart(nowMs);
-    this.#wireRate.restart(nowMs);
+  #enter(phase: "raw" | "compressing" | "probing", nowMs: number): void {
+    this.#phase = phase;
+    this.#phaseSinceMs = nowMs;
+    this.#stretch = new Stretch(nowMs);
+    this.#stretches = 0;
   }
 }
 
-/** Bytes a millisecond, smoothed over a few stretches. */
-class Rate {
-  /** undefined until there is one. */
-  latest: number | undefined;
+/** What came in a stretch of time. */
+class Stretch {
+  readonly #sinceMs: number;
   #bytes = 0;
-  #sinceMs: number | undefined;
+  #bytesOnWire = 0;
+  #chunks = 0;
+  #busyMs = 0;
+  #busyUntilMs: number;
 
-  begin(nowMs: number): void {
-    this.#sinceMs ??= nowMs;
+  constructor(nowMs: number) {
+    this.#sinceMs = nowMs;
+    this.#busyUntilMs = nowMs;
   }
 
-  add(bytes: number, nowMs: number): void {
-    if (this.#sinceMs === undefined) return;
+  add(bytes: number, bytesOnWire: number): void {
     this.#bytes += bytes;
+    this.#bytesOnWire += bytesOnWire;
+    this.#chunks++;
+  }
+
+  /** Something was compressed for so long until now; what overlaps counts once. */
+  addBusy(ms: number, nowMs: number): void {
+    this.#busyMs += Math.max(0, nowMs - Math.max(this.#busyUntilMs, nowMs - ms));
+    this.#busyUntilMs = nowMs;
+  }
+
+  /** Its rates, when it is long enough. */
+  ended(nowMs: number): Rates | undefined {
     const elapsedMs = nowMs - this.#sinceMs;
-    if (elapsedMs < RATE_MS) return;
-    const rate = this.#bytes / elapsedMs;
-    this.latest = this.latest === undefined ? rate : (this.latest + rate) / 2;
-    this.#bytes = 0;
-    this.#sinceMs = nowMs;
+    if (elapsedMs < STRETCH_MS || this.#chunks < STRETCH_CHUNKS) return undefined;
+    return {
+      file: this.#bytes / elapsedMs,
+      wire: this.#bytesOnWire / elapsedMs,
+      busyShare: this.#busyMs / elapsedMs,
+    };
   }
 
-  /** What came since the last stretch began, where that is long enough to tell. */
-  since(nowMs: number): number | undefined {
-    const elapsedMs = nowMs - (this.#sinceMs ?? nowMs);
-    return elapsedMs > 0 && this.#bytes > 0 ? Math.max(this.#bytes / elapsedMs, this.latest ?? 0) : this.latest;
-  }
-
-  /** What was before says nothing of what comes. The last rate stands until there is another. */
-  restart(nowMs: number): void {
-    this.#bytes = 0;
-    this.#sinceMs = nowMs;
+  /** What the path carries at most, in bytes a millisecond, where that can be guessed. */
+  atMost(nowMs: number): number | undefined {
+    const elapsedMs = nowMs - this.#sinceMs;
+    return elapsedMs < GUESS_MS ? undefined : (this.#bytesOnWire + GUESS_BYTES) / elapsedMs;
   }
 }
