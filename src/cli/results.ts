@@ -42,6 +42,7 @@ export function receiptText(result: TransferResult): string {
     ...(filesUnchanged > 0 ? [["unchanged", `${plural(filesUnchanged, "file")}, ${amount(bytesUnchanged)}`]] : []),
     ["time", formatDuration(durationMs)],
     ...(filesSent > 0 ? [["rate", formatRate(result.bytesPerSecond)]] : []),
+    ...(result.bytesSaved > 0 ? [["saved", savedText(result)]] : []),
     ["resumed", resumedText(result)],
     ["retries", formatCount(retries)],
     ["streams", formatCount(streams)],
@@ -49,6 +50,11 @@ export function receiptText(result: TransferResult): string {
     ["transfer", escapeText(result.transferId ?? "none")],
   ];
   return rows.map(([label = "", value = ""]) => `${label.padEnd(10)}  ${value}\n`).join("");
+}
+
+/** What compression, and zeros that were left out, came to. */
+function savedText({ bytesSaved, bytesOnWire }: TransferResult): string {
+  return `${formatBytes(bytesSaved)}: ${formatBytes(bytesOnWire)} went over the wire`;
 }
 
 /** `2.00 GiB`, and how much of it this run has not read itself. */
@@ -93,6 +99,8 @@ const NOTHING_SENT = {
   durability: null,
   bytesSent: 0,
   bytesTrusted: 0,
+  bytesOnWire: 0,
+  bytesSaved: 0,
 };
 
 export function transferFields(result: TransferResult): Record<string, unknown> {
@@ -108,6 +116,8 @@ export function transferFields(result: TransferResult): Record<string, unknown> 
     durability: result.durability,
     bytesSent: result.bytesSent,
     bytesTrusted: result.bytesTrusted,
+    bytesOnWire: result.bytesOnWire,
+    bytesSaved: result.bytesSaved,
     ...(result.error === null ? {} : { error: result.error }),
   };
 }

@@ -7,9 +7,11 @@ import { watchInterrupts } from "../cli/interrupts.ts";
 import { shellQuote } from "../cli/quote.ts";
 import { JsonResults, NO_RESULTS, type ResultsView, receipt } from "../cli/results.ts";
 import { optional } from "../cli/settings.ts";
-import { onOff, text, wholeNumber } from "../cli/values.ts";
-import type { TransferResult } from "../client/types.ts";
+import { choice, onOff, text, wholeNumber } from "../cli/values.ts";
+import type { SendOptions, TransferResult } from "../client/types.ts";
 import { HawserCommand } from "./base.ts";
+
+type CompressMode = NonNullable<SendOptions["compress"]>;
 
 const SETTINGS = {
   to: common.to,
@@ -52,6 +54,14 @@ const SETTINGS = {
     about: "don't read again what an interrupted run has read, where size and times are the same",
     kind: onOff,
     fallback: false,
+  }),
+  compress: common.setting<CompressMode>({
+    flag: "compress",
+    placeholder: "auto|zstd|none",
+    about: "compress what is sent; auto: where that makes the transfer faster",
+    kind: choice("auto", "zstd", "none"),
+    fallback: "auto",
+    fallbackText: "auto",
   }),
   insecure: common.insecure,
   json: common.json,
@@ -103,6 +113,7 @@ export class SendCommand extends HawserCommand {
         timeoutMs: values.timeoutMs,
         resume: values.resume,
         trustMtime: values.trustMtime,
+        compress: values.compress,
         ...(values.retries === undefined ? {} : { retries: values.retries }),
         signal: interrupts.signal,
         ...(into === undefined ? {} : { into }),
