@@ -81,10 +81,11 @@ t.test("strict reads holes back as well, and a file may end in one", async (t) =
   assertContent(t, join(dir, "file"), readFileSync(path));
 });
 
-for (const [what, content] of [
-  ["zstd", textOf(40 * CHUNK)],
+for (const [what, compress, content] of [
+  ["zstd", "zstd", textOf(40 * CHUNK)],
   [
     "sparse",
+    "none",
     Buffer.concat(
       Array.from({ length: 40 }, (_, i) => Buffer.concat([contentOf(4096, i), Buffer.alloc(CHUNK - 4096)])),
     ),
@@ -106,8 +107,9 @@ for (const [what, content] of [
       const proxy = await startProxy(t, to, { rules, seed });
       const path = join(from, `file${seed}`);
       writeFileSync(path, content);
-      const sent = await sendAll({ paths: [path], to: proxy.address, streams: 1, chunkBytes: CHUNK, compress: "zstd" });
+      const sent = await sendAll({ paths: [path], to: proxy.address, streams: 1, chunkBytes: CHUNK, compress });
       assertOk(t, sent);
+      t.equal(sent.result.chunks[what], 47);
       t.equal(proxy.harm.length, rules.length, `seed ${seed}: ${proxy.harm.join("; ")}`);
       t.equal(sent.result.retries, rules.length, "each is sent again, and nothing else");
       t.same(proxy.connections, { control: 1, stream: 1 }, "no connection was dialled again");
