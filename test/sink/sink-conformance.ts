@@ -111,6 +111,26 @@ export function sinkConformance(t: Test, { make, chunkBytes, reopens = true, fil
     t.ok(same(read("a"), content));
   });
 
+  t.test("a chunk with holes has zeros there", async (t) => {
+    const { sink, read } = await make(t);
+    const part = await reserve(sink, specOf("a", content.length));
+    const holes = new Uint8Array(content);
+    holes.fill(0, 2 * chunkBytes, 3 * chunkBytes);
+    holes.fill(0, 4 * chunkBytes + 10, 5 * chunkBytes - 10);
+    const data = [0, chunkBytes - 10].map((start) => ({
+      start,
+      bytes: holes.subarray(4 * chunkBytes + start, 4 * chunkBytes + start + 10),
+    }));
+    const writer = openWriter(part.open());
+    for (let at = 0; at < holes.length; at += chunkBytes) {
+      if (at === 2 * chunkBytes) await writer.writeSparse(at, { bytes: chunkBytes, data: [] }, true);
+      else if (at === 4 * chunkBytes) await writer.writeSparse(at, { bytes: chunkBytes, data }, true);
+      else await writer.write(at, holes.subarray(at, at + chunkBytes));
+    }
+    await commit(part, holes);
+    t.ok(same(read("a"), holes));
+  });
+
   t.test("a size that isn't known until the end", async (t) => {
     const { sink, read } = await make(t);
     for (const size of [0, 10, chunkBytes, content.length]) {
