@@ -56,6 +56,7 @@ export function receiptText(result: TransferResult): string {
     ["time", formatDuration(durationMs)],
     ...(filesSent > 0 ? [["rate", formatRate(result.bytesPerSecond)]] : []),
     ...(result.limitBytesPerSecond === null ? [] : [["limit", formatLimit(result.limitBytesPerSecond)]]),
+    ...(result.bytesSaved > 0 ? [["saved", savedText(result)]] : []),
     ["resumed", resumedText(result)],
     ["retries", formatCount(retries)],
     ["streams", formatCount(streams)],
@@ -66,6 +67,11 @@ export function receiptText(result: TransferResult): string {
 
 function linesOf(rows: readonly (readonly string[])[]): string {
   return rows.map(([label = "", value = ""]) => `${label.padEnd(10)}  ${value}\n`).join("");
+}
+
+/** What compression, and zeros that were left out, came to. */
+function savedText({ bytesSaved, bytesOnWire }: TransferResult): string {
+  return `${formatBytes(bytesSaved)}: ${formatBytes(bytesOnWire)} went over the wire`;
 }
 
 /** `2.00 GiB`, and how much of it this run has not read itself. */
@@ -111,6 +117,8 @@ const NOTHING_SENT = {
   bytesSent: 0,
   bytesTrusted: 0,
   limitBytesPerSecond: null,
+  bytesOnWire: 0,
+  bytesSaved: 0,
 };
 
 export function transferFields(result: TransferResult): Record<string, unknown> {
@@ -127,6 +135,8 @@ export function transferFields(result: TransferResult): Record<string, unknown> 
     bytesSent: result.bytesSent,
     bytesTrusted: result.bytesTrusted,
     limitBytesPerSecond: result.limitBytesPerSecond,
+    bytesOnWire: result.bytesOnWire,
+    bytesSaved: result.bytesSaved,
     ...(result.dryRun ? { dryRun: true } : {}),
     ...(result.spooled === null ? {} : { spooled: result.spooled }),
     ...(result.error === null ? {} : { error: result.error }),

@@ -88,7 +88,10 @@ export async function runTransfer(
       const hint = options.signal?.aborted ? "" : result.error.hint;
       if (!isSame(result.error, firstFailure)) say(formatFailure({ ...result.error, hint }));
     }
-    if (view.verbose) say(`hawser: ${cpuText(result)}\n`);
+    if (view.verbose) {
+      say(`hawser: ${chunksText(result)}\n`);
+      say(`hawser: ${cpuText(result)}\n`);
+    }
     return result;
   } finally {
     stopKeys();
@@ -121,6 +124,12 @@ function connectedText(event: Extract<TransferEvent, { type: "connected" }>): st
   const { agent, streams, chunkBytes, durability, transferId } = event;
   const what = `${streams} streams, chunks of ${formatBytes(chunkBytes)}, durability ${durability}`;
   return `connected to ${agent}: ${what}, transfer ${transferId}`;
+}
+
+function chunksText({ chunks, bytesOnWire, bytesSaved }: TransferResult): string {
+  const { raw, zstd, sparse } = chunks;
+  const how = `${zstd} compressed, ${sparse} without their zeros, ${raw} as they are`;
+  return `chunks sent: ${how}; ${formatBytes(bytesOnWire)} went over the wire for ${formatBytes(bytesOnWire + bytesSaved)}`;
 }
 
 function cpuText({ cpuSeconds, bytes }: TransferResult): string {

@@ -5,6 +5,7 @@ import type { Message } from "../protocol/messages.ts";
 import { displayName, escapeText } from "../protocol/names.ts";
 import type { PassedOver } from "../source/entry.ts";
 import type { SettledItem } from "../source/session.ts";
+import type { SentAs } from "../source/stream.ts";
 import type { FailureReport, FileResult, FileStatus, TransferResult } from "./types.ts";
 
 export function reportOf({ code, message }: Failure): FailureReport {
@@ -50,6 +51,9 @@ export class ResultBuilder {
   #bytesSent = 0;
   #bytesResumed = 0;
   #bytesTrusted = 0;
+  #bytesOnWire = 0;
+  #bytesSaved = 0;
+  readonly #chunks = { raw: 0, zstd: 0, sparse: 0 };
   #isRetryable = false;
   #firstFailure: FailureReport | undefined;
   readonly #dryRun: boolean;
@@ -86,6 +90,13 @@ export class ResultBuilder {
     }
   }
 
+  /** A chunk went out. */
+  sent(bytes: number, { encoding, bytesOnWire }: SentAs): void {
+    this.#bytesOnWire += bytesOnWire;
+    this.#bytesSaved += bytes - bytesOnWire;
+    this.#chunks[encoding]++;
+  }
+
   opened(terms: Message<"WELCOME">): void {
     this.#terms = terms;
   }
@@ -109,6 +120,9 @@ export class ResultBuilder {
       bytes: this.#bytes,
       bytesResumed: this.#bytesResumed,
       bytesTrusted: this.#bytesTrusted,
+      bytesOnWire: this.#bytesOnWire,
+      bytesSaved: this.#bytesSaved,
+      chunks: { ...this.#chunks },
       durationMs,
       bytesPerSecond: (this.#bytesSent / durationMs) * 1000,
       streams: this.#terms?.streams ?? 0,

@@ -104,13 +104,14 @@ async function transfer(
         onResent: (_reason, count) => {
           resent += count;
         },
+        onSent: (bytes, sent) => results.sent(bytes, sent),
         onReceipt: (receipt) => {
           results.receipt(receipt);
           link.finish();
         },
         onFailed: (error) => link.fail(error),
       };
-      session = new SourceSession(feed, terms, events, options.trustMtime);
+      session = new SourceSession(feed, terms, events, options.trustMtime, options.compress ?? "auto");
       progress.begin(session, terms.streams, () => link.stall);
       return session;
     },

@@ -59,6 +59,12 @@ export interface TransferResult {
   readonly bytesResumed: number;
   /** Of that, what was not read again, because `trustMtime` says so. */
   readonly bytesTrusted: number;
+  /** What this run's chunks took on the wire, those included that were sent again. */
+  readonly bytesOnWire: number;
+  /** What they would have taken besides, had none been compressed and no zeros been left out. */
+  readonly bytesSaved: number;
+  /** How many chunks went out as they are, compressed, and without their zeros. */
+  readonly chunks: { readonly raw: number; readonly zstd: number; readonly sparse: number };
   readonly durationMs: number;
   readonly bytesPerSecond: number;
   readonly streams: number;
@@ -166,6 +172,8 @@ export interface SendOptions {
   readonly dryRun?: boolean;
   /** What all streams together may send. The caller keeps it, and can change it on the way. */
   readonly bwlimit?: RateLimit;
+  /** `auto`: chunks are compressed where that makes the transfer faster; `zstd`: always; `none`: never (`auto`). */
+  readonly compress?: "auto" | "zstd" | "none";
   /** Aborting hands out no more chunks, lets what is in flight be recorded, and ends the transfer. */
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: TransferEvent) => void;

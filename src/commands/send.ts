@@ -15,6 +15,8 @@ import type { Overwrite, SendOptions, TransferEvent } from "../client/types.ts";
 import { isClosed } from "../source/input.ts";
 import { HawserCommand } from "./base.ts";
 
+type CompressMode = NonNullable<SendOptions["compress"]>;
+
 const SETTINGS = {
   to: common.to,
   streams: common.streams,
@@ -117,6 +119,14 @@ const SETTINGS = {
     fallback: false,
   }),
   bwlimit: common.bwlimit("what all streams together may send"),
+  compress: common.setting<CompressMode>({
+    flag: "compress",
+    placeholder: "auto|zstd|none",
+    about: "compress what is sent; auto: where that makes the transfer faster",
+    kind: choice("auto", "zstd", "none"),
+    fallback: "auto",
+    fallbackText: "auto",
+  }),
   insecure: common.insecure,
   json: common.json,
   progress: common.progress,
@@ -212,6 +222,7 @@ export class SendCommand extends HawserCommand {
         preserveMode: values.preserveMode,
         dryRun: values.dryRun,
         bwlimit: limit,
+        compress: values.compress,
         ...(values.retries === undefined ? {} : { retries: values.retries }),
         signal: interrupts.signal,
         ...(into === undefined ? {} : { into }),

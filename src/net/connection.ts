@@ -6,7 +6,7 @@ import type { Socket } from "node:net";
 import { type ArrivedChunk, Conversation, type NamedMessage } from "../protocol/conversation.ts";
 import { asHawserError, ERRORS, errorCodeOf, HawserError, PeerError, wireFailureOf } from "../protocol/errors.ts";
 import { type ForeignProgram, ForeignProgramError } from "../protocol/greeting.ts";
-import type { DataName, MessageName } from "../protocol/header.ts";
+import type { DataName, Encoded, MessageName } from "../protocol/header.ts";
 import type { Message } from "../protocol/messages.ts";
 import { escapeText } from "../protocol/names.ts";
 import type { Role, Side, State } from "../protocol/states.ts";
@@ -179,10 +179,42 @@ export class Connection implements DirectReader {
     }
     const header = this.#conversation.dataHeader(name, file, offset, payload.length, crc);
     this.bytesSent += header.length + payload.length;
-    if (this.#writer?.chunk(header, payload, onAccepted)) return;
+    if (this.#writer?.chunk(header, [payload], onAccepted)) return;
     socket.cork();
     socket.write(header);
     socket.write(payload, onAccepted);
+    socket.uncork();
+  }
+
+  /** The same for a chunk that is encoded, whose payload may lie in several places. `crc` is that of the decoded one. */
+  sendEncodedChunk(
+    {
+      name,
+      file,
+      offset,
+      crc32: crc,
+      ...encoded
+    }: Encoded & {
+      readonly name: DataName;
+      readonly file: number;
+      readonly offset: number;
+      readonly crc32: number;
+    },
+    slices: readonly Uint8Array[],
+    onAccepted: () => void,
+  ): void {
+    const socket = this.#socket;
+    if (!this.isOpen || socket === undefined) {
+      onAccepted();
+      return;
+    }
+    const payloadBytes = slices.reduce((sum, { length }) => sum + length, 0);
+    const header = this.#conversation.dataHeader(name, file, offset, payloadBytes, crc, encoded);
+    this.bytesSent += header.length + payloadBytes;
+    if (this.#writer?.chunk(header, slices, onAccepted)) return;
+    socket.cork();
+    socket.write(header);
+    for (const [i, slice] of slices.entries()) socket.write(slice, i === slices.length - 1 ? onAccepted : undefined);
     socket.uncork();
   }
 

@@ -43,8 +43,11 @@ export class PacedWriter {
   }
 
   /** Whether the chunk was taken; where not, nothing limits it and nothing is before it. See Connection.sendChunk. */
-  chunk(header: Uint8Array, payload: Uint8Array, onAccepted: () => void): boolean {
+  chunk(header: Uint8Array, pieces: readonly Uint8Array[], onAccepted: () => void): boolean {
     if (this.#limit.isOff && this.#chunks.length === 0) return false;
+    const [first = header] = pieces;
+    // Under a limit there is time to put together what lies in several places.
+    const payload = pieces.length === 1 ? first : Buffer.concat(pieces);
     this.#chunks.push({ header, payload, onAccepted, writtenBytes: 0 });
     if (this.#chunks.length === 1) this.#limit.turn(this.#go);
     return true;

@@ -275,7 +275,8 @@ export class SinkSession implements TransferEnd {
         const store = this.#judge(stream, report.chunk);
         if (store === undefined) break;
         if (store) this.#writing++;
-        stream.port.post({ type: "verdict", ticket: report.ticket, store });
+        const fresh = this.#files.get(report.chunk.file)?.isFresh(report.chunk.offset) ?? false;
+        stream.port.post({ type: "verdict", ticket: report.ticket, store, fresh });
         break;
       }
       case "stored":

@@ -88,7 +88,10 @@ export interface Part {
   write(offset: number, bytes: Uint8Array): void | Promise<void>;
   /** Told of bytes that a stream wrote by itself through the descriptor. Throws E_NO_SPACE, as `write` does. */
   written(bytes: number): void;
-  /** The bytes at `offset`, put into `room`: how many, fewer than fit where the part ends. Throws E_IO. */
+  /**
+   * The bytes at `offset`, put into `room`: how many, fewer than fit where the part ends. Where nothing was written, up to
+   * its size, may be zeros. Throws E_IO.
+   */
   read(offset: number, room: Uint8Array): Promise<number>;
   /** What was written before it was called outlives a power cut when it resolves. Throws SyncError. */
   sync(): Promise<void>;

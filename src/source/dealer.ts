@@ -10,11 +10,12 @@ import { type Failure, HawserError } from "../protocol/errors.ts";
 import { CHUNK_RESENDS_MAX } from "../protocol/limits.ts";
 import type { FileExtent } from "../protocol/messages.ts";
 import type { Range } from "../protocol/ranges.ts";
+import type { Compression } from "./compression.ts";
 import { Dispatcher, type Piece } from "./dispatcher.ts";
 import { InFlight } from "./in-flight.ts";
 import type { ReaderDescriptor } from "./reader.ts";
 import type { UnreadableFile } from "./small-reader.ts";
-import { type SourceOrder, type SourceReport, SourceStream } from "./stream.ts";
+import { type SentAs, type SourceOrder, type SourceReport, SourceStream } from "./stream.ts";
 
 export interface DealerOwner {
   /** What a stream reads a file with; undefined where nothing of it is to be sent any more. */
@@ -23,8 +24,10 @@ export interface DealerOwner {
   stillWanted(bundle: Piece): Piece | undefined;
   /** A stream has read a bundle's files, and sends those that could be read. */
   onBundled(files: readonly BundledFile[], unreadable: readonly UnreadableFile[]): void;
+  /** It sends the bundle, which is so many bytes. */
+  onSentBundle(bytes: number, sent: SentAs): void;
   /** A stream has read a chunk, and sends it. */
-  onSent(piece: Piece, crc32: number): void;
+  onSent(piece: Piece, crc32: number, sent: SentAs): void;
   /** The file ended before the chunk did, or could not be read. */
   onUnreadable(piece: Piece, failure: Failure | null): void;
   /** The sink has a chunk. `bytes` are zero where that was known. */
@@ -50,6 +53,7 @@ const LOOK_MS = 250;
 export class Dealer {
   readonly #terms: Terms;
   readonly #owner: DealerOwner;
+  readonly #compression: Compression;
   readonly #dispatcher: Dispatcher;
   readonly #inFlight = new InFlight();
   readonly #streams = new Map<number, StreamState>();
@@ -59,9 +63,10 @@ export class Dealer {
   #peerBytesPerSecond: number | null = null;
   #stopped = false;
 
-  constructor(terms: Terms, owner: DealerOwner) {
+  constructor(terms: Terms, compression: Compression, owner: DealerOwner) {
     this.#terms = terms;
     this.#owner = owner;
+    this.#compression = compression;
     this.#dispatcher = new Dispatcher(terms.chunkBytes, terms.splitBytes, terms.inOrder);
   }
 
@@ -160,6 +165,7 @@ export class Dealer {
 
   #dealTo(index: number, stream: StreamState): void {
     while (stream.credit > 0 && !this.#stopped) {
+      const nowMs = performance.now();
       const taken = this.#terms.inOrder === true ? this.#nextInOrder(index) : this.#next(index);
       if (taken === undefined) {
         this.#lookAgain();
@@ -173,8 +179,8 @@ export class Dealer {
       if (piece.bundle === undefined && !this.#giveReader(stream, piece.file)) continue;
       stream.credit--;
       const waitsForTurn = stream.connection.sendingLimit?.isOff === false;
-      this.#inFlight.deal(index, piece, waitsForTurn ? Number.POSITIVE_INFINITY : performance.now());
-      stream.port.post({ type: "send", piece });
+      this.#inFlight.deal(index, piece, waitsForTurn ? Number.POSITIVE_INFINITY : nowMs);
+      stream.port.post({ type: "send", piece, compress: this.#compression.attempt(piece.bytes, nowMs) });
     }
   }
 
@@ -226,10 +232,21 @@ export class Dealer {
         this.#dealTo(index, stream);
         break;
       case "read":
-        this.#owner.onSent(report.piece, report.crc32);
+        this.#inFlight.sent(report.piece, report.sent.bytesOnWire);
+        this.#owner.onSent(report.piece, report.crc32, report.sent);
+        break;
+      case "compressed":
+        this.#compression.compressed(report.came, performance.now());
+        break;
+      case "sampled":
+        this.#compression.sampled(report.came);
         break;
       case "accepted":
         this.#inFlight.accepted(index, report.piece.file, report.piece.offset, performance.now());
+        break;
+      case "bundle-sent":
+        this.#inFlight.sent(report.piece, report.sent.bytesOnWire);
+        this.#owner.onSentBundle(report.bytes, report.sent);
         break;
       case "bundled":
         // Where none could be read there is nothing to wait for.
@@ -263,7 +280,9 @@ export class Dealer {
       return;
     }
     for (let at = offset; at < offset + bytes; at += this.#terms.chunkBytes) {
+      const bytesOnWire = this.#inFlight.bytesOnWire(file, at);
       const piece = this.#inFlight.acknowledge(index, file, at, nowMs);
+      if (piece !== undefined) this.#compression.acknowledged(piece.bytes, bytesOnWire, nowMs);
       this.#owner.onAcknowledged(index, file, at, piece?.bytes ?? 0);
     }
   }

@@ -6,6 +6,8 @@ import type { Piece } from "./dispatcher.ts";
 
 interface Dealt {
   readonly piece: Piece;
+  /** As it was last sent; undefined until it is. */
+  bytesOnWire?: number;
   /** When each stream that has it got it, in milliseconds. */
   readonly holders: Map<number, number>;
 }
@@ -45,6 +47,17 @@ export class InFlight {
   accepted(stream: number, file: number, offset: number, nowMs: number): void {
     const holders = this.#dealt.get(keyOf(file, offset))?.holders;
     if (holders?.has(stream)) holders.set(stream, nowMs);
+  }
+
+  /** A stream sends a chunk, which takes so many bytes there. */
+  sent({ file, offset }: Piece, bytesOnWire: number): void {
+    const dealt = this.#dealt.get(keyOf(file, offset));
+    if (dealt !== undefined) dealt.bytesOnWire = bytesOnWire;
+  }
+
+  /** What a chunk that is on its way takes on the wire. */
+  bytesOnWire(file: number, offset: number): number {
+    return this.#dealt.get(keyOf(file, offset))?.bytesOnWire ?? 0;
   }
 
   /** A chunk arrived. Returns it once, whichever stream brought it. */

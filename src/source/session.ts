@@ -2,6 +2,7 @@
  * The source's part in a transfer: offers files in pages, has what the sink lacks sent, seals a file when all of it was
  * read, and collects what became of each. The one owner of the files; of ranges and streams it is the dealer.
  */
+import { availableParallelism } from "node:os";
 import type { Connection } from "../net/connection.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
@@ -15,6 +16,7 @@ import {
   type SettledFile,
 } from "../protocol/messages.ts";
 import { displayName } from "../protocol/names.ts";
+import { Compression, type CompressMode } from "./compression.ts";
 import { Dealer } from "./dealer.ts";
 import type { Piece } from "./dispatcher.ts";
 import { type EntryFeed, feedOf, type SmallEntry, type SourceEntry } from "./entry.ts";
@@ -25,6 +27,7 @@ import type { ReaderDescriptor } from "./reader.ts";
 import { Rereader } from "./rereader.ts";
 import { SentFile } from "./sent-file.ts";
 import { fitChunks, SmallEntries } from "./small-entries.ts";
+import type { SentAs } from "./stream.ts";
 
 /** What happens, told to whoever runs the transfer. */
 export interface SourceEvents {
@@ -43,6 +46,8 @@ export interface SourceEvents {
   /** Bytes of a file that the sink has now, on the stream that brought them. */
   onAcknowledged(stream: number, bytes: number): void;
   onResent(reason: "damaged" | "lost", count: number): void;
+  /** A chunk goes out, once more perhaps. */
+  onSent?(bytes: number, sent: SentAs): void;
   onReceipt(receipt: Message<"RECEIPT">): void;
   /** The transfer can't go on. */
   onFailed(error: HawserError): void;
@@ -59,6 +64,9 @@ export interface SettledItem {
   readonly bytesTrusted: number;
 }
 
+/** Threads of the pool that chunks are compressed in: as many as libuv makes unless it is told otherwise. */
+const POOL_THREADS = 4;
+
 /** What an OFFER's entry takes on the wire besides name and target, at most: nine fields' names, seven numbers, a key. */
 const OFFER_ENTRY_BYTES = 160;
 
@@ -71,6 +79,7 @@ export class SourceSession implements TransferEnd {
   readonly #trustsTime: boolean;
   readonly #offering: Offering;
   readonly #events: SourceEvents;
+  readonly #compression: Compression;
   #dealer: Dealer;
   #files = new Map<number, SentFile>();
   readonly #small: SmallEntries;
@@ -94,7 +103,13 @@ export class SourceSession implements TransferEnd {
   #receipt: Message<"RECEIPT"> | undefined;
 
   /** `trustsTime`: what earlier runs read of a file of the same size and times is not read again. */
-  constructor(entries: Iterable<SourceEntry> | EntryFeed, terms: Terms, events: SourceEvents, trustsTime = false) {
+  constructor(
+    entries: Iterable<SourceEntry> | EntryFeed,
+    terms: Terms,
+    events: SourceEvents,
+    trustsTime = false,
+    compress: CompressMode = "none",
+  ) {
     const feed = Symbol.iterator in entries ? feedOf(entries) : entries;
     feed.onMore = () => this.#offerMore();
     this.#offering = new Offering(feed, (entry) => fitChunks(entry, this.#terms.chunkBytes));
@@ -108,6 +123,7 @@ export class SourceSession implements TransferEnd {
     this.#terms = terms;
     this.#trustsTime = trustsTime;
     this.#events = events;
+    this.#compression = new Compression(compress, Math.min(POOL_THREADS, availableParallelism()));
     this.#dealer = this.#newDealer();
   }
 
@@ -412,12 +428,14 @@ export class SourceSession implements TransferEnd {
   }
 
   #newDealer(): Dealer {
-    return new Dealer(this.#terms, {
+    return new Dealer(this.#terms, this.#compression, {
       readerOf: (file) => this.#readerOf(file),
       stillWanted: (bundle) => this.#small.stillWanted(bundle),
       onBundled: (files, unreadable) => this.#small.onBundled(files, unreadable),
-      onSent: (piece, crc) => {
+      onSentBundle: (bytes, sent) => this.#events.onSent?.(bytes, sent),
+      onSent: (piece, crc, sent) => {
         this.#files.get(piece.file)?.sent(piece.offset);
+        this.#events.onSent?.(piece.bytes, sent);
         this.#onRead(piece, crc);
       },
       onUnreadable: (piece, failure) => this.#onUnreadable(piece, failure),

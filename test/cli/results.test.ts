@@ -31,6 +31,15 @@ t.test("the receipt: golden", async (t) => {
   );
 });
 
+t.test("the receipt says what was saved, where something was", async (t) => {
+  let text = "";
+  const view = receipt((more) => {
+    text += more;
+  });
+  view.finish({ ...RESULT, bytesOnWire: 67_108_864, bytesSaved: 201_326_592 });
+  t.match(text, /^rate .*\nsaved {7}192 MiB: 64.0 MiB went over the wire\nresumed /m);
+});
+
 t.test("the receipt of a resumed transfer: golden", async (t) => {
   let text = "";
   const view = receipt((more) => {
@@ -117,7 +126,7 @@ t.test("send --json: golden", async (t) => {
       '{"files":[',
       '{"name":"big.bin","bytes":268435456,"crc32":"1c291ca3","status":"sent","error":null}',
       '],"ok":true,"transferId":"3e5667f9-c9ad-4897-83ed-75abac6c0c2c","bytes":268435456,"bytesResumed":0,' +
-        '"durationMs":1234.568,"bytesPerSecond":217432720,"streams":4,"retries":0,"durability":"commit","bytesSent":268435456,"bytesTrusted":0,"limitBytesPerSecond":null}',
+        '"durationMs":1234.568,"bytesPerSecond":217432720,"streams":4,"retries":0,"durability":"commit","bytesSent":268435456,"bytesTrusted":0,"limitBytesPerSecond":null,"bytesOnWire":268435456,"bytesSaved":0}',
       "",
     ].join("\n"),
   );
@@ -184,6 +193,8 @@ t.test("the document has the fields that the contract lists, in its order", asyn
     "bytesSent",
     "bytesTrusted",
     "limitBytesPerSecond",
+    "bytesOnWire",
+    "bytesSaved",
   ];
   t.same(Object.keys(JSON.parse(documentOf((results) => results.finish(RESULT)))), listed);
   t.same(schemaOf("send")["required"], listed);
