@@ -11,8 +11,7 @@ export interface LogOptions {
 
 /** The line for an event at a time; empty where nothing is to be said. */
 export function serverLogLine(event: ServerEvent, nowMs: number, { quiet, verbose }: LogOptions): string {
-  const at = new Date(nowMs).toISOString().replace(/\.\d+Z$/, "Z");
-  const line = (text: string) => `${at} ${escapeText(text)}\n`;
+  const line = (text: string) => `${new Date(nowMs).toISOString().replace(/\.\d+Z$/, "Z")} ${escapeText(text)}\n`;
   switch (event.type) {
     case "transfer":
       return quiet && event.record.filesFailed === 0 ? "" : line(transferText(event.record));

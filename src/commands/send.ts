@@ -201,7 +201,7 @@ function refuse(paths: readonly string[], name: string | undefined, filesFrom: s
   }
   if (filesFrom === undefined && paths.length === 0) {
     throw new UsageError(
-      "send needs a PATH, which is missing",
+      "send needs PATH, which is missing",
       "Name a file or a directory, or give a list with --files-from.",
     );
   }
