@@ -15,6 +15,7 @@ export interface ProgressView {
 
 /** What the phases are called. */
 export const PHASES = {
+  spooling: "copying the input into the spool directory",
   connecting: "connecting",
   comparing: "comparing with what is there",
   sending: "sending",

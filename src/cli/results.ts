@@ -125,6 +125,7 @@ export function transferFields(result: TransferResult): Record<string, unknown> 
     bytesSent: result.bytesSent,
     bytesTrusted: result.bytesTrusted,
     ...(result.dryRun ? { dryRun: true } : {}),
+    ...(result.spooled === null ? {} : { spooled: result.spooled }),
     ...(result.error === null ? {} : { error: result.error }),
   };
 }

@@ -18,6 +18,10 @@ export type Send = (options: SendOptions) => Promise<TransferResult>;
 /** After the first signal. */
 const STOPPING = "stopping: what is in flight is being finished; ^C again ends it at once";
 
+/** What is piped in, before it is sent. */
+const READ_ONCE =
+  "standard input is read once: if this is interrupted it can't go on, and has to be sent again (--spool DIR makes it resumable)";
+
 export interface TransferView {
   readonly results: ResultsView;
   readonly progress: ProgressMode;
@@ -47,6 +51,7 @@ export async function runTransfer(
   };
   if (!view.insecure && !isLoopback(options.to.host))
     onEvent({ type: "warning", message: plainWarning(options.to.host) });
+  if (options.input !== undefined && options.spool === undefined) onEvent({ type: "warning", message: READ_ONCE });
   const onAbort = () => {
     if (mode === "json") progress.show({ type: "warning", message: STOPPING });
     else say(`hawser: ${STOPPING}\n`);
@@ -84,6 +89,8 @@ function eventText(event: TransferEvent, { quiet, verbose }: TransferView): stri
       return event.file.status === "failed" ? failedFileText(event.file) : "";
     case "connected":
       return verbose ? `hawser: ${escapeText(connectedText(event))}\n` : "";
+    case "spooled":
+      return verbose ? `hawser: ${escapeText(event.path)} has the input, ${formatBytes(event.bytes)}\n` : "";
     case "progress":
       return "";
   }

@@ -114,6 +114,13 @@ const SWITCH: Record<string, boolean> = {
   off: false,
 };
 
+/** A CRC-32 as receipts show it. */
+export const crc32: ValueKind<number> = {
+  expected: "a CRC-32 as eight hexadecimal digits",
+  read: (text) => (/^[0-9a-f]{8}$/i.test(text.trim()) ? { value: Number.parseInt(text, 16) } : undefined),
+  show: (value) => value.toString(16).padStart(8, "0"),
+};
+
 export const onOff: ValueKind<boolean> = {
   expected: "1 or 0, true or false, yes or no, on or off",
   read: (value) => taken(SWITCH[value.trim().toLowerCase()]),

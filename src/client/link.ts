@@ -39,6 +39,8 @@ export interface LinkOptions {
   readonly awaitsAcknowledgement: () => boolean;
   /** Whether this end is at something that moves nothing, such as reading what earlier runs sent. */
   readonly isWorking?: () => boolean;
+  /** Whether this end can send nothing before it gets more itself, such as from a pipe. */
+  readonly isWaitingForInput?: () => boolean;
   readonly onReady: (terms: Terms, address: Endpoint) => void;
   readonly onWarning: (message: string) => void;
 }
@@ -131,6 +133,7 @@ export class Link {
   /** For how long nothing has moved, and what is waited for; undefined while things move. */
   get stall(): { readonly ms: number; readonly waitingFor: string } | undefined {
     const ms = this.#watch.stillMs(performance.now());
+    if (this.#waitsForInput) return ms < STALL_MS ? undefined : { ms, waitingFor: "more input" };
     if (this.#options.isWorking?.() && !this.#options.awaitsAcknowledgement()) return undefined;
     if (ms < STALL_MS || this.#terms === undefined || this.#settled) return undefined;
     const control = this.#control;
@@ -142,6 +145,12 @@ export class Link {
     if (doing !== undefined) return { ms, waitingFor: doing };
     if (this.#streams.size === 0) return { ms, waitingFor: "streams to be opened again" };
     return { ms, waitingFor: "the path to carry data" };
+  }
+
+  /** Nobody is late then; but a server that can't be reached is. */
+  get #waitsForInput(): boolean {
+    const { awaitsAcknowledgement, isWaitingForInput } = this.#options;
+    return this.#control !== undefined && !awaitsAcknowledgement() && isWaitingForInput?.() === true;
   }
 
   /** The receipt is here: all connections are closed. */
@@ -282,6 +291,8 @@ export class Link {
       this.#watch.onReceived(message.body.received ?? [], performance.now());
       // Nothing is to be acknowledged: the server is at something that takes its time.
       if (!this.#options.awaitsAcknowledgement() && DOING.has(this.#doing)) this.#watch.waits(performance.now());
+      // Nor is what waits for its turn, while the program that the server writes to takes its time.
+      if (this.#terms?.inOrder === true && this.#doing === "writing") this.#watch.waits(performance.now());
       return;
     }
     this.#doing = undefined;
@@ -367,6 +378,7 @@ export class Link {
     const { timeoutMs } = this.#options;
     if (this.#wasAway(nowMs)) return;
     if (!this.#options.awaitsAcknowledgement() && this.#options.isWorking?.()) this.#watch.waits(nowMs);
+    if (this.#waitsForInput) this.#watch.waits(nowMs);
     if (this.#watch.isTimedOut(nowMs)) {
       this.fail(this.#timeoutError());
       return;

@@ -28,6 +28,7 @@ export class ProgressReporter {
   /** All that was acknowledged: never less than before, whatever the server has forgotten. */
   #carriedBytes = 0;
   #filesDone = 0;
+  #copiedBytes: number | undefined;
 
   /** `totals`: where all is known beforehand. */
   constructor(totals: { files: number; bytes: number | null } | undefined, emit: (event: TransferEvent) => void) {
@@ -66,6 +67,16 @@ export class ProgressReporter {
     this.#streamBytes[stream] = (this.#streamBytes[stream] ?? 0) + bytes;
   }
 
+  /** Before anything is sent, so much of the input was copied. */
+  copied(bytes: number): void {
+    this.#copiedBytes = bytes;
+  }
+
+  /** What the size of all is, which was not known. */
+  sized(bytes: number): void {
+    this.#bytesFound = bytes;
+  }
+
   /** Bytes were there already. */
   inherited(bytes: number): void {
     this.#inheritedBytes += bytes;
@@ -91,9 +102,9 @@ export class ProgressReporter {
 
   #report(): void {
     const nowMs = performance.now();
-    const known = Math.max(this.#acknowledgedBytes + this.#inheritedBytes, this.#settledBytes);
+    const known = this.#copiedBytes ?? Math.max(this.#acknowledgedBytes + this.#inheritedBytes, this.#settledBytes);
     const bytesDone = Math.min(known, this.#bytesTotal ?? known);
-    const bytesPerSecond = this.#meter.update(this.#carriedBytes, nowMs);
+    const bytesPerSecond = this.#meter.update(this.#copiedBytes ?? this.#carriedBytes, nowMs);
     const stall = this.#stall() ?? null;
     const remaining = this.#bytesTotal === null ? null : Math.max(0, this.#bytesTotal - bytesDone);
     this.#emit({
@@ -111,7 +122,8 @@ export class ProgressReporter {
     });
   }
 
-  #phase(remaining: number | null): "connecting" | "comparing" | "sending" | "committing" {
+  #phase(remaining: number | null): "spooling" | "connecting" | "comparing" | "sending" | "committing" {
+    if (this.#copiedBytes !== undefined) return "spooling";
     if (this.#session === undefined) return "connecting";
     if (remaining === 0) return this.#session.isComparing ? "comparing" : "committing";
     return this.#session.isComparing && !this.#session.hasOutstanding ? "comparing" : "sending";

@@ -56,6 +56,9 @@ export class ResultBuilder {
   #terms: Message<"WELCOME"> | undefined;
   #receipt: Message<"RECEIPT"> | undefined;
 
+  /** What is sent can't be read again. */
+  readOnce = false;
+
   constructor(dryRun = false) {
     this.#dryRun = dryRun;
   }
@@ -117,7 +120,14 @@ export class ResultBuilder {
       },
       exitCode: error === null ? 0 : ERRORS[error.code].exit,
       error,
+      resumable: error?.retryable === true && this.#keeps,
+      spooled: null,
     };
+  }
+
+  /** Whether the server keeps what it has, and this end can send the rest. */
+  get #keeps(): boolean {
+    return this.#terms !== undefined && this.#terms.inOrder !== true && !this.readOnce;
   }
 
   /** Some files failed: E_PARTIAL, or the failure itself where nothing else was committed. */

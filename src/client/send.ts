@@ -1,11 +1,13 @@
 /** One transfer from this machine: look at the files, connect, send, and say what became of it. */
-import { asHawserError, HawserError } from "../protocol/errors.ts";
+import { asHawserError, type HawserError } from "../protocol/errors.ts";
 import { CHUNK_BYTES_DEFAULT, STREAMS_DEFAULT } from "../protocol/limits.ts";
 import { type SourceEvents, SourceSession } from "../source/session.ts";
+import { abortReason } from "./abort.ts";
 import { Link } from "./link.ts";
-import { type Plan, planFiles } from "./plan.ts";
+import { type Plan, planTransfer } from "./plan.ts";
 import { ProgressReporter } from "./progress.ts";
 import { fileResultOf, passedOver, ResultBuilder } from "./result.ts";
+import { sendSpooled } from "./spool.ts";
 import type { FileResult, SendOptions, TransferEvent, TransferResult } from "./types.ts";
 
 const TIMEOUT_MS = 60_000;
@@ -18,17 +20,20 @@ const STOPPING_MS = 5_000;
  * where hawser itself has a bug.
  */
 export async function send(options: SendOptions): Promise<TransferResult> {
+  if (options.input !== undefined && options.spool !== undefined) return sendSpooled(options, send);
   const results = new ResultBuilder(options.dryRun);
   const emit = (event: TransferEvent) => options.onEvent?.(event);
   const settle = (file: FileResult, bytesResumed = 0, bytesTrusted = 0) => {
     results.addFile(file, bytesResumed, bytesTrusted);
     emit({ type: "file", file });
   };
+  results.readOnce = options.input !== undefined;
   let plan: Plan;
   try {
-    plan = planFiles({ ...options, chunkBytes: options.chunkBytes ?? CHUNK_BYTES_DEFAULT });
+    plan = planTransfer({ ...options, chunkBytes: options.chunkBytes ?? CHUNK_BYTES_DEFAULT });
   } catch (thrown) {
     const error = asHawserError(thrown);
+    if (typeof options.input === "object") options.input.destroy();
     if (error.code === "E_INTERNAL") throw thrown;
     return results.build(error, 0);
   }
@@ -66,6 +71,7 @@ async function transfer(
     signal: options.signal,
     awaitsAcknowledgement: () => session?.hasOutstanding ?? false,
     isWorking: () => session?.isComparing ?? false,
+    isWaitingForInput: () => session?.isWaitingForInput ?? false,
     onReady: (terms, address) => {
       results.opened(terms);
       const { transfer: transferId, agent, streams, chunkBytes, durability } = terms;
@@ -82,9 +88,10 @@ async function transfer(
         onSettled: (settled) => {
           // A directory that is there is no news.
           if (settled.item.kind === "directory" && settled.outcome.status !== "failed") return;
-          if (settled.item.kind !== "directory") progress.settled(settled.item.size ?? 0);
+          if (settled.item.kind !== "directory") progress.settled(settled.item.size ?? settled.outcome.size ?? 0);
           settle(fileResultOf(settled), settled.bytesResumed, settled.bytesTrusted);
         },
+        onSized: (bytes) => progress.sized(bytes),
         onInherited: (bytes) => progress.inherited(bytes),
         onRestarted: () => progress.restarted(),
         onAcknowledged: (stream, bytes) => {
@@ -112,6 +119,8 @@ async function transfer(
   const error = await link.over;
   options.signal?.removeEventListener("abort", onAbort);
   await session?.dispose();
+  // Also what it never came to.
+  feed.close();
   progress.stop();
   return results.build(error, link.retries + resent);
 }
@@ -124,11 +133,6 @@ async function stop(link: Link, session: SourceSession | undefined, reason: Haws
     patience.abort();
   }
   link.fail(reason);
-}
-
-function abortReason(signal: AbortSignal | undefined): HawserError {
-  const { reason } = signal ?? {};
-  return reason instanceof HawserError ? reason : new HawserError("E_INTERRUPTED", "the transfer was interrupted");
 }
 
 function delay(ms: number, signal: AbortSignal): Promise<void> {

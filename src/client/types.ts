@@ -1,5 +1,6 @@
 /** What a caller of `send` gives and gets: plain data, the same for the terminal, for scripts and for other programs. */
 
+import type { Readable } from "node:stream";
 import type { Endpoint } from "../net/dial.ts";
 import type { Terms } from "../net/transfer-end.ts";
 import type { ErrorCode } from "../protocol/errors.ts";
@@ -67,6 +68,10 @@ export interface TransferResult {
   readonly cpuSeconds: { readonly client: number; readonly server: number | null };
   readonly exitCode: number;
   readonly error: FailureReport | null;
+  /** After a failure: whether the same call goes on where this one stopped. */
+  readonly resumable: boolean;
+  /** Where the copy of what was piped in is, while it is needed; null where there is none. */
+  readonly spooled: string | null;
 }
 
 export type TransferEvent =
@@ -84,10 +89,10 @@ export type TransferEvent =
   | {
       readonly type: "progress";
       /**
-       * `comparing`: what is there is compared with what is here. `committing`: every byte is there, and the server makes
+       * `spooling`: the input is being copied. `comparing`: what is there is compared with what is here. `committing`: every byte is there, and the server makes
        * it durable. `stalled`: nothing moves, and `stall` says since when, and why as far as that is known.
        */
-      readonly phase: "connecting" | "comparing" | "sending" | "committing" | "stalled";
+      readonly phase: "spooling" | "connecting" | "comparing" | "sending" | "committing" | "stalled";
       readonly stall: { readonly ms: number; readonly waitingFor: string } | null;
       readonly bytesDone: number;
       /** null while a size isn't known, or not all files are found. */
@@ -103,11 +108,21 @@ export type TransferEvent =
       readonly streamBytes: readonly number[];
     }
   | { readonly type: "file"; readonly file: FileResult }
+  /** The input was copied whole, and is sent from there. */
+  | { readonly type: "spooled"; readonly path: string; readonly bytes: number }
   | { readonly type: "warning"; readonly message: string };
 
 export interface SendOptions {
   /** Files and directories. One that ends in a slash stands for what is in it. */
-  readonly paths: readonly string[];
+  readonly paths?: readonly string[];
+  /**
+   * In place of files: a stream, or a descriptor (0 is standard input), that is read once, to its end, and sent as the
+   * one file `name`. It can't be resumed. It is destroyed, or closed unless it is a standard one, whatever happens.
+   */
+  readonly input?: Readable | number;
+  /** Of `input`: anything else fails with E_CONTENT, and nothing is committed. */
+  readonly expectBytes?: number;
+  readonly expectCrc32?: number;
   readonly to: Endpoint;
   /** Connections that carry data, 1 to 64 (4). */
   readonly streams?: number;
@@ -115,7 +130,12 @@ export interface SendOptions {
   readonly chunkBytes?: number;
   /** A directory below the served one; it is made where it is missing. */
   readonly into?: string;
-  /** Another name for the one file that is sent. */
+  /**
+   * An existing directory: `input` is first copied into a file there, which is then sent as files are, and so can be gone
+   * on with. The copy is removed when it is committed, and stays otherwise: `spooled` of the result says where.
+   */
+  readonly spool?: string;
+  /** Another name for the one file that is sent; `input` needs one. */
   readonly name?: string;
   /** Without any progress for this long the transfer ends; broken connections are dialled again until then (60,000). */
   readonly timeoutMs?: number;

@@ -18,6 +18,7 @@ import type { Backend } from "./backend.ts";
 import { Expiry } from "./expiry.ts";
 import { LiveSession } from "./live-session.ts";
 import { openDirectory } from "./open-directory.ts";
+import { openOutput } from "./open-output.ts";
 import { receive } from "./reception.ts";
 import { Sessions } from "./sessions.ts";
 import { TransferLog } from "./transfer-log.ts";
@@ -35,9 +36,10 @@ const TICK_MS = 5_000;
 /** How often it is looked for what has expired, at most. */
 const SWEEP_MS = 60_000;
 
-/** Serves a directory (see `openDirectory`). Throws E_CONFIG, E_DIRECTORY_IN_USE, E_ADDRESS_IN_USE, E_IO. */
+/** Serves a directory (see `openDirectory`), or one file into a stream. Throws E_CONFIG, E_DIRECTORY_IN_USE, E_ADDRESS_IN_USE, E_IO. */
 export async function serve(options: ServeOptions): Promise<HawserServer> {
-  const backend = await openDirectory(options);
+  const { output, maxFileBytes } = options;
+  const backend = output === undefined ? await openDirectory(options) : openOutput(output, maxFileBytes);
   try {
     return await serveBackend(options, backend);
   } catch (error) {
@@ -101,7 +103,7 @@ class Server implements HawserServer {
       }, TICK_MS),
       setInterval(() => void this.#expiry.sweep(), Math.max(1, Math.min(SWEEP_MS, this.#ttlMs / 4))),
     );
-    this.#emit({ type: "listening", ...this.address, dir: resolve(dir) });
+    this.#emit({ type: "listening", ...this.address, dir: dir === undefined ? null : resolve(dir) });
   }
 
   get #ttlMs(): number {

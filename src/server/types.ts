@@ -1,5 +1,7 @@
 /** What a caller of `serve` gives and gets: plain data. */
+import type { Writable } from "node:stream";
 import type { Endpoint } from "../net/dial.ts";
+import type { ErrorCode } from "../protocol/errors.ts";
 import type { Durability } from "../sink/sink.ts";
 
 /** How long what is unfinished is kept: long enough for whoever interrupts a transfer on a Friday. */
@@ -7,7 +9,9 @@ export const SESSION_TTL_MS = 7 * 24 * 3600 * 1000;
 
 export interface ServeOptions {
   /** An existing directory. */
-  readonly dir: string;
+  readonly dir?: string;
+  /** In place of a directory: one file is written there, in order, and what is not whole can't be gone on with. */
+  readonly output?: Writable;
   /** An address of this machine (127.0.0.1). */
   readonly host?: string;
   /** 0 picks a free one (23300). */
@@ -60,7 +64,8 @@ export interface FileRecord {
 }
 
 export type ServerEvent =
-  | { readonly type: "listening"; readonly host: string; readonly port: number; readonly dir: string }
+  /** `dir`: null where it is received into a stream. */
+  | { readonly type: "listening"; readonly host: string; readonly port: number; readonly dir: string | null }
   | {
       readonly type: "session";
       readonly transferId: string;
@@ -69,13 +74,20 @@ export type ServerEvent =
       /** Whether an earlier run began it. */
       readonly resumed: boolean;
     }
-  | { readonly type: "file"; readonly transferId: string; readonly peer: string; readonly file: FileRecord }
+  | {
+      readonly type: "file";
+      readonly transferId: string;
+      readonly peer: string;
+      readonly file: FileRecord;
+      /** Of a file that failed. */
+      readonly code?: ErrorCode;
+    }
   | { readonly type: "transfer"; readonly record: TransferRecord }
   | {
       readonly type: "ended";
       readonly transferId: string;
       readonly peer: string;
-      readonly code: string;
+      readonly code: ErrorCode;
       readonly message: string;
     }
   /** What a client left unfinished, and did not come back for, was dropped. */

@@ -14,6 +14,11 @@ export interface SinkCapabilities {
   readonly fileBytesMax: number;
   /** What a committed file outlives, and what is synced on the way: see `Durability`. */
   readonly durability: Durability;
+  /**
+   * A part is written from its beginning to its end: what comes early waits, and its `write` is done when it is its turn.
+   * There is one part, and none can be gone on with.
+   */
+  readonly inOrder?: boolean;
 }
 
 /**
@@ -142,6 +147,8 @@ export interface Sink {
   readonly capabilities: SinkCapabilities;
   /** Missing where there are neither directories nor links. */
   readonly tree?: TreeSink;
+  /** Whether what it writes to holds it up; missing where that is so as long as anything is being written. */
+  readonly isWriting?: boolean;
   /** What lies at `name`; undefined when nothing does. Throws E_NOT_DIRECTORY, E_IO. */
   find(name: Uint8Array): Promise<ExistingFile | undefined>;
   /**

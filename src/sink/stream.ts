@@ -4,6 +4,7 @@
  */
 import type { Connection } from "../net/connection.ts";
 import type { Port } from "../net/port.ts";
+import type { Terms } from "../net/transfer-end.ts";
 import type { ArrivedChunk } from "../protocol/conversation.ts";
 import { asHawserError, type Failure, type HawserError } from "../protocol/errors.ts";
 import { PAGE_ENTRIES_MAX } from "../protocol/limits.ts";
@@ -39,6 +40,12 @@ export interface ChunkFacts {
 /** Chunks that may wait to be written before we read no more: one is written while the next comes in. */
 const WAITING_MAX = 2;
 
+/** Where chunks are written in order they wait as well for one that comes over another stream: all that may be sent may. */
+const waitingMax = ({ windowBytes, chunkBytes, inOrder }: Limits) =>
+  inOrder === true ? Math.max(WAITING_MAX, Math.floor(windowBytes / chunkBytes) + 1) : WAITING_MAX;
+
+type Limits = Pick<Terms, "windowBytes" | "chunkBytes" | "inOrder">;
+
 /** Acknowledgements wait for company, this long and until they cover this much of the window at most. */
 const ACK_DELAY_MS = 5;
 const ACK_WINDOW_PART = 8;
@@ -47,6 +54,7 @@ export class SinkStream {
   readonly #connection: Connection;
   readonly #report: Port<SinkReport>;
   readonly #ackBytes: number;
+  readonly #waitingMax: number;
   readonly #writers = new Map<number, Writer>();
   /** Chunks whose verdict or writing is waited for. */
   readonly #waiting = new Map<number, ArrivedChunk>();
@@ -58,12 +66,13 @@ export class SinkStream {
   constructor(
     connection: Connection,
     report: Port<SinkReport>,
-    windowBytes: number,
+    limits: Limits,
     onClosed: (error: HawserError | undefined) => void,
   ) {
     this.#connection = connection;
     this.#report = report;
-    this.#ackBytes = windowBytes / ACK_WINDOW_PART;
+    this.#ackBytes = limits.windowBytes / ACK_WINDOW_PART;
+    this.#waitingMax = waitingMax(limits);
     connection.events = {
       onMessage: () => {},
       onChunk: (chunk) => this.#onChunk(chunk),
@@ -93,7 +102,7 @@ export class SinkStream {
     this.#waiting.set(ticket, arrived);
     if (arrived.isBundle) this.#report.post({ type: "bundle", ticket, payload: arrived.payload });
     else this.#report.post({ type: "arrived", ticket, chunk });
-    if (this.#waiting.size >= WAITING_MAX) this.#connection.pause();
+    if (this.#waiting.size >= this.#waitingMax) this.#connection.pause();
   }
 
   #onVerdict(ticket: number, store: boolean): void {
@@ -134,7 +143,7 @@ export class SinkStream {
   #done(ticket: number, arrived: ArrivedChunk): void {
     this.#waiting.delete(ticket);
     this.#connection.giveBack(arrived.block);
-    if (this.#waiting.size < WAITING_MAX) this.#connection.resume();
+    if (this.#waiting.size < this.#waitingMax) this.#connection.resume();
   }
 
   /** Neighbours become one range. */

@@ -61,7 +61,7 @@ export class Dealer {
   constructor(terms: Terms, owner: DealerOwner) {
     this.#terms = terms;
     this.#owner = owner;
-    this.#dispatcher = new Dispatcher(terms.chunkBytes, terms.splitBytes);
+    this.#dispatcher = new Dispatcher(terms.chunkBytes, terms.splitBytes, terms.inOrder);
   }
 
   /** Whether nothing was sent that is not acknowledged. */
@@ -88,9 +88,15 @@ export class Dealer {
   }
   addBundle(bundle: Piece): void {
     this.#dispatcher.addBundle(bundle);
+    this.deal();
   }
-  addEndless(file: number): void {
-    this.#dispatcher.addEndless(file);
+  addEndless(file: number, end?: number): void {
+    this.#dispatcher.addEndless(file, end);
+    this.deal();
+  }
+  /** More of a file of unknown size is there: up to `end`. */
+  extend(file: number, end: number): void {
+    this.#dispatcher.extend(file, end);
     this.deal();
   }
   /** Ends a file of unknown size after what was dealt of it. Returns its size, in bytes. */
@@ -143,7 +149,7 @@ export class Dealer {
 
   #dealTo(index: number, stream: StreamState): void {
     while (stream.credit > 0 && !this.#stopped) {
-      const taken = this.#dispatcher.take(index) ?? this.#inFlight.overdueFor(index, performance.now());
+      const taken = this.#terms.inOrder === true ? this.#nextInOrder(index) : this.#next(index);
       if (taken === undefined) {
         this.#lookAgain();
         return;
@@ -158,6 +164,21 @@ export class Dealer {
       this.#inFlight.deal(index, piece, performance.now());
       stream.port.post({ type: "send", piece });
     }
+  }
+
+  #next(index: number): Piece | undefined {
+    return this.#dispatcher.take(index) ?? this.#inFlight.overdueFor(index, performance.now());
+  }
+
+  /**
+   * What goes in order is acknowledged when it is its turn. So each window keeps room for one chunk that has to be sent
+   * again, for which all others may wait; and none is sent twice because it takes long.
+   */
+  #nextInOrder(index: number): Piece | undefined {
+    const most = Math.floor(this.#terms.windowBytes / this.#terms.chunkBytes);
+    const held = this.#inFlight.heldBy(index);
+    if (held >= most) return undefined;
+    return held < Math.max(1, most - 1) ? this.#dispatcher.take(index) : this.#dispatcher.takeAgain();
   }
 
   /** Whether the stream can read the file. */
@@ -200,6 +221,8 @@ export class Dealer {
       case "acknowledged":
         for (const chunk of report.chunks) this.#onAcknowledged(index, chunk);
         this.#owner.onIdle();
+        // There is room in its window again.
+        if (this.#terms.inOrder === true) this.#dealTo(index, stream);
         break;
       case "damaged":
         for (const chunk of report.chunks) this.#onDamaged(index, chunk);

@@ -64,6 +64,13 @@ export class InFlight {
     return [...this.#dealt.values()].flatMap(({ piece }) => this.lose(stream, piece.file, piece.offset) ?? []);
   }
 
+  /** How many chunks a stream has. */
+  heldBy(stream: number): number {
+    let held = 0;
+    for (const { holders } of this.#dealt.values()) if (holders.has(stream)) held++;
+    return held;
+  }
+
   /** A file is settled, or given up. Returns what was on its way of it, each chunk with the stream that got it first. */
   forgetFile(file: number): { readonly stream: number; readonly bytes: number }[] {
     const forgotten: { stream: number; bytes: number }[] = [];

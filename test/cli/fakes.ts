@@ -73,6 +73,8 @@ export const RESULT: TransferResult = {
   cpuSeconds: { client: 0.1, server: 0.2 },
   exitCode: 0,
   error: null,
+  resumable: false,
+  spooled: null,
 };
 
 export const REFUSED: TransferResult = {

@@ -33,6 +33,7 @@ const ON_THE_WIRE: Readonly<Record<number, string>> = {
   304: "E_NO_SPACE",
   305: "E_DESTINATION",
   306: "E_NOT_DIRECTORY",
+  310: "E_ONE_FILE",
   401: "E_SOURCE_MISSING",
   402: "E_SOURCE_UNREADABLE",
   404: "E_SOURCE_SPECIAL",
