@@ -25,7 +25,8 @@ export function processOutput(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteSt
   let failure: HawserError | undefined;
   const listeners: (() => void)[] = [];
   stdout.on("error", (cause: NodeJS.ErrnoException) => {
-    if (cause.code !== "EPIPE") {
+    // A terminal that hung up is a reader that has gone too.
+    if (cause.code !== "EPIPE" && !(stdout.isTTY === true && cause.code === "EIO")) {
       failure ??= new HawserError("E_IO", `standard output can't be written: ${cause.message}`, { cause });
     }
     if (outClosed) return;

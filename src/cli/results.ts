@@ -2,7 +2,7 @@
 import type { FailureReport, FileResult, TransferResult } from "../client/types.ts";
 import { escapeText } from "../protocol/names.ts";
 import { formatFailure } from "./errors.ts";
-import { formatBytes, formatCount, formatDuration, formatRate, plural } from "./format.ts";
+import { formatBytes, formatCount, formatDuration, formatLimit, formatRate, plural } from "./format.ts";
 import { ListDocument, milliseconds } from "./json.ts";
 
 export interface ResultsView {
@@ -55,6 +55,7 @@ export function receiptText(result: TransferResult): string {
     ...skipped,
     ["time", formatDuration(durationMs)],
     ...(filesSent > 0 ? [["rate", formatRate(result.bytesPerSecond)]] : []),
+    ...(result.limitBytesPerSecond === null ? [] : [["limit", formatLimit(result.limitBytesPerSecond)]]),
     ["resumed", resumedText(result)],
     ["retries", formatCount(retries)],
     ["streams", formatCount(streams)],
@@ -109,6 +110,7 @@ const NOTHING_SENT = {
   durability: null,
   bytesSent: 0,
   bytesTrusted: 0,
+  limitBytesPerSecond: null,
 };
 
 export function transferFields(result: TransferResult): Record<string, unknown> {
@@ -124,6 +126,7 @@ export function transferFields(result: TransferResult): Record<string, unknown> 
     durability: result.durability,
     bytesSent: result.bytesSent,
     bytesTrusted: result.bytesTrusted,
+    limitBytesPerSecond: result.limitBytesPerSecond,
     ...(result.dryRun ? { dryRun: true } : {}),
     ...(result.spooled === null ? {} : { spooled: result.spooled }),
     ...(result.error === null ? {} : { error: result.error }),

@@ -1,7 +1,7 @@
 /** What a server says on standard error: a line for each transfer, and what went wrong. Events in, text out. */
 import { escapeText } from "../protocol/names.ts";
 import type { ServerEvent, TransferRecord } from "../server/types.ts";
-import { formatBytes, formatDuration, formatRate, plural } from "./format.ts";
+import { formatBytes, formatDuration, formatLimit, formatRate, plural } from "./format.ts";
 import { milliseconds } from "./json.ts";
 
 export interface LogOptions {
@@ -35,6 +35,10 @@ export function serverLogLine(event: ServerEvent, nowMs: number, { quiet, verbos
       const { name, bytes, crc32, status, error } = event.file;
       if (status === "failed") return line(`${event.peer} failed: ${name}: ${error ?? "no reason given"}`);
       return verbose ? line(`${event.peer} ${status}: ${name}, ${formatBytes(bytes)}, ${crc32 ?? "not read"}`) : "";
+    }
+    case "limit": {
+      const limit = formatLimit(event.bytesPerSecond);
+      return quiet ? "" : line(`the rate limit of each client is now ${limit.replace(/^no limit$/, "off")}`);
     }
     case "listening":
       return "";

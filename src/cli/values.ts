@@ -2,8 +2,16 @@
 import type { Endpoint } from "../net/dial.ts";
 import { formatEndpoint } from "../net/dial.ts";
 import { ENDPOINT_EXPECTED, parseEndpoint, parseHost } from "./endpoint.ts";
-import { formatBytes, formatCount, formatDuration } from "./format.ts";
-import { DURATION_EXPECTED, parseDuration, parseSize, parseWhole, SIZE_EXPECTED } from "./units.ts";
+import { formatBytes, formatCount, formatDuration, formatLimit, formatRate } from "./format.ts";
+import {
+  DURATION_EXPECTED,
+  parseDuration,
+  parseRate,
+  parseSize,
+  parseWhole,
+  RATE_EXPECTED,
+  SIZE_EXPECTED,
+} from "./units.ts";
 
 export interface ValueKind<T> {
   /** `a whole number from 1 to 64`. */
@@ -60,6 +68,20 @@ export function size({
 function showBytes(bytes: number): string {
   return bytes < 1024 ? `${bytes} bytes` : `${formatBytes(bytes)} (${formatCount(bytes)} bytes)`;
 }
+
+/** Below this a chunk takes longer than anybody waits, and what the protocol itself says would not fit. */
+export const RATE_MIN = 1024;
+
+/** Bytes a second; null: no limit. */
+export const rate: ValueKind<number | null> = {
+  expected: `${RATE_EXPECTED}; at least ${formatRate(RATE_MIN)}`,
+  read(text) {
+    const value = parseRate(text);
+    if (value === undefined) return undefined;
+    return value === null || value >= RATE_MIN ? { value } : { refused: `it is ${formatLimit(value)}` };
+  },
+  show: formatLimit,
+};
 
 /** The longest that Node's timers can wait. */
 const TIMER_MS_MAX = 2 ** 31 - 1;

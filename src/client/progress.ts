@@ -12,6 +12,7 @@ export class ProgressReporter {
   readonly #emit: (event: TransferEvent) => void;
   readonly #meter = new RateMeter(performance.now());
   readonly #startedMs = performance.now();
+  readonly #limit: () => number | null;
   /** Found so far; all of them are known, and counted, from the beginning or when all are found. */
   #filesTotal = 0;
   #bytesFound: number | null = 0;
@@ -31,7 +32,12 @@ export class ProgressReporter {
   #copiedBytes: number | undefined;
 
   /** `totals`: where all is known beforehand. */
-  constructor(totals: { files: number; bytes: number | null } | undefined, emit: (event: TransferEvent) => void) {
+  constructor(
+    totals: { files: number; bytes: number | null } | undefined,
+    emit: (event: TransferEvent) => void,
+    limit: () => number | null = () => null,
+  ) {
+    this.#limit = limit;
     this.#emit = emit;
     this.#areAllFound = totals !== undefined;
     if (totals !== undefined) {
@@ -116,6 +122,7 @@ export class ProgressReporter {
       filesDone: this.#filesDone,
       filesTotal: this.#filesTotal,
       bytesPerSecond,
+      limitBytesPerSecond: this.#limit(),
       etaMs: remaining === null ? null : etaMs(remaining, bytesPerSecond),
       elapsedMs: nowMs - this.#startedMs,
       streamBytes: [...this.#streamBytes],

@@ -93,7 +93,7 @@ export class ResultBuilder {
     this.#receipt = receipt;
   }
 
-  build(ended: HawserError | undefined, retries: number): TransferResult {
+  build(ended: HawserError | undefined, retries: number, limitBytesPerSecond: number | null = null): TransferResult {
     const error = ended === undefined ? this.#filesError() : reportOf(ended);
     const { user, system } = process.cpuUsage(this.#startedCpu);
     const durationMs = this.elapsedMs;
@@ -114,6 +114,7 @@ export class ResultBuilder {
       streams: this.#terms?.streams ?? 0,
       retries,
       durability: this.#terms?.durability ?? null,
+      limitBytesPerSecond,
       cpuSeconds: {
         client: (user + system) / 1e6,
         server: this.#receipt === undefined ? null : this.#receipt.cpuMicros / 1e6,

@@ -14,6 +14,8 @@ const TIMEOUT_MS = 60_000;
 
 /** How long an interrupted transfer waits for what is in flight to be acknowledged. */
 const STOPPING_MS = 5_000;
+/** The same where only acknowledgements of what was sent before can come. */
+const STOPPING_LIMITED_MS = 500;
 
 /**
  * Sends files. Resolves whatever becomes of them: the result says whether all are committed, and why not. Rejects only
@@ -53,7 +55,7 @@ async function transfer(
   settle: (file: FileResult, bytesResumed: number, bytesTrusted: number) => void,
 ): Promise<TransferResult> {
   const emit = (event: TransferEvent) => options.onEvent?.(event);
-  const progress = new ProgressReporter(totals, emit);
+  const progress = new ProgressReporter(totals, emit, () => link.limitBytesPerSecond);
   let session: SourceSession | undefined;
   let resent = 0;
   const link: Link = new Link({
@@ -69,6 +71,7 @@ async function transfer(
     timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
     ...(options.retries === undefined ? {} : { retries: options.retries }),
     signal: options.signal,
+    limit: options.bwlimit,
     awaitsAcknowledgement: () => session?.hasOutstanding ?? false,
     isWorking: () => session?.isComparing ?? false,
     isWaitingForInput: () => session?.isWaitingForInput ?? false,
@@ -112,7 +115,7 @@ async function transfer(
       return session;
     },
   });
-  const onAbort = () => void stop(link, session, abortReason(options.signal));
+  const onAbort = () => void stop(link, session, abortReason(options.signal), patienceMs(options, session));
   options.signal?.addEventListener("abort", onAbort, { once: true });
   if (options.signal?.aborted) onAbort();
   else void link.start();
@@ -122,17 +125,28 @@ async function transfer(
   // Also what it never came to.
   feed.close();
   progress.stop();
-  return results.build(error, link.retries + resent);
+  return results.build(error, link.retries + resent, link.limitBytesPerSecond);
 }
 
 /** Lets what is in flight be recorded, for a while, and ends the transfer. */
-async function stop(link: Link, session: SourceSession | undefined, reason: HawserError): Promise<void> {
+async function stop(
+  link: Link,
+  session: SourceSession | undefined,
+  reason: HawserError,
+  patienceMs: number,
+): Promise<void> {
   if (session !== undefined) {
     const patience = new AbortController();
-    await Promise.race([session.stop(), delay(STOPPING_MS, patience.signal)]);
+    await Promise.race([session.stop(), delay(patienceMs, patience.signal)]);
     patience.abort();
   }
   link.fail(reason);
+}
+
+/** Chunks that the limit lets nobody finish in time are not waited for. */
+function patienceMs({ bwlimit }: SendOptions, session: SourceSession | undefined): number {
+  const neededMs = bwlimit?.msFor(session?.unacknowledgedBytes ?? 0) ?? 0;
+  return neededMs > STOPPING_MS ? STOPPING_LIMITED_MS : STOPPING_MS;
 }
 
 function delay(ms: number, signal: AbortSignal): Promise<void> {

@@ -2,6 +2,7 @@
 
 import type { Readable } from "node:stream";
 import type { Endpoint } from "../net/dial.ts";
+import type { RateLimit } from "../net/rate-limit.ts";
 import type { Terms } from "../net/transfer-end.ts";
 import type { ErrorCode } from "../protocol/errors.ts";
 import type { Message } from "../protocol/messages.ts";
@@ -64,6 +65,8 @@ export interface TransferResult {
   /** Connections dialled again and chunks sent again. */
   readonly retries: number;
   readonly durability: Durability | null;
+  /** At the end, the lower one of `bwlimit` and what the server says that it reads; null: no limit. */
+  readonly limitBytesPerSecond: number | null;
   /** CPU time of this process during the transfer, and of the server's during the session, in seconds. */
   readonly cpuSeconds: { readonly client: number; readonly server: number | null };
   readonly exitCode: number;
@@ -102,6 +105,8 @@ export type TransferEvent =
       readonly filesTotal: number;
       /** Smoothed over the last seconds. */
       readonly bytesPerSecond: number;
+      /** What it may be at most now, by `bwlimit` and what the server says that it reads; null: no limit. */
+      readonly limitBytesPerSecond: number | null;
       readonly etaMs: number | null;
       readonly elapsedMs: number;
       /** Bytes acknowledged on each stream, by its number. */
@@ -159,6 +164,8 @@ export interface SendOptions {
   readonly filter?: readonly FilterRule[];
   /** Nothing is sent: the result says what would be (false). */
   readonly dryRun?: boolean;
+  /** What all streams together may send. The caller keeps it, and can change it on the way. */
+  readonly bwlimit?: RateLimit;
   /** Aborting hands out no more chunks, lets what is in flight be recorded, and ends the transfer. */
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: TransferEvent) => void;

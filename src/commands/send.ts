@@ -116,6 +116,7 @@ const SETTINGS = {
     kind: onOff,
     fallback: false,
   }),
+  bwlimit: common.bwlimit("what all streams together may send"),
   insecure: common.insecure,
   json: common.json,
   progress: common.progress,
@@ -156,7 +157,7 @@ export class SendCommand extends HawserCommand {
     "empty directories; DIR/ stands for what is in it. A file already there with the same content is a success, with other " +
     "content an error, unless --overwrite says otherwise. Interrupted, the same command goes on where it stood. '-' is " +
     "standard input, read to its end and sent as --name while it comes; it can't be gone on with, unless --spool copies " +
-    "it first.";
+    "it first. While bars are shown, the keys + and - change the rate limit by a quarter, and 0 ends it.";
   static override usage = "send PATH... --to HOST[:PORT]";
   static override examples = [
     "<%= config.bin %> send backup.tar photos --to nas",
@@ -182,7 +183,12 @@ export class SendCommand extends HawserCommand {
     if (to === undefined) {
       throw new UsageError("send needs a server", 'Give it with --to HOST[:PORT], HAWSER_TO, or to = "..." in [send].');
     }
-    const [{ send }, { runTransfer }] = await Promise.all([import("../client/send.ts"), import("../cli/transfer.ts")]);
+    const [{ send }, { runTransfer }, { RateLimit }] = await Promise.all([
+      import("../client/send.ts"),
+      import("../cli/transfer.ts"),
+      import("../net/rate-limit.ts"),
+    ]);
+    const limit = new RateLimit(values.bwlimit);
     const interrupts = watchInterrupts({
       onSecond: (error) => {
         this.#json?.abandon(reportOf(error));
@@ -205,13 +211,19 @@ export class SendCommand extends HawserCommand {
         copyLinks: values.copyLinks,
         preserveMode: values.preserveMode,
         dryRun: values.dryRun,
+        bwlimit: limit,
         ...(values.retries === undefined ? {} : { retries: values.retries }),
         signal: interrupts.signal,
         ...(into === undefined ? {} : { into }),
         ...(name === undefined ? {} : { name }),
       };
+      const view = {
+        ...values,
+        results: this.#results(quiet),
+        ...(isPiped ? {} : { limitKeys: { limit, interrupts } }),
+      };
       const noting: typeof send = (all) => send({ ...all, onEvent: (event) => this.#note(event, all.onEvent) });
-      const result = await runTransfer(noting, options, { ...values, results: this.#results(quiet) }, this.output);
+      const result = await runTransfer(noting, options, view, this.output);
       if ((result.resumable || result.spooled !== null) && values.progress !== "json") {
         this.output.err(this.#nextText(isPiped, result.spooled));
       }

@@ -4,8 +4,10 @@ import { isatty } from "node:tty";
 import { string } from "@oclif/core/args";
 import * as common from "../cli/common-settings.ts";
 import { isLoopback } from "../cli/endpoint.ts";
-import { UsageError } from "../cli/errors.ts";
+import { formatFailure, UsageError } from "../cli/errors.ts";
 import { flagsOf } from "../cli/flags.ts";
+import { formatLimit } from "../cli/format.ts";
+import { watchHangup } from "../cli/hangup.ts";
 import { type Interrupts, watchInterrupts } from "../cli/interrupts.ts";
 import { toJson } from "../cli/json.ts";
 import { rawOutput } from "../cli/raw-output.ts";
@@ -77,6 +79,7 @@ const SETTINGS = {
     fallback: 0,
     fallbackText: "0",
   }),
+  bwlimit: common.bwlimit("what each client may send, all its transfers together"),
   durability: common.setting<Durability>({
     flag: "durability",
     placeholder: "none|commit|checkpoint|strict",
@@ -113,8 +116,9 @@ export class ServeCommand extends HawserCommand {
   static override summary = "receives files into a directory until stopped";
   static override description =
     "Receives files into DIR (the current directory) until SIGTERM or ^C, and then lets transfers under way finish. A " +
-    "second signal exits at once. With --to-stdout there is no DIR: one file goes to standard output, and the exit code " +
-    "says whether all of it did. Without encryption, which does not exist yet, it listens on this machine only, unless " +
+    "second signal exits at once. SIGHUP reads the configuration file again: --bwlimit from there then holds also for " +
+    "transfers under way. With --to-stdout there is no DIR: one file goes to standard output, and the exit code says " +
+    "whether all of it did. Without encryption, which does not exist yet, it listens on this machine only, unless " +
     "--bind and --insecure are both given.";
   static override usage = "serve [DIR]";
   static override examples = [
@@ -147,6 +151,11 @@ export class ServeCommand extends HawserCommand {
     if (output === undefined) this.output.onOutClosed(() => finished.resolve(0));
     const streamed = output && new StreamedFile();
     let whole = false;
+    const started = Promise.withResolvers<HawserServer>();
+    const stopWatching = watchHangup({
+      onReload: () => void started.promise.then((server) => this.#reload(server, values.quiet)),
+      onHangup: () => interrupts.raise("SIGTERM"),
+    });
     try {
       const { serve } = await import("../server/serve.ts");
       const where = output === undefined ? { dir: resolve(operands[0] ?? ".") } : { output };
@@ -157,11 +166,27 @@ export class ServeCommand extends HawserCommand {
         whole ||= exitCode === 0;
       };
       const server = await serve({ ...where, ...serveOptions(values), onEvent });
+      started.resolve(server);
       const exitCode = await this.#until(finished.promise, server, values.drainMs);
       process.exitCode = exitCode === INTERRUPTED ? interruptedCode(interrupts, whole) : exitCode;
       if (output !== undefined && process.exitCode !== 0 && output.bytesWritten > 0) this.output.err(NOT_WHOLE);
     } finally {
+      stopWatching();
       interrupts.dispose();
+    }
+  }
+
+  /** The settings that can change on the way are read again. What is wrong with them changes nothing. */
+  async #reload(server: HawserServer, quiet: boolean): Promise<void> {
+    try {
+      const { values, origins } = await this.resolved(SETTINGS);
+      const { from, place } = origins.bwlimit;
+      if (from === "flag" || from === "environment") {
+        const limit = SETTINGS.bwlimit.kind.show(values.bwlimit);
+        if (!quiet) this.output.err(`hawser: the rate limit stays as ${place} says: ${limit}\n`);
+      } else server.setRateLimit(values.bwlimit);
+    } catch (thrown) {
+      this.output.err(formatFailure(this.reported(thrown)));
     }
   }
 
@@ -180,10 +205,12 @@ export class ServeCommand extends HawserCommand {
       finish(event.record.filesFailed > 0 ? ERRORS.E_PARTIAL.exit : 0);
   }
 
-  #greet({ host, port, dir }: Extract<ServerEvent, { type: "listening" }>, { insecure, quiet }: Values): void {
+  #greet({ host, port, dir }: Extract<ServerEvent, { type: "listening" }>, values: Values): void {
+    const { insecure, quiet, bwlimit } = values;
     const address = formatEndpoint({ host, port });
     const where = dir === null ? "standard output" : escapeText(dir);
     if (!quiet) this.output.err(`hawser: receiving into ${where} on ${address}\n`);
+    if (!quiet && bwlimit !== null) this.output.err(`hawser: each client may send ${formatLimit(bwlimit)}\n`);
     if (insecure) {
       this.output.err("hawser: plain TCP without token: whoever reaches this address can send files, and read along\n");
     }
@@ -230,7 +257,7 @@ function refuseForStdout(
 
 function serveOptions(values: Values): ServeOptions {
   const { bind, port, maxConnections, maxSessionsPerPeer, maxFileBytes, minFreeBytes, sessionTtlMs } = values;
-  const { durability } = values;
+  const { durability, bwlimit } = values;
   return {
     host: bind,
     port,
@@ -239,6 +266,7 @@ function serveOptions(values: Values): ServeOptions {
     minFreeBytes,
     sessionTtlMs,
     durability,
+    bytesPerSecondPerPeer: bwlimit,
     ...(maxFileBytes === undefined ? {} : { maxFileBytes }),
   };
 }

@@ -169,6 +169,8 @@ export const SCHEMAS = {
     doing: v.optional(text),
     /** On control: payload of chunks that came over each stream so far, by its number, whole or not, in bytes. */
     received: v.optional(v.pipe(v.array(byteCount), v.maxLength(STREAMS_MAX))),
+    /** On control: what this end reads of the peer at most, all its connections together, in bytes a second. */
+    limit: v.optional(integer(1, FILE_BYTES_MAX)),
   }),
   ERROR: failure,
   ATTACH: v.object({

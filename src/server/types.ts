@@ -28,6 +28,8 @@ export interface ServeOptions {
   readonly sessionTtlMs?: number;
   /** What is synced, and when ("commit"). */
   readonly durability?: Durability;
+  /** What is read from one address, all its transfers together, in bytes a second; null or missing: no limit. */
+  readonly bytesPerSecondPerPeer?: number | null;
   readonly onEvent?: (event: ServerEvent) => void;
 }
 
@@ -92,11 +94,15 @@ export type ServerEvent =
     }
   /** What a client left unfinished, and did not come back for, was dropped. */
   | { readonly type: "expired"; readonly transferId: string; readonly peer: string }
+  /** Another limit for each client holds from now on; null: none. */
+  | { readonly type: "limit"; readonly bytesPerSecond: number | null }
   | { readonly type: "refused"; readonly peer: string; readonly code: string; readonly message: string }
   | { readonly type: "warning"; readonly message: string };
 
 export interface HawserServer {
   readonly address: Endpoint;
+  /** Limits what is read from each client to so many bytes a second, or ends the limit; also for transfers under way. */
+  setRateLimit(bytesPerSecond: number | null): void;
   /** Accepts no new transfers, lets those under way finish for `drainMs` at most, then ends them. */
   close(options?: { readonly drainMs?: number }): Promise<void>;
 }

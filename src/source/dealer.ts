@@ -56,6 +56,7 @@ export class Dealer {
   /** How often each chunk arrived damaged, by 'file:offset'. */
   readonly #damages = new Map<string, number>();
   #lookTimer: NodeJS.Timeout | undefined;
+  #peerBytesPerSecond: number | null = null;
   #stopped = false;
 
   constructor(terms: Terms, owner: DealerOwner) {
@@ -67,6 +68,16 @@ export class Dealer {
   /** Whether nothing was sent that is not acknowledged. */
   get isIdle(): boolean {
     return this.#inFlight.isEmpty;
+  }
+
+  /** Bytes that were dealt and are not acknowledged. */
+  get bytesUnderWay(): number {
+    return this.#inFlight.bytes;
+  }
+
+  /** The other end reads so many bytes a second at most; null: no limit. */
+  peerReads(bytesPerSecond: number | null): void {
+    this.#peerBytesPerSecond = bytesPerSecond;
   }
 
   /** Deals out nothing more. */
@@ -161,13 +172,14 @@ export class Dealer {
       }
       if (piece.bundle === undefined && !this.#giveReader(stream, piece.file)) continue;
       stream.credit--;
-      this.#inFlight.deal(index, piece, performance.now());
+      const waitsForTurn = stream.connection.sendingLimit?.isOff === false;
+      this.#inFlight.deal(index, piece, waitsForTurn ? Number.POSITIVE_INFINITY : performance.now());
       stream.port.post({ type: "send", piece });
     }
   }
 
   #next(index: number): Piece | undefined {
-    return this.#dispatcher.take(index) ?? this.#inFlight.overdueFor(index, performance.now());
+    return this.#dispatcher.take(index) ?? this.#overdueFor(index);
   }
 
   /**
@@ -179,6 +191,13 @@ export class Dealer {
     const held = this.#inFlight.heldBy(index);
     if (held >= most) return undefined;
     return held < Math.max(1, most - 1) ? this.#dispatcher.take(index) : this.#dispatcher.takeAgain();
+  }
+
+  /** What the other end's limit explains is not overdue: all that is on its way, and as much again for what it doesn't. */
+  #overdueFor(index: number): Piece | undefined {
+    const rate = this.#peerBytesPerSecond;
+    const explainedMs = rate === null ? 0 : ((2 * this.#inFlight.bytes) / rate) * 1000;
+    return this.#inFlight.overdueFor(index, performance.now() - explainedMs);
   }
 
   /** Whether the stream can read the file. */
@@ -208,6 +227,9 @@ export class Dealer {
         break;
       case "read":
         this.#owner.onSent(report.piece, report.crc32);
+        break;
+      case "accepted":
+        this.#inFlight.accepted(index, report.piece.file, report.piece.offset, performance.now());
         break;
       case "bundled":
         // Where none could be read there is nothing to wait for.

@@ -27,6 +27,13 @@ export class InFlight {
     return this.#dealt.size === 0;
   }
 
+  get bytes(): number {
+    let bytes = 0;
+    for (const { piece } of this.#dealt.values()) bytes += piece.bytes;
+    return bytes;
+  }
+
+  /** `nowMs` is infinite while a rate limit holds the chunk up: it is not overdue, however long that takes. */
   deal(stream: number, piece: Piece, nowMs: number): void {
     const key = keyOf(piece.file, piece.offset);
     const known = this.#dealt.get(key);
@@ -34,12 +41,18 @@ export class InFlight {
     else known.holders.set(stream, nowMs);
   }
 
+  /** A stream whose rate is limited has handed the chunk over: what holds it up from now on is not the limit. */
+  accepted(stream: number, file: number, offset: number, nowMs: number): void {
+    const holders = this.#dealt.get(keyOf(file, offset))?.holders;
+    if (holders?.has(stream)) holders.set(stream, nowMs);
+  }
+
   /** A chunk arrived. Returns it once, whichever stream brought it. */
   acknowledge(stream: number, file: number, offset: number, nowMs: number): Piece | undefined {
     const key = keyOf(file, offset);
     const dealt = this.#dealt.get(key);
     const sinceMs = dealt?.holders.get(stream);
-    if (sinceMs !== undefined) this.#tookMs.set(stream, nowMs - sinceMs);
+    if (sinceMs !== undefined && Number.isFinite(sinceMs)) this.#tookMs.set(stream, nowMs - sinceMs);
     this.#dealt.delete(key);
     return dealt?.piece;
   }

@@ -149,6 +149,10 @@ export class SourceSession implements TransferEnd {
     }
   }
 
+  peerReads(bytesPerSecond: number | null): void {
+    this.#dealer.peerReads(bytesPerSecond);
+  }
+
   controlMessage(message: NamedMessage): void {
     if (message.name === "HAVE") this.#onHave(message.body);
     else if (message.name === "RESEND") {
@@ -211,6 +215,10 @@ export class SourceSession implements TransferEnd {
   /** A pipe has to give more before anything goes on. */
   get isWaitingForInput(): boolean {
     return [...this.#files.values()].some(({ item }) => item.feed?.isWaiting);
+  }
+  /** How many they are. */
+  get unacknowledgedBytes(): number {
+    return this.#dealer.bytesUnderWay;
   }
   /** Files are read here, and not to be sent. */
   get isComparing(): boolean {

@@ -31,6 +31,8 @@ export type SourceReport =
       readonly files: readonly BundledFile[];
       readonly unreadable: readonly UnreadableFile[];
     }
+  /** Under a rate limit: the system has taken the piece, and it waits for its turn no more. */
+  | { readonly type: "accepted"; readonly piece: Piece }
   /** The file ended before the piece did, or could not be read. */
   | { readonly type: "unreadable"; readonly piece: Piece; readonly failure: Failure | null }
   | { readonly type: "acknowledged"; readonly chunks: readonly FileExtent[] }
@@ -121,7 +123,7 @@ export class SourceStream {
     const crc = crc32(payload);
     this.#unacknowledgedBytes += piece.bytes;
     this.#report.post({ type: "read", piece, crc32: crc });
-    this.#connection.sendChunk(piece.file, piece.offset, payload, crc, () => this.#accepted(block));
+    this.#connection.sendChunk(piece.file, piece.offset, payload, crc, () => this.#accepted(piece, block));
   }
 
   #sendBundle(piece: Piece, members: readonly BundleMember[], block: Uint8Array): void {
@@ -132,12 +134,14 @@ export class SourceStream {
       return;
     }
     this.#unacknowledgedBytes += payload.length;
-    this.#connection.sendChunk(piece.file, 0, payload, crc32(payload), () => this.#accepted(block), "BUNDLE");
+    this.#connection.sendChunk(piece.file, 0, payload, crc32(payload), () => this.#accepted(piece, block), "BUNDLE");
   }
 
-  #accepted(block: Uint8Array): void {
+  #accepted(piece: Piece, block: Uint8Array): void {
     this.#free.push(block);
-    if (this.#connection.isOpen) this.#work();
+    if (!this.#connection.isOpen) return;
+    if (this.#connection.sendingLimit !== undefined) this.#report.post({ type: "accepted", piece });
+    this.#work();
   }
 
   /** As many pieces as there are blocks are asked for ahead, so that the next is here when a block is free. */

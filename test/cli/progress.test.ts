@@ -27,6 +27,10 @@ t.test("a line of text: golden", async (t) => {
   );
   t.equal(progressText({ ...PROGRESS, bytesTotal: null, etaMs: null }), "1.20 GiB, 812 MiB/s");
   t.equal(
+    progressText({ ...PROGRESS, limitBytesPerSecond: 900 * 1024 ** 2 }),
+    "1.20 GiB of 4.00 GiB (30%), 812 MiB/s (limit 900 MiB/s), 4 s left",
+  );
+  t.equal(
     progressText({ ...PROGRESS, phase: "committing", bytesDone: 4_294_967_296 }),
     "committing: 4.00 GiB of 4.00 GiB (100%)",
   );

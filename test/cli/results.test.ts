@@ -55,6 +55,9 @@ t.test("the receipt of a resumed transfer: golden", async (t) => {
     ].join("\n"),
   );
   text = "";
+  view.finish({ ...RESULT, limitBytesPerSecond: 10_000_000 });
+  t.match(text, /^rate .*\nlimit {7}9\.54 MiB\/s \(80\.0 Mbit\/s\)\nresumed/m);
+  text = "";
   view.finish({ ...resumed, bytesTrusted: 134_217_728 });
   t.match(text, /^resumed {5}192 MiB, 128 MiB of it trusted by size and time, not read again$/m);
   text = "";
@@ -141,7 +144,7 @@ t.test("send --json: golden", async (t) => {
       '{"files":[',
       '{"name":"big.bin","bytes":268435456,"crc32":"1c291ca3","status":"sent","error":null}',
       '],"ok":true,"transferId":"3e5667f9-c9ad-4897-83ed-75abac6c0c2c","bytes":268435456,"bytesResumed":0,' +
-        '"durationMs":1234.568,"bytesPerSecond":217432720,"streams":4,"retries":0,"durability":"commit","bytesSent":268435456,"bytesTrusted":0}',
+        '"durationMs":1234.568,"bytesPerSecond":217432720,"streams":4,"retries":0,"durability":"commit","bytesSent":268435456,"bytesTrusted":0,"limitBytesPerSecond":null}',
       "",
     ].join("\n"),
   );
@@ -221,6 +224,7 @@ t.test("the document has the fields that the contract lists, in its order", asyn
     // Added since: nothing is renamed, and nothing moves.
     "bytesSent",
     "bytesTrusted",
+    "limitBytesPerSecond",
   ];
   t.same(Object.keys(JSON.parse(documentOf((results) => results.finish(RESULT)))), listed);
   t.same(schemaOf("send")["required"], listed);

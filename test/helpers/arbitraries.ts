@@ -166,7 +166,15 @@ export const MESSAGES: { readonly [N in MessageName]: fc.Arbitrary<Message<N>> }
   FINISH: record({ files: uint32 }),
   RECEIPT: record({ files: uint32, failed: uint32, bytes: byteCount, durationMs: count, cpuMicros: count }),
   PING: record({ id: uint32 }),
-  PONG: record({ id: uint32, doing: text, received: fc.array(byteCount, { maxLength: STREAMS_MAX }) }, ["id"]),
+  PONG: record(
+    {
+      id: uint32,
+      doing: text,
+      received: fc.array(byteCount, { maxLength: STREAMS_MAX }),
+      limit: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
+    },
+    ["id"],
+  ),
   ERROR: failure,
   ATTACH: record({ session, generation: uint32, stream, attempt: uint32 }),
   ATTACHED: record({ stream }),
