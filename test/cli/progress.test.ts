@@ -74,11 +74,12 @@ t.test("json: every event is a line that conforms to its schema", async (t) => {
   view.show(STALLED);
   view.show({ type: "file", file: FILE });
   view.show({ type: "file", file: FAILED_FILE });
+  view.show({ type: "file", file: { ...FILE, replaced: true } });
   view.show({ type: "warning", message: "a\u001b[2Jb" });
   output.err(errorLine(REFUSED.error!));
   view.stop();
   const lines = output.errText().trimEnd().split("\n");
-  t.equal(lines.length, 8);
+  t.equal(lines.length, 9);
   for (const line of lines) t.equal(nonconformity("progress-event", JSON.parse(line)), undefined, line);
   t.same(Object.keys(progressRecord(PROGRESS))[0], "event");
   t.type(nonconformity("progress-event", { event: "progress", bytesDone: 1 }), "string", "the schema refuses");

@@ -94,6 +94,33 @@ t.test("where nothing was committed there is no receipt", async (t) => {
   t.equal(text, "");
 });
 
+t.test("the receipt of a dry run: golden", async (t) => {
+  let text = "";
+  const view = receipt((more) => {
+    text += more;
+  });
+  const planned = { ...FILE, crc32: null };
+  view.file(planned);
+  view.file({ ...planned, name: "dump.sql", bytes: 1024, replaced: true });
+  view.file({ ...planned, name: "notes (1).txt", bytes: 0, status: "renamed" });
+  view.file({ ...planned, name: "socket", bytes: 0, status: "skipped" });
+  view.finish({ ...RESULT, dryRun: true, filesCommitted: 3, filesSkipped: 1 });
+  t.equal(
+    text,
+    [
+      "sent        256 MiB  --------  big.bin",
+      "replaced   1.00 KiB  --------  dump.sql",
+      "renamed         0 B  --------  notes (1).txt",
+      "skipped         0 B  --------  socket",
+      "would send  3 files, 256 MiB (268,435,456 bytes)",
+      "unchanged   0 files, 0 B (0 bytes)",
+      "skipped     1 that are no files: sockets, FIFOs, devices",
+      "dry run     nothing was sent",
+      "",
+    ].join("\n"),
+  );
+});
+
 t.test("names are shown escaped", async (t) => {
   t.equal(fileLine({ ...FILE, name: "a\u001b[2Jb" }), "sent        256 MiB  1c291ca3  a\\u{1b}[2Jb\n");
 });
@@ -147,6 +174,16 @@ t.test("send --json conforms to its schema, whatever happened", async (t) => {
       results.file({ ...FILE, status: "resumed" });
       results.finish({ ...RESULT, bytesSent: 1, bytesResumed: FILE.bytes - 1, bytesTrusted: 5 });
     },
+    "files that gave way, were renamed or left out": (results) => {
+      results.file({ ...FILE, replaced: true });
+      results.file({ ...FILE, name: "big (1).bin", status: "renamed" });
+      results.file({ ...FILE, bytes: 0, crc32: null, status: "skipped" });
+      results.finish(RESULT);
+    },
+    "a dry run": (results) => {
+      results.file({ ...FILE, crc32: null, replaced: true });
+      results.finish({ ...RESULT, dryRun: true });
+    },
     "no connection": (results) => results.finish(REFUSED),
     "never begun": (results) => results.abandon(REFUSED.error!),
     "ended at once": (results) => {
@@ -159,6 +196,8 @@ t.test("send --json conforms to its schema, whatever happened", async (t) => {
   }
   const ended = JSON.parse(documentOf(documents["ended at once"]!));
   t.equal(ended.bytes, FILE.bytes, "what was committed counts");
+  const dry = JSON.parse(documentOf(documents["a dry run"]!));
+  t.match(dry, { files: [{ replaced: true }], dryRun: true });
 });
 
 t.test("the schema refuses what it must", async (t) => {
@@ -170,6 +209,8 @@ t.test("the schema refuses what it must", async (t) => {
     ["an unknown status", { ...good, files: [{ ...FILE, status: "lost" }] }],
     ["a CRC of another form", { ...good, files: [{ ...FILE, crc32: "1C291CA3" }] }],
     ["negative bytes", { ...good, bytes: -1 }],
+    ["a file that replaced nothing", { ...good, files: [{ ...FILE, replaced: false }] }],
+    ["a dry run that was none", { ...good, dryRun: false }],
     ["a part of a byte that is trusted", { ...good, bytesTrusted: 0.5 }],
   ];
   for (const [name, document] of bad) t.type(nonconformity("send", document), "string", name);
