@@ -57,8 +57,8 @@ export interface EntryFeed {
   /** `later`: none is there yet, and `onMore` is called when one is; undefined: there are no more. */
   next(): SourceEntry | "later" | undefined;
   onMore: (() => void) | undefined;
-  /** No more is asked for: directories that are open are closed. */
-  close?(): void;
+  /** Nothing more is asked for: it lets go of what it has open. */
+  close(): void;
 }
 
 /** A feed of what is all there. */

@@ -45,6 +45,8 @@ export class ListFeed implements EntryFeed {
     this.#waiting.length = 0;
     this.#current?.return?.();
     this.#current = undefined;
+    // What is still being read ends when it has come.
+    void this.#paths.return?.();
   }
 
   /** Reads until there is enough, and tells of what has come after every pause. */

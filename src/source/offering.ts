@@ -64,12 +64,6 @@ export class Offering {
     for (const held of this.#held) held.mark = offered;
   }
 
-  /** Finds no more. */
-  close(): void {
-    this.#isFound = true;
-    this.#feed.close?.();
-  }
-
   #find(): void {
     const found = this.#feed.next();
     if (found === undefined) this.#isFound = true;

@@ -56,7 +56,7 @@ t.test("a directory that may be offered waits for room", async (t) => {
 
 t.test("what comes later", async (t) => {
   const entries: (SourceEntry | "later")[] = ["later", link("a"), "later"];
-  const feed: EntryFeed = { next: () => entries.shift(), onMore: undefined };
+  const feed: EntryFeed = { next: () => entries.shift(), onMore: undefined, close: () => {} };
   const offering = new Offering(feed);
   t.equal(offering.take(0, 0, PLENTY), undefined);
   t.equal(offering.isOver, false);
@@ -72,6 +72,7 @@ t.test("no more directories wait than a bound, and the walk goes on when they ar
   const feed: EntryFeed = {
     next: () => (found++ === 0 ? link("first") : found > 10_000 ? undefined : directory(`d${found}`)),
     onMore: undefined,
+    close: () => {},
   };
   const offering = new Offering(feed);
   t.equal(nameOf(offering.take(0, 0, PLENTY)), "first");
@@ -90,18 +91,6 @@ t.test("after a restart a directory waits for all that is open under its new num
   offering.restart(5);
   t.equal(offering.take(5, 4, PLENTY), undefined);
   t.equal(nameOf(offering.take(5, 5, PLENTY)), "d");
-});
-
-t.test("closed, it finds no more", async (t) => {
-  let closed = false;
-  const close = () => {
-    closed = true;
-  };
-  const offering = new Offering({ next: () => link("x"), onMore: undefined, close });
-  offering.take(0, 0, PLENTY);
-  offering.close();
-  t.equal(closed, true);
-  t.equal(offering.take(1, 0, PLENTY), undefined);
 });
 
 t.test("whatever settles when: all is offered once, and no directory before what was found before it", async (t) => {
