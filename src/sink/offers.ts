@@ -236,9 +236,7 @@ export class Offers {
 }
 
 /** What an offer says of itself that can't be. */
-function contradictionIn({ kind, target, size, whole = false }: OfferedFile): string | undefined {
+function contradictionIn({ kind, target, size }: OfferedFile): string | undefined {
   if (kind === "symlink" && target === undefined) return "a link that leads nowhere";
-  if (kind !== "symlink" && target !== undefined) return "something that is no link, with what a link says";
-  if (kind !== undefined && (size !== 0 || whole)) return `a ${kind} with content`;
-  return undefined;
+  return kind !== undefined && size !== 0 ? `a ${kind} with content` : undefined;
 }

@@ -123,18 +123,6 @@ const ATTACKS: readonly (readonly [
     (session) => offer(session, { ...offered(0, "attack", null), whole: true }),
   ],
   ["a directory with content", "E_ILLEGAL", (session) => offer(session, directory(0, "attack", { size: 5 }))],
-  ["a directory that comes whole", "E_ILLEGAL", (session) => offer(session, directory(0, "attack", { whole: true }))],
-  ["a directory of unknown size", "E_ILLEGAL", (session) => offer(session, directory(0, "attack", { size: null }))],
-  [
-    "a link that leads nowhere",
-    "E_ILLEGAL",
-    (session) => offer(session, { ...offered(0, "attack", 0), kind: "symlink" }),
-  ],
-  [
-    "a file with a link's target",
-    "E_ILLEGAL",
-    (session) => offer(session, { ...offered(0, "attack", 0), target: Buffer.from("x") }),
-  ],
   [
     "a link whose target is empty",
     "E_BAD_MESSAGE",
