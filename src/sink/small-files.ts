@@ -85,11 +85,11 @@ export class SmallFiles {
     const wanted: PlannedFile[] = [];
     const compare: OfferedFile[] = [];
     this.#planning = [offers[0]?.file ?? 0, (offers.at(-1)?.file ?? -1) + 1];
-    const files = offers.filter(({ kind }) => kind === undefined);
-    const found = this.#findAll(files);
-    for (const offer of offers) {
+    // A name that is refused is not even looked at.
+    const named = offers.filter((offer) => this.#isNamed(offer));
+    const found = await this.#findAll(named.filter(({ kind }) => kind === undefined));
+    for (const offer of named) {
       try {
-        assertName(offer.name);
         if (offer.kind !== undefined) await this.#make(offer);
         else {
           const existing = found.get(offer);
@@ -144,10 +144,21 @@ export class SmallFiles {
     if (open?.phase === "wanted") this.#fail(open.offer, failure);
   }
 
-  #findAll(
-    offers: readonly OfferedFile[],
-  ): Map<OfferedFile, ReturnType<NonNullable<Planner["sink"]["tree"]>["findAll"]>[0]> {
-    const found = this.#planner.sink.tree?.findAll(offers.map(({ name }) => name)) ?? [];
+  #isNamed(offer: OfferedFile): boolean {
+    try {
+      assertName(offer.name);
+      return true;
+    } catch (thrown) {
+      this.#fail(offer, asHawserError(thrown).toFailure());
+      return false;
+    }
+  }
+
+  async #findAll(offers: readonly OfferedFile[]): Promise<Map<OfferedFile, ExistingFile | HawserError | undefined>> {
+    const { sink } = this.#planner;
+    const names = offers.map(({ name }) => name);
+    const found =
+      sink.tree?.findAll(names) ?? (await Promise.all(names.map((name) => sink.find(name).catch(asHawserError))));
     return new Map(offers.map((offer, i) => [offer, found[i]]));
   }
 
@@ -161,19 +172,19 @@ export class SmallFiles {
   /** A directory or a link: there is nothing to wait for. */
   async #make(offer: OfferedFile): Promise<void> {
     const { kind, name, mtime, mode, target } = offer;
-    const { sink, wishes } = this.#planner;
-    const { overwrite = "never", exactMode } = wishes;
-    if (wishes.dryRun) return this.#planEntry(offer);
-    if (kind === "directory") {
-      await sink.tree?.makeDirectory({ name, mtime, mode, exactMode });
+    const { tree } = this.#planner.sink;
+    const { overwrite = "never", exactMode, dryRun } = this.#planner.wishes;
+    if (kind === "symlink" && tree === undefined) {
+      throw new HawserError("E_NAME", `'${displayName(name)}' is a link, and the destination has none`);
+    }
+    if (dryRun) return this.#planEntry(offer);
+    if (kind === "directory" || tree === undefined) {
+      await tree?.makeDirectory({ name, mtime, mode, exactMode });
       this.#settle(offer, { file: offer.file, status: "committed", size: 0 });
       return;
     }
-    if (sink.tree === undefined) {
-      throw new HawserError("E_NAME", `'${displayName(name)}' is a link, and the destination has none`);
-    }
     const clobber = overwrite === "never" ? "never" : overwrite === "rename" ? "rename" : "replace";
-    const made = await sink.tree.makeLink({ name, mtime, mode, target, clobber });
+    const made = await tree.makeLink({ name, mtime, mode, target, clobber });
     if (made === "unchanged") this.#unchanged(offer);
     else this.#committed(offer, made, undefined);
   }
