@@ -17,7 +17,7 @@ export const NO_RESULTS: ResultsView = { file: () => {}, finish: () => {} };
 export function receipt(write: (text: string) => void): ResultsView {
   return {
     file: (file) => {
-      if (file.status !== "failed") write(fileLine(file));
+      if (file.status !== "failed") write(fileLine(file) + digestLine(file));
     },
     finish: (result) => {
       if (result.filesCommitted > 0 || result.dryRun) write(receiptText(result));
@@ -30,6 +30,11 @@ export function fileLine({ status, bytes, crc32, name, replaced }: FileResult): 
   const shownCrc = crc32 ?? "-".repeat(8);
   const shownStatus = replaced === true && status === "sent" ? "replaced" : status;
   return `${shownStatus.padEnd(9)}  ${formatBytes(bytes).padStart(8)}  ${shownCrc}  ${escapeText(name)}\n`;
+}
+
+/** As `b3sum` prints it, and reads it with --check: where both ends have read the whole. */
+export function digestLine({ blake3, name }: FileResult): string {
+  return blake3 === undefined ? "" : `${blake3}  ${escapeText(name)}\n`;
 }
 
 export function receiptText(result: TransferResult): string {
@@ -82,8 +87,17 @@ export class JsonResults implements ResultsView {
     this.#document = new ListDocument("files", write);
   }
 
-  file({ name, bytes, crc32, status, replaced, error }: FileResult): void {
-    this.#document.add({ name, bytes, crc32, status, ...(replaced === undefined ? {} : { replaced }), error });
+  file({ name, bytes, crc32, blake3, status, replaced, error }: FileResult): void {
+    const digest = blake3 === undefined ? {} : { blake3 };
+    this.#document.add({
+      name,
+      bytes,
+      crc32,
+      ...digest,
+      status,
+      ...(replaced === undefined ? {} : { replaced }),
+      error,
+    });
     if (status !== "failed") this.#bytes += bytes;
   }
 

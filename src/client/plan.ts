@@ -30,9 +30,13 @@ export interface PlanOptions {
   readonly name?: string | undefined;
   readonly chunkBytes: number;
   readonly checksum?: boolean | undefined;
+  readonly verify?: "crc" | "full" | undefined;
   readonly copyLinks?: boolean | undefined;
   readonly filter?: readonly FilterRule[] | undefined;
 }
+
+/** No file is so small that it is sent whole. */
+const NONE = -1;
 
 /**
  * Looks at each path, and at what is in directories when its turn comes. Throws E_USAGE where what was asked for makes no
@@ -44,8 +48,9 @@ export function planFiles(options: PlanOptions): Plan {
   const tree: TreeOptions = {
     filter: new Filter(options.filter ?? []),
     copyLinks: options.copyLinks === true,
-    quick: options.checksum !== true,
-    smallMax: smallBytesMax(options.chunkBytes),
+    // What is to be verified is read, and read back, in chunks.
+    quick: options.checksum !== true && options.verify !== "full",
+    smallMax: options.verify === "full" ? NONE : smallBytesMax(options.chunkBytes),
   };
   if (filesFrom !== undefined) return listPlan(filesFrom, into, tree);
   const found = paths.map((path) => lookAt(Buffer.from(path)));

@@ -13,13 +13,14 @@ export function reportOf({ code, message }: Failure): FailureReport {
 }
 
 /** The result of a file from its outcome. */
-export function fileResultOf({ item, outcome, crc32, bytesResumed }: SettledItem): FileResult {
+export function fileResultOf({ item, outcome, crc32, blake3, bytesResumed }: SettledItem): FileResult {
   const { error, name, replaces = false } = outcome;
   const status = statusOf(outcome, bytesResumed);
   return {
     name: displayName(name ?? item.name),
     bytes: outcome.size ?? item.size ?? 0,
     crc32: status !== "failed" && crc32 !== undefined ? formatCrc32(crc32) : null,
+    ...(blake3 === undefined ? {} : { blake3: Buffer.from(blake3).toString("hex") }),
     status,
     ...(replaces ? { replaced: true } : {}),
     error: error === undefined ? null : reportOf({ code: errorCodeOf(error.code), message: escapeText(error.message) }),

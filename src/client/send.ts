@@ -57,6 +57,7 @@ async function transfer(
     purpose: options.dryRun ? "plan" : "transfer",
     ...(options.overwrite === undefined ? {} : { overwrite: options.overwrite }),
     ...(options.preserveMode === undefined ? {} : { preserveMode: options.preserveMode }),
+    ...(options.verify === "full" ? { verify: "full" } : {}),
     streams: options.streams ?? STREAMS_DEFAULT,
     chunkBytes: options.chunkBytes ?? CHUNK_BYTES_DEFAULT,
     keys,
@@ -70,6 +71,7 @@ async function transfer(
       results.opened(terms);
       const { transfer: transferId, agent, streams, chunkBytes, durability } = terms;
       emit({ type: "connected", ...address, transferId, agent, streams, chunkBytes, durability });
+      if (options.verify === "full" && terms.verify !== "full") link.fail(cannotReadBack());
     },
     onWarning: (message) => emit({ type: "warning", message }),
     makeEnd: (terms) => {
@@ -114,6 +116,11 @@ async function transfer(
   await session?.dispose();
   progress.stop();
   return results.build(error, link.retries + resent);
+}
+
+function cannotReadBack(): HawserError {
+  const message = "the server can't read back what it has written: send without --verify full";
+  return new HawserError("E_USAGE", message);
 }
 
 /** Lets what is in flight be recorded, for a while, and ends the transfer. */

@@ -9,6 +9,9 @@ import type { FilterRule } from "../source/filter-rules.ts";
 /** What becomes of what has a name already: `--overwrite` of send. */
 export type Overwrite = NonNullable<Message<"HELLO">["overwrite"]>;
 
+/** How a file is checked before it is committed: `--verify` of send. */
+export type Verify = NonNullable<Message<"HELLO">["verify"]>;
+
 /** What the server syncs, and when: `--durability` of serve. */
 type Durability = Terms["durability"];
 
@@ -30,6 +33,8 @@ export interface FileResult {
   readonly bytes: number;
   /** Eight hexadecimal digits; null where the file was not read. */
   readonly crc32: string | null;
+  /** 64 hexadecimal digits, as `b3sum` prints them: of what both ends read back; else missing. */
+  readonly blake3?: string;
   readonly status: FileStatus;
   /** Something else that had the name gave way to it; else missing. */
   readonly replaced?: true;
@@ -125,6 +130,8 @@ export interface SendOptions {
   readonly resume?: boolean;
   /** What earlier runs read of a file of the same size, times and inode is not read again (false). */
   readonly trustMtime?: boolean;
+  /** `full`: after the last byte both ends read each file once more, whole, and compare its BLAKE3 ("crc"). */
+  readonly verify?: Verify;
   /** What becomes of what has a name already ("never"). */
   readonly overwrite?: Overwrite;
   /** Files in directories are compared by content, not by size and time (false). */

@@ -10,7 +10,7 @@ import { shellQuote } from "../cli/quote.ts";
 import { JsonResults, NO_RESULTS, type ResultsView, receipt } from "../cli/results.ts";
 import { optional } from "../cli/settings.ts";
 import { choice, onOff, text, wholeNumber } from "../cli/values.ts";
-import type { Overwrite, TransferResult } from "../client/types.ts";
+import type { Overwrite, TransferResult, Verify } from "../client/types.ts";
 import { HawserCommand } from "./base.ts";
 
 const SETTINGS = {
@@ -39,6 +39,15 @@ const SETTINGS = {
     kind: choice("never", "if-different", "always", "rename"),
     fallback: "never",
     fallbackText: "never",
+  }),
+  verify: common.setting<Verify>({
+    flag: "verify",
+    placeholder: "crc|full",
+    about:
+      "full: after the last byte both ends read each file back and compare its BLAKE3, whatever --trust-mtime says",
+    kind: choice("crc", "full"),
+    fallback: "crc",
+    fallbackText: "crc",
   }),
   checksum: common.setting({
     flag: "checksum",
@@ -157,6 +166,7 @@ export class SendCommand extends HawserCommand {
         resume: values.resume,
         trustMtime: values.trustMtime,
         overwrite: values.overwrite,
+        verify: values.verify,
         checksum: values.checksum,
         copyLinks: values.copyLinks,
         preserveMode: values.preserveMode,

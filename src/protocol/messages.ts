@@ -40,6 +40,9 @@ const text = v.pipe(v.string(), v.maxLength(TEXT_CHARS_MAX));
 const chunkBytes = v.pipe(integer(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX), v.multipleOf(CHUNK_BYTES_STEP));
 const resumeKey = bytes(RESUME_KEY_BYTES, RESUME_KEY_BYTES);
 const sessionId = bytes(SESSION_ID_BYTES, SESSION_ID_BYTES);
+const wholeDigest = bytes(DIGEST_BYTES, DIGEST_BYTES);
+/** How a file is checked before it is committed: by the CRC-32s of its chunks, or read back whole as well. */
+const verify = v.optional(v.picklist(["crc", "full"]));
 /** [file, offset, length]. */
 const fileExtent = v.pipe(
   v.tuple([uint32, byteCount, integer(1, FILE_BYTES_MAX)]),
@@ -91,6 +94,8 @@ const settledFile = v.object({
   name: v.optional(bytes(1, NAME_BYTES_MAX)),
   /** Whether something with this name gave way, or would. */
   replaces: v.optional(v.boolean()),
+  /** Of what was committed in a session that verifies: what the sink read back. */
+  blake3: v.optional(wholeDigest),
 });
 
 export const SCHEMAS = {
@@ -112,6 +117,7 @@ export const SCHEMAS = {
     overwrite: v.optional(v.picklist(["never", "if-different", "always", "rename"])),
     /** Permission bits are set as they are, and not as the sink's mask leaves them. */
     preserveMode: v.optional(v.boolean()),
+    verify,
   }),
   WELCOME: v.object({
     agent: text,
@@ -131,6 +137,8 @@ export const SCHEMAS = {
     /** The same of files that are sent whole, directories and links; as many where it is missing. */
     openSmall: v.optional(integer(1, 0xffff)),
     durability: v.picklist(["none", "commit", "checkpoint", "strict"]),
+    /** `full` where HELLO asked for it, and the sink can. */
+    verify,
   }),
   OFFER: v.object({
     /** All files below this index are settled, and the source knows it: the sink may forget them. */
@@ -147,8 +155,11 @@ export const SCHEMAS = {
     ),
   }),
   PLAN: v.object({ files: page(plannedFile) }),
-  DIGEST: v.object({ files: page(v.object({ file: uint32, blake3: bytes(DIGEST_BYTES, DIGEST_BYTES) })) }),
-  SEAL: v.object({ files: page(v.object({ file: uint32, size: byteCount, crc32: uint32 })) }),
+  DIGEST: v.object({ files: page(v.object({ file: uint32, blake3: wholeDigest })) }),
+  SEAL: v.object({
+    /** `blake3`: where the session verifies, of the file as it was read once more. */
+    files: page(v.object({ file: uint32, size: byteCount, crc32: uint32, blake3: v.optional(wholeDigest) })),
+  }),
   WITHDRAW: v.object({ files: page(v.object({ file: uint32, error: failure })) }),
   OUTCOME: v.object({ files: page(settledFile) }),
   FINISH: v.object({ files: uint32 }),

@@ -138,6 +138,7 @@ export class Sessions {
   ): Terms {
     const { randomAccess, blockBytes, durability } = this.#options.capabilities;
     const { session, transferId, chunkBytes, generation } = kept;
+    const verifies = hello.verify === "full" && hello.role === "source" && hello.purpose !== "discard";
     return {
       agent: AGENT,
       session,
@@ -150,6 +151,8 @@ export class Sessions {
       openFiles: OPEN_FILES_MAX,
       openSmall: OPEN_SMALL_MAX,
       durability: hello.purpose === "discard" ? "none" : durability,
+      // What takes whole blocks only gives nothing back before it is committed.
+      ...(verifies && randomAccess ? { verify: "full" } : {}),
     };
   }
 }

@@ -138,6 +138,9 @@ export class Offers {
       if (offer.whole && (offer.size ?? Number.POSITIVE_INFINITY) + bundleTableBytes(1) > this.#terms.chunkBytes) {
         return this.#fail(`file ${index} is to come whole, and is larger than a chunk`);
       }
+      if (offer.whole && this.#terms.verify === "full") {
+        return this.#fail(`file ${index} is to come whole, and every file is to be read back`);
+      }
       this.#below++;
       if (isSmall(offer)) {
         whole.push(offer);

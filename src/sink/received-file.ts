@@ -21,7 +21,9 @@ export class ReceivedFile {
   clobber: Clobber | undefined;
   /** What its commit came to. */
   outcome: Committed | undefined;
-  seal: { readonly size: number; readonly crc32: number } | undefined;
+  seal: { readonly size: number; readonly crc32: number; readonly blake3?: Uint8Array | undefined } | undefined;
+  /** Of what is committed, where the session verifies. */
+  blake3: Uint8Array | undefined;
   /** In the session's store; undefined until it is there, and of a file that can't be known again. */
   id: number | undefined;
   partId: string | undefined;

@@ -113,6 +113,8 @@ export class SinkSession implements TransferEnd {
       unfinished,
       owner,
       checkpoints: this.#checkpoints,
+      verifies: this.#verifies,
+      signal: this.#disposal.signal,
       onSettled: (file, record) => this.#onSettled(file, record),
     });
     this.#check = new PartCheck(this.#disposal.signal, {
@@ -133,6 +135,11 @@ export class SinkSession implements TransferEnd {
       send: (outcomes) => this.#control?.send("OUTCOME", { files: outcomes }),
       onEmpty: () => this.#finishIfSettled(),
     });
+  }
+
+  /** Whether every file is read back, whole, before it is committed. */
+  get #verifies(): boolean {
+    return this.#terms.verify === "full";
   }
 
   /** Of the files committed by now, bytes that earlier runs had brought. */
@@ -164,7 +171,7 @@ export class SinkSession implements TransferEnd {
         for (const { file, blake3 } of message.body.files) this.#onDigest(file, blake3);
         break;
       case "SEAL":
-        for (const { file, size, crc32 } of message.body.files) this.#onSeal(file, size, crc32);
+        for (const { file, ...seal } of message.body.files) this.#onSeal(file, seal);
         break;
       case "WITHDRAW":
         for (const { file, error } of message.body.files) {
@@ -240,7 +247,24 @@ export class SinkSession implements TransferEnd {
   #onCommittedBefore(file: ReceivedFile): void {
     const { size, crc32 } = file.committed ?? { size: 0, crc32: 0 };
     this.#bytesResumed += size;
-    this.#settlement.committed(file, size, crc32);
+    if (!this.#verifies) this.#settlement.committed(file, size, crc32);
+    else void this.#verifyCommitted(file, size, crc32);
+  }
+
+  /** Who wants every file read back wants it of this one too. */
+  async #verifyCommitted(file: ReceivedFile, size: number, crc32: number): Promise<void> {
+    this.#comparing++;
+    try {
+      file.blake3 = await this.#comparisons.run(async () => {
+        const existing = await this.#options.sink.find(file.offer.name);
+        return existing?.digest(this.#disposal.signal);
+      });
+      if (!this.#disposal.signal.aborted) this.#settlement.committed(file, size, crc32);
+    } catch (thrown) {
+      if (!this.#disposal.signal.aborted) this.#giveUp(file.index, asHawserError(thrown).toFailure());
+    } finally {
+      this.#comparing--;
+    }
   }
 
   // --- comparing --------------------------------------------------------------------------------------------------
@@ -376,14 +400,18 @@ export class SinkSession implements TransferEnd {
     this.#control?.send("RESEND", { chunks: [[file.index, offset, file.ledger.bytesAt(offset)]] });
   }
 
-  #onSeal(index: number, size: number, crc32: number): void {
+  #onSeal(index: number, seal: NonNullable<ReceivedFile["seal"]>): void {
     const file = this.#files.get(index);
     if (file === undefined || file.phase !== "receiving" || file.seal !== undefined) return;
-    if (!file.ledger.settleSize(size)) {
-      this.#fail("E_ILLEGAL", `file ${index} is sealed with ${size} bytes, which is not what was offered or sent`);
+    if (this.#verifies && seal.blake3 === undefined) {
+      this.#fail("E_ILLEGAL", `file ${index} is sealed without its BLAKE3, which was agreed on`);
       return;
     }
-    file.seal = { size, crc32 };
+    if (!file.ledger.settleSize(seal.size)) {
+      this.#fail("E_ILLEGAL", `file ${index} is sealed with ${seal.size} bytes, which is not what was offered or sent`);
+      return;
+    }
+    file.seal = seal;
     this.#commitIfWhole(file);
   }
 

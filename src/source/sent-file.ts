@@ -17,7 +17,12 @@ export class SentFile {
   ledger: ChunkLedger;
   /** `confirming`: it was committed by an earlier run, and what it is now is being read. */
   phase: "offered" | "comparing" | "sending" | "sealed" | "confirming" = "offered";
+  /** Of what was compared. */
   digest: ItemDigest | undefined;
+  /** Of the whole, read once more after all of it was read, where the session verifies. */
+  verified: ItemDigest | undefined;
+  /** It is being read for that, by the one that this names. */
+  verifying: symbol | undefined;
   withdrawn: Failure | undefined;
   outcome: SettledFile | undefined;
   /** Chunks that the sink has from earlier runs. */
@@ -26,8 +31,7 @@ export class SentFile {
   readonly #again = new Set<number>();
   /** Chunks that this run sends, by number. */
   #brought = new RangeSet();
-  /** Withdrawn or settled: nothing more of it is read. */
-  isOver = false;
+  readonly #over = new AbortController();
   /** Chunks whose CRC this run took from the sink, by --trust-mtime, and does not send, by number. */
   #trusted = new RangeSet();
 
@@ -36,6 +40,17 @@ export class SentFile {
     this.item = item;
     this.ledger = new ChunkLedger(item.size, chunkBytes);
     this.#have = new ChunkLedger(item.size, chunkBytes);
+  }
+
+  /** Withdrawn or settled: nothing more of it is read. */
+  get isOver(): boolean {
+    return this.#over.signal.aborted;
+  }
+  get over(): AbortSignal {
+    return this.#over.signal;
+  }
+  end(): void {
+    this.#over.abort();
   }
 
   /** The session is begun anew: the sink knows nothing of this file but what it will say. */
@@ -49,6 +64,8 @@ export class SentFile {
     }
     this.#have = new ChunkLedger(this.item.size, chunkBytes);
     this.#again.clear();
+    this.verified = undefined;
+    this.verifying = undefined;
   }
 
   /** The sink has chunks from an earlier run; what can't be chunks of this file is left out. */

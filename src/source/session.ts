@@ -16,6 +16,7 @@ import {
 } from "../protocol/messages.ts";
 import { displayName } from "../protocol/names.ts";
 import { Dealer } from "./dealer.ts";
+import { Digests } from "./digests.ts";
 import type { Piece } from "./dispatcher.ts";
 import { type EntryFeed, feedOf, type SmallEntry, type SourceEntry } from "./entry.ts";
 import type { ItemDigest, SourceItem } from "./item.ts";
@@ -23,7 +24,7 @@ import { Offering } from "./offering.ts";
 import type { ReaderDescriptor } from "./reader.ts";
 import { Rereader } from "./rereader.ts";
 import { SentFile } from "./sent-file.ts";
-import { fitChunks, SmallEntries } from "./small-entries.ts";
+import { fitTerms, SmallEntries } from "./small-entries.ts";
 
 /** What happens, told to whoever runs the transfer. */
 export interface SourceEvents {
@@ -50,6 +51,8 @@ export interface SettledItem {
   readonly outcome: SettledFile;
   /** Of what this end read, or trusts; missing where it knows nothing or not all. */
   readonly crc32: number | undefined;
+  /** Of the whole, where the session verifies and both ends agree on it. */
+  readonly blake3: Uint8Array | undefined;
   /** Of a committed file, what earlier runs had brought. */
   readonly bytesResumed: number;
   /** Of that, what was not read again. */
@@ -78,7 +81,7 @@ export class SourceSession implements TransferEnd {
     onUnreadable: (item, piece, failure) =>
       this.#files.get(piece.file)?.item === item && this.#onUnreadable(piece, failure),
   });
-  readonly #disposal = new AbortController();
+  readonly #digests = new Digests();
   #control: Connection | undefined;
   #offered = 0;
   /** All below have their outcome. */
@@ -94,18 +97,24 @@ export class SourceSession implements TransferEnd {
   constructor(entries: Iterable<SourceEntry> | EntryFeed, terms: Terms, events: SourceEvents, trustsTime = false) {
     const feed = Symbol.iterator in entries ? feedOf(entries) : entries;
     feed.onMore = () => this.#offerMore();
-    this.#offering = new Offering(feed, (entry) => fitChunks(entry, this.#terms.chunkBytes));
+    this.#offering = new Offering(feed, (entry) => fitTerms(entry, this.#terms));
     this.#small = new SmallEntries(terms.chunkBytes, {
       onBundle: (bundle) => this.#dealer.addBundle(bundle),
       onSettled: (item, outcome, crc32) =>
-        this.#events.onSettled({ item, outcome, crc32, bytesResumed: 0, bytesTrusted: 0 }),
+        this.#events.onSettled({ item, outcome, crc32, blake3: undefined, bytesResumed: 0, bytesTrusted: 0 }),
       withdraw: (file, failure) => this.#sendWithdrawal(file, failure),
       onFailed: (error) => this.#events.onFailed(error),
     });
     this.#terms = terms;
-    this.#trustsTime = trustsTime;
+    // What is verified is read.
+    this.#trustsTime = trustsTime && !this.#verifies;
     this.#events = events;
     this.#dealer = this.#newDealer();
+  }
+
+  /** Whether files are read once more, whole, and compared before they are committed. */
+  get #verifies(): boolean {
+    return this.#terms.verify === "full";
   }
 
   controlOpened(control: Connection): void {
@@ -187,8 +196,11 @@ export class SourceSession implements TransferEnd {
     this.#idle?.();
     this.#dealer.dispose();
     this.#rereader.stop();
-    this.#disposal.abort();
-    for (const file of this.#files.values()) file.item.close();
+    this.#digests.stop();
+    for (const file of this.#files.values()) {
+      file.end();
+      file.item.close();
+    }
     this.#files.clear();
     this.#small.clear();
     return Promise.resolve();
@@ -200,7 +212,11 @@ export class SourceSession implements TransferEnd {
   }
   /** Files are read here, and not to be sent. */
   get isComparing(): boolean {
-    return this.#rereader.isRunning || [...this.#files.values()].some(({ phase }) => phase === "comparing");
+    return (
+      this.#rereader.isRunning ||
+      this.#digests.isRunning ||
+      [...this.#files.values()].some(({ phase }) => phase === "comparing")
+    );
   }
 
   /** Offers as much as may be open; what has to be looked for takes turns with what else there is to do. */
@@ -356,7 +372,8 @@ export class SourceSession implements TransferEnd {
 
   #compare(file: SentFile): void {
     file.phase = "comparing";
-    file.item.digest(this.#disposal.signal).then(
+    this.#digests.add(
+      file,
       (digest) => {
         file.digest = digest;
         this.#sendDigest(file, digest);
@@ -425,6 +442,10 @@ export class SourceSession implements TransferEnd {
   /** When all of a file was read, and it still is what was offered, its CRC is final. */
   #sealIfRead(file: SentFile): void {
     if (file.phase !== "sending" || !file.isRead) return;
+    if (this.#verifies && file.verified === undefined) {
+      this.#verify(file);
+      return;
+    }
     const failure = this.#changeOf(file);
     if (failure !== undefined) {
       this.#withdraw(file, failure);
@@ -432,6 +453,27 @@ export class SourceSession implements TransferEnd {
     }
     file.phase = "sealed";
     this.#sendSeal(file);
+  }
+
+  /** Reads a file once more, after all of it was read: what is committed must be just that. */
+  #verify(file: SentFile): void {
+    if (file.verifying !== undefined) return;
+    const run = Symbol();
+    file.verifying = run;
+    this.#digests.add(
+      file,
+      (digest) => {
+        // The session may have been begun anew meanwhile.
+        if (file.verifying !== run) return;
+        file.verified = digest;
+        if (file.ledger.isComplete && digest.crc32 !== file.ledger.wholeCrc32()) {
+          const message = `'${displayName(file.item.name)}' changed while it was being sent: it read differently the second time`;
+          this.#withdraw(file, { code: "E_SOURCE_CHANGED", message });
+        } else if (file.phase === "confirming") this.#confirmIfRead(file);
+        else this.#sealIfRead(file);
+      },
+      (thrown) => this.#withdraw(file, asHawserError(thrown).toFailure()),
+    );
   }
 
   #changeOf(file: SentFile): Failure | undefined {
@@ -443,8 +485,10 @@ export class SourceSession implements TransferEnd {
     }
   }
 
-  #sendSeal({ index, ledger }: SentFile): void {
-    this.#control?.send("SEAL", { files: [{ file: index, size: ledger.size ?? 0, crc32: ledger.wholeCrc32() }] });
+  #sendSeal({ index, ledger, verified }: SentFile): void {
+    const seal = { file: index, size: ledger.size ?? 0, crc32: ledger.wholeCrc32() };
+    const blake3 = this.#verifies ? verified?.blake3 : undefined;
+    this.#control?.send("SEAL", { files: [blake3 === undefined ? seal : { ...seal, blake3 }] });
   }
 
   /** Takes an offer back: nothing more of the file is sent, and the sink settles it as failed. */
@@ -458,7 +502,7 @@ export class SourceSession implements TransferEnd {
       return;
     }
     file.withdrawn = failure;
-    file.isOver = true;
+    file.end();
     this.#dealer.drop(file.index);
     this.#sendWithdrawal(file.index, failure);
   }
@@ -471,7 +515,8 @@ export class SourceSession implements TransferEnd {
     const file = this.#files.get(outcome.file);
     if (file === undefined || file.phase === "confirming") return;
     file.outcome = outcome;
-    if (outcome.status === "committed" && !file.ledger.isComplete && !this.#trustsTime) {
+    const isKnown = file.ledger.isComplete && (!this.#verifies || file.verified !== undefined);
+    if (outcome.status === "committed" && !isKnown && !this.#trustsTime) {
       // An earlier run's commit: it is this run's too if the file still is what was committed.
       file.phase = "confirming";
       this.#rereader.add(file.item, file.unreadOfAll());
@@ -481,10 +526,14 @@ export class SourceSession implements TransferEnd {
 
   #confirmIfRead(file: SentFile): void {
     if (!file.ledger.isComplete || file.outcome === undefined) return;
+    if (this.#verifies && file.verified === undefined) {
+      this.#verify(file);
+      return;
+    }
     const failure = this.#changeOf(file);
     const { index, item, outcome } = file;
     if (failure !== undefined) this.#settle(file, { file: index, status: "failed", error: wireFailureOf(failure) });
-    else if (outcome.crc32 === file.ledger.wholeCrc32()) this.#settle(file, outcome);
+    else if (outcome.crc32 === file.ledger.wholeCrc32() && this.#isVerified(file, outcome)) this.#settle(file, outcome);
     else {
       const message = `what an earlier run committed as '${displayName(item.name)}' is not what the file is now`;
       const error = wireFailureOf({ code: "E_CONTENT", message });
@@ -498,7 +547,7 @@ export class SourceSession implements TransferEnd {
   #settle(file: SentFile, outcome: SettledFile): void {
     this.#files.delete(file.index);
     this.#moved.delete(file.index);
-    file.isOver = true;
+    file.end();
     const underWay = this.#dealer.forget(file.index);
     // The outcome overtakes acknowledgements, which wait for company.
     if (outcome.status === "committed") {
@@ -514,11 +563,23 @@ export class SourceSession implements TransferEnd {
       return;
     }
     const isCommitted = outcome.status === "committed";
+    if (isCommitted && !this.#isVerified(file, outcome)) {
+      const what = outcome.blake3 === undefined ? "without its BLAKE3" : "with another BLAKE3 than was read";
+      this.#events.onFailed(new HawserError("E_CONTENT", `the server committed a file ${what}`));
+      return;
+    }
+    const blake3 = this.#verifies && outcome.status !== "failed" ? (file.verified ?? file.digest)?.blake3 : undefined;
     const bytesResumed = isCommitted ? file.bytesResumed : 0;
     const bytesUnread = file.ledger.isComplete ? file.bytesTrusted : (outcome.size ?? 0);
     const bytesTrusted = isCommitted && trusted !== undefined ? bytesUnread : 0;
-    this.#events.onSettled({ item: file.item, outcome, crc32: crc, bytesResumed, bytesTrusted });
+    this.#events.onSettled({ item: file.item, outcome, crc32: crc, blake3, bytesResumed, bytesTrusted });
     this.#checkIdle();
+  }
+
+  /** Whether the sink has read back what this end has read, where that was agreed on. */
+  #isVerified({ verified }: SentFile, { blake3 }: SettledFile): boolean {
+    if (!this.#verifies) return true;
+    return blake3 !== undefined && verified !== undefined && Buffer.compare(blake3, verified.blake3) === 0;
   }
 
   #checkReceipt(): void {

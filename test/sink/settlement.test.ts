@@ -56,6 +56,8 @@ async function setUp(_t: Test, { chunks = 3, key = true }: { chunks?: number; ke
     unfinished,
     owner,
     checkpoints,
+    verifies: false,
+    signal: never,
     onSettled: (_file, record) => {
       store.log.push(`outcome ${record.outcome.status}`);
       records.push(record);
