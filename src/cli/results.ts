@@ -40,7 +40,7 @@ export function digestLine({ blake3, name }: FileResult): string {
 export function receiptText(result: TransferResult): string {
   const { filesCommitted, filesUnchanged, filesSkipped, bytes, bytesSent, durationMs, bytesResumed, retries, streams } =
     result;
-  const bytesChanged = bytesSent + bytesResumed;
+  const bytesChanged = bytesSent + bytesResumed + result.bytesMatched;
   const filesSent = filesCommitted - filesUnchanged;
   const bytesUnchanged = bytes - bytesChanged;
   const amount = (bytes: number) => `${formatBytes(bytes)} (${formatCount(bytes)} bytes)`;
@@ -61,6 +61,7 @@ export function receiptText(result: TransferResult): string {
     ["time", formatDuration(durationMs)],
     ...(filesSent > 0 ? [["rate", formatRate(result.bytesPerSecond)]] : []),
     ["resumed", resumedText(result)],
+    ...(result.bytesMatched > 0 ? [["matched", formatBytes(result.bytesMatched)]] : []),
     ["retries", formatCount(retries)],
     ["streams", formatCount(streams)],
     ["durability", result.durability ?? "unknown"],
@@ -123,6 +124,7 @@ const NOTHING_SENT = {
   durability: null,
   bytesSent: 0,
   bytesTrusted: 0,
+  bytesMatched: 0,
 };
 
 export function transferFields(result: TransferResult): Record<string, unknown> {
@@ -138,6 +140,7 @@ export function transferFields(result: TransferResult): Record<string, unknown> 
     durability: result.durability,
     bytesSent: result.bytesSent,
     bytesTrusted: result.bytesTrusted,
+    bytesMatched: result.bytesMatched,
     ...(result.dryRun ? { dryRun: true } : {}),
     ...(result.error === null ? {} : { error: result.error }),
   };

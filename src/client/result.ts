@@ -51,6 +51,7 @@ export class ResultBuilder {
   #bytesSent = 0;
   #bytesResumed = 0;
   #bytesTrusted = 0;
+  #bytesMatched = 0;
   #isRetryable = false;
   #firstFailure: FailureReport | undefined;
   readonly #dryRun: boolean;
@@ -68,7 +69,7 @@ export class ResultBuilder {
     return performance.now() - this.#startedMs;
   }
 
-  addFile(file: FileResult, bytesResumed = 0, bytesTrusted = 0): void {
+  addFile(file: FileResult, bytesResumed = 0, bytesTrusted = 0, bytesMatched = 0): void {
     if (file.error !== null) {
       this.#failed++;
       this.#isRetryable ||= file.error.retryable;
@@ -78,9 +79,10 @@ export class ResultBuilder {
       this.#committed++;
       this.#bytes += file.bytes;
       if (file.status === "unchanged") this.#unchanged++;
-      else this.#bytesSent += file.bytes - bytesResumed;
+      else this.#bytesSent += file.bytes - bytesResumed - bytesMatched;
       this.#bytesResumed += bytesResumed;
       this.#bytesTrusted += bytesTrusted;
+      this.#bytesMatched += bytesMatched;
     }
   }
 
@@ -106,6 +108,7 @@ export class ResultBuilder {
       bytesSent: this.#bytesSent,
       bytes: this.#bytes,
       bytesResumed: this.#bytesResumed,
+      bytesMatched: this.#bytesMatched,
       bytesTrusted: this.#bytesTrusted,
       durationMs,
       bytesPerSecond: (this.#bytesSent / durationMs) * 1000,

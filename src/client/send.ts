@@ -20,12 +20,13 @@ const STOPPING_MS = 5_000;
 export async function send(options: SendOptions): Promise<TransferResult> {
   const results = new ResultBuilder(options.dryRun);
   const emit = (event: TransferEvent) => options.onEvent?.(event);
-  const settle = (file: FileResult, bytesResumed = 0, bytesTrusted = 0) => {
-    results.addFile(file, bytesResumed, bytesTrusted);
+  const settle = (file: FileResult, bytesResumed = 0, bytesTrusted = 0, bytesMatched = 0) => {
+    results.addFile(file, bytesResumed, bytesTrusted, bytesMatched);
     emit({ type: "file", file });
   };
   let plan: Plan;
   try {
+    if (options.delta === true) refuseDelta(options.overwrite);
     plan = planFiles({ ...options, chunkBytes: options.chunkBytes ?? CHUNK_BYTES_DEFAULT });
   } catch (thrown) {
     const error = asHawserError(thrown);
@@ -45,9 +46,10 @@ async function transfer(
   options: SendOptions,
   { feed, keys, totals }: Plan,
   results: ResultBuilder,
-  settle: (file: FileResult, bytesResumed: number, bytesTrusted: number) => void,
+  settle: (file: FileResult, bytesResumed: number, bytesTrusted: number, bytesMatched: number) => void,
 ): Promise<TransferResult> {
   const emit = (event: TransferEvent) => options.onEvent?.(event);
+  const { overwrite = options.delta === true ? "if-different" : undefined } = options;
   const progress = new ProgressReporter(totals, emit);
   let session: SourceSession | undefined;
   let resent = 0;
@@ -55,7 +57,8 @@ async function transfer(
     to: options.to,
     role: "source",
     purpose: options.dryRun ? "plan" : "transfer",
-    ...(options.overwrite === undefined ? {} : { overwrite: options.overwrite }),
+    ...(overwrite === undefined ? {} : { overwrite }),
+    ...(options.delta === true ? { delta: true } : {}),
     ...(options.preserveMode === undefined ? {} : { preserveMode: options.preserveMode }),
     ...(options.verify === "full" ? { verify: "full" } : {}),
     streams: options.streams ?? STREAMS_DEFAULT,
@@ -77,7 +80,7 @@ async function transfer(
     makeEnd: (terms) => {
       const events: SourceEvents = {
         onFound: (entry) => {
-          if (entry.kind === "failed" || entry.kind === "skipped") settle(passedOver(entry), 0, 0);
+          if (entry.kind === "failed" || entry.kind === "skipped") settle(passedOver(entry), 0, 0, 0);
           else if (entry.kind !== "directory") progress.found(entry.size);
         },
         onAllFound: () => progress.allFound(),
@@ -85,7 +88,7 @@ async function transfer(
           // A directory that is there is no news.
           if (settled.item.kind === "directory" && settled.outcome.status !== "failed") return;
           if (settled.item.kind !== "directory") progress.settled(settled.item.size ?? 0);
-          settle(fileResultOf(settled), settled.bytesResumed, settled.bytesTrusted);
+          settle(fileResultOf(settled), settled.bytesResumed, settled.bytesTrusted, settled.bytesMatched);
         },
         onInherited: (bytes) => progress.inherited(bytes),
         onRestarted: () => progress.restarted(),
@@ -116,6 +119,14 @@ async function transfer(
   await session?.dispose();
   progress.stop();
   return results.build(error, link.retries + resent);
+}
+
+/** What stays as it is gives nothing to a new file. */
+function refuseDelta(overwrite: SendOptions["overwrite"]): void {
+  if (overwrite === "never" || overwrite === "rename") {
+    const message = `what differs is sent where the old file gives way, and with --overwrite ${overwrite} it stays`;
+    throw new HawserError("E_USAGE", `${message}: use --delta with --overwrite if-different or always`);
+  }
 }
 
 function cannotReadBack(): HawserError {

@@ -60,7 +60,9 @@ export interface TransferResult {
   readonly bytes: number;
   /** Of these, what earlier runs had brought. */
   readonly bytesResumed: number;
-  /** Of that, what was not read again, because `trustMtime` says so. */
+  /** And what was in the files that gave way to them, because of `delta`. */
+  readonly bytesMatched: number;
+  /** Of the resumed ones, what was not read again, because `trustMtime` says so. */
   readonly bytesTrusted: number;
   readonly durationMs: number;
   readonly bytesPerSecond: number;
@@ -134,6 +136,11 @@ export interface SendOptions {
   readonly verify?: Verify;
   /** What becomes of what has a name already ("never"). */
   readonly overwrite?: Overwrite;
+  /**
+   * A file that gives way to another is compared with it chunk by chunk, and only what differs is sent; `overwrite` is
+   * "if-different" then unless it is "always" (false).
+   */
+  readonly delta?: boolean;
   /** Files in directories are compared by content, not by size and time (false). */
   readonly checksum?: boolean;
   /** Links in directories are sent as what they point to (false). */

@@ -40,6 +40,13 @@ const SETTINGS = {
     fallback: "never",
     fallbackText: "never",
   }),
+  delta: common.setting({
+    flag: "delta",
+    about:
+      "send only the chunks in which a file that is there differs, where it gives way: implies --overwrite if-different",
+    kind: onOff,
+    fallback: false,
+  }),
   verify: common.setting<Verify>({
     flag: "verify",
     placeholder: "crc|full",
@@ -141,7 +148,7 @@ export class SendCommand extends HawserCommand {
 
   override async run(): Promise<void> {
     if (this.#wantsJson()) this.#json = new JsonResults((text) => this.output.out(text));
-    const { values, operands, tokens } = await this.settings(SETTINGS);
+    const { values, origins, operands, tokens } = await this.settings(SETTINGS);
     const { to, into, name, quiet, filesFrom } = values;
     refuse(operands, name, filesFrom);
     if (to === undefined) {
@@ -165,7 +172,9 @@ export class SendCommand extends HawserCommand {
         timeoutMs: values.timeoutMs,
         resume: values.resume,
         trustMtime: values.trustMtime,
-        overwrite: values.overwrite,
+        // What nobody said is for --delta to say.
+        ...(values.delta && origins.overwrite.from === "default" ? {} : { overwrite: values.overwrite }),
+        delta: values.delta,
         verify: values.verify,
         checksum: values.checksum,
         copyLinks: values.copyLinks,

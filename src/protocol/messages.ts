@@ -10,10 +10,12 @@ import {
   CHUNK_BYTES_MAX,
   CHUNK_BYTES_MIN,
   CHUNK_BYTES_STEP,
+  CHUNK_DIGEST_BYTES,
   CONTROL_PAYLOAD_BYTES_MAX,
   DIGEST_BYTES,
   FILE_BYTES_MAX,
   HAVE_CHUNKS_MAX,
+  HAVE_DIGESTS_MAX,
   NAME_BYTES_MAX,
   PAGE_BYTES,
   PAGE_ENTRIES_MAX,
@@ -118,6 +120,8 @@ export const SCHEMAS = {
     /** Permission bits are set as they are, and not as the sink's mask leaves them. */
     preserveMode: v.optional(v.boolean()),
     verify,
+    /** Of what gives way to a file, the chunks that are the same need not be sent. */
+    delta: v.optional(v.boolean()),
   }),
   WELCOME: v.object({
     agent: text,
@@ -146,14 +150,19 @@ export const SCHEMAS = {
     files: page(offeredFile),
   }),
   /** Chunks that are there already: neighbours from `offset` on, four bytes of CRC-32 each, big-endian. */
-  HAVE: v.object({
-    file: uint32,
-    offset: byteCount,
-    crcs: v.pipe(
-      bytes(4, 4 * HAVE_CHUNKS_MAX),
-      v.check((crcs) => crcs.length % 4 === 0),
-    ),
-  }),
+  HAVE: v.pipe(
+    v.object({
+      file: uint32,
+      offset: byteCount,
+      crcs: v.pipe(
+        bytes(4, 4 * HAVE_CHUNKS_MAX),
+        v.check((crcs) => crcs.length % 4 === 0),
+      ),
+      /** Of chunks that are not of an earlier run but of another file: the first bytes of the BLAKE3 of each. */
+      digests: v.optional(bytes(CHUNK_DIGEST_BYTES, CHUNK_DIGEST_BYTES * HAVE_DIGESTS_MAX)),
+    }),
+    v.check(({ crcs, digests }) => digests === undefined || digests.length / CHUNK_DIGEST_BYTES === crcs.length / 4),
+  ),
   PLAN: v.object({ files: page(plannedFile) }),
   DIGEST: v.object({ files: page(v.object({ file: uint32, blake3: wholeDigest })) }),
   SEAL: v.object({

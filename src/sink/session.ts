@@ -10,6 +10,7 @@ import { asHawserError, errorCodeOf, HawserError } from "../protocol/errors.ts";
 import type { Message } from "../protocol/messages.ts";
 import { escapeText } from "../protocol/names.ts";
 import { Checkpoints } from "./checkpoints.ts";
+import { ChunkCopies } from "./chunk-copies.ts";
 import { Limiter } from "./limiter.ts";
 import { Offers } from "./offers.ts";
 import { OutcomeQueue, type SettledRecord } from "./outcome-queue.ts";
@@ -68,6 +69,7 @@ export class SinkSession implements TransferEnd {
   readonly #checkpoints: Checkpoints;
   readonly #settlement: Settlement;
   readonly #check: PartCheck;
+  readonly #copies: ChunkCopies;
   readonly #outcomes: OutcomeQueue;
   readonly #offers: Offers;
   readonly #files = new Map<number, ReceivedFile>();
@@ -82,6 +84,7 @@ export class SinkSession implements TransferEnd {
   #comparing = 0;
   /** Of committed files, what an earlier run had brought. */
   #bytesResumed = 0;
+  #bytesMatched = 0;
   /** How many files there are, once the source has said so. */
   #announced: number | undefined;
   #receipt: Promise<Message<"RECEIPT">> | undefined;
@@ -113,6 +116,7 @@ export class SinkSession implements TransferEnd {
       unfinished,
       owner,
       checkpoints: this.#checkpoints,
+      isStill: (file) => this.#isStill(file),
       verifies: this.#verifies,
       signal: this.#disposal.signal,
       onSettled: (file, record) => this.#onSettled(file, record),
@@ -121,12 +125,21 @@ export class SinkSession implements TransferEnd {
       onSpoilt: (file, offset) => this.#onSpoilt(file, offset),
       onChecked: (file) => this.#commitIfWhole(file),
     });
+    this.#copies = new ChunkCopies(this.#disposal.signal, {
+      onCopied: (file, from, end) => this.#offers.copied(file, from, end),
+      onDone: (file) => {
+        this.#offers.copiedAll(file);
+        this.#commitIfWhole(file);
+      },
+      onFailed: (file, failure) => this.#giveUp(file.index, failure),
+    });
     this.#offers = new Offers(terms, this.#planner, {
       files: this.#files,
       giveUp: (index, failure) => this.#giveUp(index, failure),
       small: this.#small,
       onSettled: (file, action) => this.#onNothingToSend(file, action),
       check: (file) => this.#check.add(file),
+      copy: (file) => this.#copies.add(file),
       tellAgain: (index) => this.#outcomes.sendAgain(index),
       fail: (error) => this.#options.events.onFailed(error),
     });
@@ -147,12 +160,17 @@ export class SinkSession implements TransferEnd {
     return this.#bytesResumed;
   }
 
+  /** And bytes that are those of the files that gave way to them. */
+  get bytesMatched(): number {
+    return this.#bytesMatched;
+  }
+
   /** One word of what keeps it, for a source that asks why nothing moves (PROTOCOL.md, PONG). */
   get doing(): string {
     if (this.#writing > 0) return "writing";
     if (this.#settlement.committing > 0 || this.#small.isCommitting) return "committing";
     if (this.#checkpoints.isSyncing) return "syncing";
-    if (this.#comparing > 0) return "comparing";
+    if (this.#comparing > 0 || this.#copies.isRunning) return "comparing";
     return this.#offers.isPlanning || this.#check.isRunning ? "checking" : "receiving";
   }
 
@@ -214,6 +232,7 @@ export class SinkSession implements TransferEnd {
     await this.#offers.idle();
     // What is being committed gets its outcome, and its place in history, also when nobody hears of it any more.
     await this.#check.idle();
+    await this.#copies.idle();
     await this.#settlement.idle();
     await this.#small.idle();
     this.#small.clear();
@@ -337,8 +356,9 @@ export class SinkSession implements TransferEnd {
     if (file === undefined || file.part === undefined || file.phase === "settling") return false;
     const known = file.ledger.crcAt(chunk.offset);
     // What an earlier run left gives way to what comes now.
-    if (known === chunk.crc32 && !file.isUnchecked(chunk.offset)) return false;
-    if (known !== undefined && !file.isInherited(chunk.offset)) {
+    const isCopied = file.isCopied(chunk.offset);
+    if (known === chunk.crc32 && !file.isUnchecked(chunk.offset) && !isCopied) return false;
+    if (known !== undefined && !file.isInherited(chunk.offset) && !isCopied) {
       this.#fail("E_ILLEGAL", "a chunk came twice, with different content");
       return undefined;
     }
@@ -361,7 +381,8 @@ export class SinkSession implements TransferEnd {
       this.#fail("E_FOREIGN_CHUNK", `a chunk of file ${index}, which was not offered`);
       return false;
     }
-    if (file.phase === "planning" || file.phase === "comparing") {
+    const isEarly = file.phase === "receiving" && offset >= (file.copiedBelow ?? Number.POSITIVE_INFINITY);
+    if (file.phase === "planning" || file.phase === "comparing" || isEarly) {
       this.#fail("E_WRONG_STATE", `a chunk of file ${index}, which was not asked for`);
       return false;
     }
@@ -415,6 +436,13 @@ export class SinkSession implements TransferEnd {
     this.#commitIfWhole(file);
   }
 
+  /** Whether all that would be committed is there already, under its name, so that it may stay. */
+  async #isStill(file: ReceivedFile): Promise<boolean> {
+    if (!file.isAllCopied || this.#planner.wishes.overwrite === "always") return false;
+    const existing = await this.#options.sink.find(file.offer.name);
+    return existing?.size === file.base?.size && existing?.mtimeMs === file.base?.mtimeMs;
+  }
+
   // --- settling ---------------------------------------------------------------------------------------------------
 
   #commitIfWhole(file: ReceivedFile): void {
@@ -434,7 +462,10 @@ export class SinkSession implements TransferEnd {
   #onSettled(file: ReceivedFile, record: SettledRecord): void {
     if (!this.#files.delete(file.index)) return;
     this.#offers.settled(file.index);
-    if (record.outcome.status === "committed") this.#bytesResumed += file.bytesInherited;
+    if (record.outcome.status === "committed") {
+      this.#bytesResumed += file.bytesInherited;
+      this.#bytesMatched += file.bytesCopied;
+    }
     this.#outcomes.add(record);
   }
 

@@ -24,6 +24,8 @@ export interface SettlementOptions {
   readonly unfinished: Unfinished;
   readonly owner: Owner;
   readonly checkpoints: Checkpoints;
+  /** Whether what a commit would put in place is there already. */
+  readonly isStill: (file: ReceivedFile) => Promise<boolean>;
   /** Every file is read back before it is committed. */
   readonly verifies: boolean;
   readonly signal: AbortSignal;
@@ -66,7 +68,7 @@ export class Settlement {
         .run(() => this.#commit(file, size, crc32))
         .finally(() => this.#committing--)
         .then(
-          () => this.committed(file, size, crc32),
+          (isUnchanged) => (isUnchanged ? this.unchanged(file, size) : this.committed(file, size, crc32)),
           async (thrown) => {
             // It was not begun yet: another run goes on with the part.
             if (this.#options.signal.aborted && thrown === this.#options.signal.reason) return;
@@ -119,11 +121,13 @@ export class Settlement {
     this.#track(this.#failSync(file, failure));
   }
 
-  async #commit(file: ReceivedFile, size: number, crc32: number): Promise<void> {
+  /** Returns whether there was nothing to be done. */
+  async #commit(file: ReceivedFile, size: number, crc32: number): Promise<boolean> {
     const { store, checkpoints, unfinished, owner, verifies } = this.#options;
     const { id, part } = file;
-    if (part === undefined) return;
+    if (part === undefined) return false;
     if (verifies) await this.#verify(file, part, size);
+    if (await this.#options.isStill(file)) return true;
     // First the intent: after a crash it tells whether what lies under the name is this file.
     if (id !== undefined) await store.beginCommit(id, { size, crc32, fingerprint: part.fingerprint });
     file.outcome = await part.commit(size, crc32);
@@ -131,6 +135,7 @@ export class Settlement {
     // The file is there, whether or not that can be written down.
     if (id !== undefined) await store.endCommit(id, true).catch(() => {});
     await unfinished.supersede(owner, { name: file.offer.name, id }).catch(() => {});
+    return false;
   }
 
   /** What the part holds must be what the source read last. Throws E_CONTENT. */

@@ -2,6 +2,8 @@
  * The source's part in a transfer: offers files in pages, has what the sink lacks sent, seals a file when all of it was
  * read, and collects what became of each. The one owner of the files; of ranges and streams it is the dealer.
  */
+
+import { blake3 } from "@napi-rs/blake-hash";
 import type { Connection } from "../net/connection.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
@@ -55,7 +57,9 @@ export interface SettledItem {
   readonly blake3: Uint8Array | undefined;
   /** Of a committed file, what earlier runs had brought. */
   readonly bytesResumed: number;
-  /** Of that, what was not read again. */
+  /** And what was in the file that gave way to it. */
+  readonly bytesMatched: number;
+  /** Of the resumed ones, what was not read again. */
   readonly bytesTrusted: number;
 }
 
@@ -64,6 +68,9 @@ const OFFER_ENTRY_BYTES = 160;
 
 /** Entries that are looked for before others have their turn: some milliseconds' worth. */
 const OFFERS_AT_ONCE = 512;
+
+/** Before a file is planned to be sent. */
+const HEARS_OF_CHUNKS = new Set<SentFile["phase"]>(["offered", "comparing", "matching"]);
 
 export class SourceSession implements TransferEnd {
   readonly role = "source";
@@ -77,7 +84,8 @@ export class SourceSession implements TransferEnd {
   /** Files that were offered to come whole, and are as any other now: they count as what they were offered as. */
   readonly #moved = new Set<number>();
   readonly #rereader = new Rereader({
-    onRead: (item, piece, crc) => this.#files.get(piece.file)?.item === item && this.#onReread(piece, crc),
+    onRead: (item, piece, crc, bytes) =>
+      this.#files.get(piece.file)?.item === item && this.#onReread(piece, crc, bytes),
     onUnreadable: (item, piece, failure) =>
       this.#files.get(piece.file)?.item === item && this.#onUnreadable(piece, failure),
   });
@@ -101,7 +109,15 @@ export class SourceSession implements TransferEnd {
     this.#small = new SmallEntries(terms.chunkBytes, {
       onBundle: (bundle) => this.#dealer.addBundle(bundle),
       onSettled: (item, outcome, crc32) =>
-        this.#events.onSettled({ item, outcome, crc32, blake3: undefined, bytesResumed: 0, bytesTrusted: 0 }),
+        this.#events.onSettled({
+          item,
+          outcome,
+          crc32,
+          blake3: undefined,
+          bytesResumed: 0,
+          bytesMatched: 0,
+          bytesTrusted: 0,
+        }),
       withdraw: (file, failure) => this.#sendWithdrawal(file, failure),
       onFailed: (error) => this.#events.onFailed(error),
     });
@@ -215,7 +231,7 @@ export class SourceSession implements TransferEnd {
     return (
       this.#rereader.isRunning ||
       this.#digests.isRunning ||
-      [...this.#files.values()].some(({ phase }) => phase === "comparing")
+      [...this.#files.values()].some(({ phase }) => phase === "comparing" || phase === "matching")
     );
   }
 
@@ -319,7 +335,8 @@ export class SourceSession implements TransferEnd {
       else if (file.phase === "offered") this.#compare(file);
     } else if (file.phase === "sealed") this.#sendSeal(file);
     // What was compared may differ, and then be wanted all the same.
-    else if (file.phase === "offered" || file.phase === "comparing") this.#beginSending(file);
+    else if (file.phase === "offered" || file.phase === "comparing" || file.phase === "matching")
+      this.#beginSending(file);
   }
 
   #beginSending(file: SentFile): void {
@@ -337,7 +354,13 @@ export class SourceSession implements TransferEnd {
 
   #onHave(have: Message<"HAVE">): void {
     const file = this.#files.get(have.file);
-    if (file?.phase === "offered") file.has(have);
+    // What was compared, and differs, may have been begun by an earlier run.
+    if (file === undefined || !HEARS_OF_CHUNKS.has(file.phase)) return;
+    file.has(have);
+    if (have.digests === undefined) return;
+    // Of what it has of another file more may come: meanwhile these are compared.
+    file.phase = "matching";
+    this.#rereader.add(file.item, file.claims(have));
   }
 
   /** What the sink had of a chunk is not what it should be. */
@@ -359,15 +382,23 @@ export class SourceSession implements TransferEnd {
   }
 
   /** What the sink has of a chunk must be what the file is now; where it isn't, the file as it is now counts. */
-  #onReread(piece: Piece, crc: number): void {
+  #onReread(piece: Piece, crc: number, bytes: Buffer): void {
     // It may have been asked for when the session had chunks of another size.
     if (!this.#files.get(piece.file)?.ledger.isChunk(piece.offset, piece.bytes)) return;
     this.#onRead(piece, crc);
     const file = this.#files.get(piece.file);
     if (file === undefined || file.withdrawn !== undefined) return;
     if (file.phase === "confirming") this.#confirmIfRead(file);
+    else if (file.isClaimed(piece.offset)) this.#onCompared(file, piece, crc, bytes);
     else if (file.differs(piece.offset)) this.#sendAgain(file, piece.offset);
     else this.#sealIfRead(file);
+  }
+
+  /** What the sink has of another file counts where CRC-32 and digest are the same. */
+  #onCompared(file: SentFile, { offset, bytes }: Piece, crc: number, content: Buffer): void {
+    if (file.compare(offset, crc, blake3(content))) this.#events.onInherited(bytes);
+    else this.#dealer.add(file.index, [{ start: offset, end: offset + bytes }]);
+    this.#sealIfRead(file);
   }
 
   #compare(file: SentFile): void {
@@ -570,9 +601,10 @@ export class SourceSession implements TransferEnd {
     }
     const blake3 = this.#verifies && outcome.status !== "failed" ? (file.verified ?? file.digest)?.blake3 : undefined;
     const bytesResumed = isCommitted ? file.bytesResumed : 0;
+    const bytesMatched = isCommitted ? file.bytesMatched : 0;
     const bytesUnread = file.ledger.isComplete ? file.bytesTrusted : (outcome.size ?? 0);
     const bytesTrusted = isCommitted && trusted !== undefined ? bytesUnread : 0;
-    this.#events.onSettled({ item: file.item, outcome, crc32: crc, blake3, bytesResumed, bytesTrusted });
+    this.#events.onSettled({ item: file.item, outcome, crc32: crc, blake3, bytesResumed, bytesMatched, bytesTrusted });
     this.#checkIdle();
   }
 
