@@ -164,7 +164,10 @@ export class SmallFiles {
     const [existing] = this.#planner.sink.tree?.findAll([offer.name]) ?? [];
     if (existing instanceof HawserError) throw existing;
     const { overwrite = "never" } = this.#planner.wishes;
-    if (existing !== undefined && isSameEntry(offer, existing)) return this.#unchanged(offer);
+    if (existing !== undefined && isSameEntry(offer, existing)) {
+      this.#unchanged(offer);
+      return;
+    }
     const verdict: Verdict = existing === undefined ? SEND : judgeExisting({ ...offer, size: -1 }, existing, overwrite);
     this.#planned(offer, verdict.action === "send" ? verdict.clobber : undefined);
   }

@@ -114,7 +114,7 @@ t.test("send --json: golden", async (t) => {
       '{"files":[',
       '{"name":"big.bin","bytes":268435456,"crc32":"1c291ca3","status":"sent","error":null}',
       '],"ok":true,"transferId":"3e5667f9-c9ad-4897-83ed-75abac6c0c2c","bytes":268435456,"bytesResumed":0,' +
-        '"durationMs":1234.568,"bytesPerSecond":217432720,"streams":4,"retries":0,"durability":"commit","bytesSent":268435456,"bytesTrusted":0}',
+        '"durationMs":1234.568,"bytesPerSecond":217432720,"streams":4,"retries":0,"durability":"commit","bytesSent":268435456,"bytesTrusted":0,"bytesMatched":0}',
       "",
     ].join("\n"),
   );
@@ -180,6 +180,7 @@ t.test("the document has the fields that the contract lists, in its order", asyn
     // Added since: nothing is renamed, and nothing moves.
     "bytesSent",
     "bytesTrusted",
+    "bytesMatched",
   ];
   t.same(Object.keys(JSON.parse(documentOf((results) => results.finish(RESULT)))), listed);
   t.same(schemaOf("send")["required"], listed);
