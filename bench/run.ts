@@ -8,8 +8,9 @@ import { loopback } from "./rows/loopback.ts";
 import { memory } from "./rows/memory.ts";
 import { resume } from "./rows/resume.ts";
 import type { Context, Row, RowResult } from "./rows/row.ts";
+import { small, small100k } from "./rows/small.ts";
 
-const ROWS: Record<string, Row> = { loopback, tmpfs, disk, durability, memory, resume };
+const ROWS: Record<string, Row> = { loopback, tmpfs, disk, durability, memory, resume, small, small100k };
 
 const USAGE = `Usage: npm run bench -- [options]
 

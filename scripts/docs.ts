@@ -190,8 +190,9 @@ function meaning(events: readonly ExpectedEvent[]): string {
         const files = event.bundle.files.map(({ file, content }) => `file ${file} h'${content}'`);
         return `BUNDLE ${event.bundle.file}: ${files.join(", ")}`;
       }
-      const { file, offset, payload, intact } = event.chunk;
-      return `CHUNK file ${file}, offset ${offset}, payload h'${payload}'${intact ? "" : ", damaged"}`;
+      const { file, offset, payload, intact, encoding, decodedBytes } = event.chunk;
+      const stands = encoding === undefined ? "" : `, ${encoding}, ${decodedBytes} bytes when decoded`;
+      return `CHUNK file ${file}, offset ${offset}${stands}, payload h'${payload}'${intact === false ? ", damaged" : ""}`;
     })
     .join("\n");
 }

@@ -11,6 +11,7 @@ export type {
   TransferResult,
 } from "./client/types.ts";
 export { type Endpoint, formatEndpoint } from "./net/dial.ts";
+export { RateLimit } from "./net/rate-limit.ts";
 export { ERRORS, type ErrorCode, HawserError } from "./protocol/errors.ts";
 export { readHistory } from "./server/database-history.ts";
 export type { PastTransfer } from "./server/history.ts";

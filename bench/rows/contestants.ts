@@ -4,7 +4,7 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { runHawser, startHawser } from "../lib/hawser.ts";
 import { accepts, freePort, run, runAgainst, Server } from "../lib/processes.ts";
 import type { Contender } from "../lib/rounds.ts";
@@ -16,6 +16,8 @@ export interface FileContext extends Context {
   readonly source: string;
   /** Whether to time what syncs beside what doesn't. */
   readonly synced: boolean;
+  /** The source is a directory. */
+  readonly isTree?: boolean;
 }
 
 export interface FileContender extends Contender {
@@ -50,6 +52,24 @@ export async function contestants(
 
 const LEVELS = ["none", "commit", "checkpoint", "strict"] as const;
 
+/** Those that send a directory of many small files. */
+export async function treeContestants(
+  context: FileContext,
+  stops: Stops,
+): Promise<{ contenders: FileContender[]; missing: string[] }> {
+  const contenders = [await hawser(context, stops), copy(context)];
+  const missing: string[] = [];
+  for (const [name, make] of Object.entries({ "rsync daemon": rsync, "tar, socat, tar": tarOverSocat })) {
+    try {
+      contenders.push(await make(context, stops, name));
+    } catch (error) {
+      if (!(error instanceof Missing)) throw error;
+      missing.push(`${name}: ${error.message}`);
+    }
+  }
+  return { contenders, missing };
+}
+
 /** hawser alone, once for each level of durability. */
 export function durabilities(context: FileContext, stops: Stops): Promise<FileContender[]> {
   return Promise.all(LEVELS.map((level) => hawser(context, stops, level, ["--durability", level])));
@@ -67,7 +87,7 @@ async function hawser(
   const args = ["send", source, "--to", to, "--streams", String(streams)];
   return {
     name,
-    target: join(served, "source.bin"),
+    target: join(served, basename(source)),
     run: async () => {
       const { seconds, cpu } = await runAgainst(server, () => runHawser(args, scratch));
       return { seconds, bytes, cpu };
@@ -75,9 +95,10 @@ async function hawser(
   };
 }
 
-function copy({ scratch, source, bytes }: FileContext): FileContender {
+function copy({ scratch, source, bytes, isTree = false }: FileContext): FileContender {
   const target = join(scratch, "copied.bin");
-  return { name: "cp", target, run: () => local("cp", [source, target], bytes) };
+  const flags = isTree ? ["-r"] : [];
+  return { name: isTree ? "cp -r" : "cp", target, run: () => local("cp", [...flags, source, target], bytes) };
 }
 
 /** What hawser's default durability does too: the data is on the disk when the command ends. */
@@ -93,7 +114,7 @@ async function local(command: string, args: readonly string[], bytes: number) {
 }
 
 async function rsync(context: FileContext, stops: Stops, name: string): Promise<FileContender> {
-  const { scratch, source, bytes } = context;
+  const { scratch, source, bytes, isTree = false } = context;
   const command = findTool("rsync");
   if (command === undefined) throw new Missing(installHint("rsync"));
   const [into, port, config] = [directory(scratch, "rsync"), await freePort(), join(scratch, "rsyncd.conf")];
@@ -104,10 +125,10 @@ async function rsync(context: FileContext, stops: Stops, name: string): Promise<
   writeFileSync(config, `${lines.join("\n")}\n`);
   const args = ["--daemon", "--no-detach", `--config=${config}`, "--address=127.0.0.1", `--port=${port}`];
   const server = await started(stops, command, [...args, `--log-file=${join(scratch, "rsyncd.log")}`], port);
-  const send = ["--whole-file", source, `rsync://127.0.0.1:${port}/in/`];
+  const send = ["--whole-file", ...(isTree ? ["-a"] : []), source, `rsync://127.0.0.1:${port}/in/`];
   return {
     name,
-    target: join(into, "source.bin"),
+    target: join(into, basename(source)),
     run: async () => {
       const { seconds, cpu } = await runAgainst(server, () => run(command, send));
       return { seconds, bytes, cpu };
@@ -172,6 +193,30 @@ async function socat({ scratch, source, bytes }: FileContext, stops: Stops, name
     target,
     run: async () => {
       const { seconds, cpu } = await runAgainst(server, () => run(command, send, { until }));
+      return { seconds, bytes, cpu };
+    },
+  };
+}
+
+/** What people do by hand. The receiving tar is started for each connection by the listening socat. */
+async function tarOverSocat(
+  { scratch, source, bytes }: FileContext,
+  stops: Stops,
+  name: string,
+): Promise<FileContender> {
+  const command = findTool("socat");
+  if (command === undefined) throw new Missing(installHint("socat"));
+  const [port, into] = [await freePort(), directory(scratch, "tar")];
+  const listen = ["-u", `TCP-LISTEN:${port},bind=127.0.0.1,reuseaddr,fork`, `EXEC:tar x -C ${into}`];
+  const server = await started(stops, command, listen, port);
+  const script = 'cd "$1" && tar c "$2" | socat -u - TCP:127.0.0.1:"$3"';
+  const send = ["-c", script, "sh", dirname(source), basename(source), String(port)];
+  const until = () => server.alone(1);
+  return {
+    name,
+    target: join(into, basename(source)),
+    run: async () => {
+      const { seconds, cpu } = await runAgainst(server, () => run("sh", send, { until }));
       return { seconds, bytes, cpu };
     },
   };

@@ -30,6 +30,7 @@ export function progressOf({ bytes, elapsedMs }: MeasureProgress, seconds: numbe
     filesDone: 0,
     filesTotal: 0,
     bytesPerSecond: elapsedMs > 0 ? (bytes / elapsedMs) * 1000 : 0,
+    limitBytesPerSecond: null,
     etaMs: Math.max(0, seconds * 1000 - elapsedMs),
     elapsedMs,
     streamBytes: [],

@@ -9,7 +9,7 @@ import {
 } from "../protocol/limits.ts";
 import type { ProgressMode } from "./progress.ts";
 import { optional, type Setting } from "./settings.ts";
-import { choice, duration, endpoint, onOff, size, wholeNumber } from "./values.ts";
+import { choice, duration, endpoint, onOff, rate, size, wholeNumber } from "./values.ts";
 
 /** A table entry keeps the type of its value. */
 export function setting<T>(entry: Setting<T>): Setting<T> {
@@ -57,6 +57,17 @@ export const timeoutMs = setting({
   fallback: 60_000,
   fallbackText: "60s",
 });
+
+/** `whom` it holds for. */
+export const bwlimit = (whom: string) =>
+  setting({
+    flag: "bwlimit",
+    placeholder: "RATE",
+    about: `${whom}, in bytes a second (10MiB) or bits (80Mbit); off for none`,
+    kind: rate,
+    fallback: null,
+    fallbackText: "no limit",
+  });
 
 export const insecure = setting({
   flag: "insecure",

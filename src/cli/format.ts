@@ -36,6 +36,11 @@ export function formatBitRate(bytesPerSecond: number): string {
   return `${unit === 0 ? Math.round(value) : threeFigures(value)} ${units[unit]}`;
 }
 
+/** `10.0 MiB/s (83.9 Mbit/s)`: a limit, so that bytes are not taken for bits. */
+export function formatLimit(bytesPerSecond: number | null): string {
+  return bytesPerSecond === null ? "no limit" : `${formatRate(bytesPerSecond)} (${formatBitRate(bytesPerSecond)})`;
+}
+
 /** `850 ms`, `1.23 s`, `12.3 s`, `2 min 03 s`, `1 h 02 min`. */
 export function formatDuration(ms: number): string {
   if (ms < 999.5) return `${Math.round(ms)} ms`;

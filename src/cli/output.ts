@@ -25,7 +25,8 @@ export function processOutput(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteSt
   let failure: HawserError | undefined;
   const listeners: (() => void)[] = [];
   stdout.on("error", (cause: NodeJS.ErrnoException) => {
-    if (cause.code !== "EPIPE") {
+    // A terminal that hung up is a reader that has gone too.
+    if (cause.code !== "EPIPE" && !(stdout.isTTY === true && cause.code === "EIO")) {
       failure ??= new HawserError("E_IO", `standard output can't be written: ${cause.message}`, { cause });
     }
     if (outClosed) return;
@@ -36,12 +37,25 @@ export function processOutput(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteSt
   stderr.on("error", () => {
     errClosed = true;
   });
+  // What is written in one turn of the event loop leaves in one piece: a line for each of ten thousand files is many.
+  let waiting = "";
+  const flush = () => {
+    const text = waiting;
+    waiting = "";
+    if (text !== "" && !outClosed) stdout.write(text);
+  };
+  process.once("exit", flush);
   return {
     out(text) {
-      if (!outClosed) stdout.write(text);
+      if (waiting === "") setImmediate(flush);
+      waiting += text;
+      if (waiting.length > WAITING_MAX) flush();
     },
     err(text) {
-      if (!errClosed) stderr.write(text);
+      if (text === "" || errClosed) return;
+      // On a terminal both are one.
+      flush();
+      stderr.write(text);
     },
     outIsTerminal: stdout.isTTY === true,
     errIsTerminal: stderr.isTTY === true,
@@ -53,6 +67,7 @@ export function processOutput(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteSt
       else listeners.push(listener);
     },
     async drained() {
+      flush();
       if (!outClosed) await new Promise<void>((resolve) => stdout.write("", () => resolve()));
       // The stream reports its error after the callbacks of its writes.
       await new Promise((resolve) => setImmediate(resolve));
@@ -60,6 +75,9 @@ export function processOutput(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteSt
     },
   };
 }
+
+/** Characters that wait to be written, at most. */
+const WAITING_MAX = 64 * 1024;
 
 let standard: Output | undefined;
 

@@ -6,7 +6,7 @@ import { moveCursor } from "node:readline";
 import { MultiBar, type SingleBar } from "cli-progress";
 import { escapeText } from "../protocol/names.ts";
 import { formatBytes, formatEta, formatPercent, formatRate } from "./format.ts";
-import { PHASES, type Progress, type ProgressView, progressText, stallText } from "./progress-view.ts";
+import { limitText, PHASES, type Progress, type ProgressView, progressText, stallText } from "./progress-view.ts";
 
 /** Drawn this often at most; a terminal over a slow line can't take more. */
 const FRAMES_PER_SECOND = 8;
@@ -134,7 +134,7 @@ export function totalLine(event: Progress, columns: number): string {
   if (bytesTotal === null) return cut(progressText(event), columns);
   const parts = [
     formatPercent(bytesDone, bytesTotal).padStart(4),
-    ...(phase === "sending" ? [formatRate(bytesPerSecond)] : [PHASES[phase]]),
+    ...(phase === "sending" ? [formatRate(bytesPerSecond) + limitText(event)] : [PHASES[phase]]),
     ...(etaMs === null || phase !== "sending" ? [] : [`${formatEta(etaMs)} left`]),
     `${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}`,
     ...(filesTotal > 1 ? [`${filesDone} of ${filesTotal} files`] : []),

@@ -15,6 +15,7 @@ export interface ProgressView {
 
 /** What the phases are called. */
 export const PHASES = {
+  spooling: "copying the input into the spool directory",
   connecting: "connecting",
   comparing: "comparing with what is there",
   sending: "sending",
@@ -37,6 +38,11 @@ export function plainWarning(host: string): string {
   return `${host} is reached over plain TCP, which is not encrypted (--insecure says that you know)`;
 }
 
+/** ` (limit 10.0 MiB/s)`; empty without one. */
+export function limitText({ limitBytesPerSecond }: Pick<Progress, "limitBytesPerSecond">): string {
+  return limitBytesPerSecond === null ? "" : ` (limit ${formatRate(limitBytesPerSecond)})`;
+}
+
 /** `1.20 GiB of 4.00 GiB (30%), 812 MiB/s, 4 s left`. */
 export function progressText(event: Progress): string {
   const { phase, bytesDone, bytesTotal, filesDone, filesTotal, bytesPerSecond, etaMs } = event;
@@ -48,5 +54,5 @@ export function progressText(event: Progress): string {
   if (event.stall !== null) return `${bytes}${files}, ${escapeText(stallText(event.stall))}`;
   if (phase !== "sending") return `${PHASES[phase]}: ${bytes}${files}`;
   const eta = etaMs === null ? "" : `, ${formatEta(etaMs)} left`;
-  return `${bytes}${files}, ${formatRate(bytesPerSecond)}${eta}`;
+  return `${bytes}${files}, ${formatRate(bytesPerSecond)}${limitText(event)}${eta}`;
 }

@@ -2,7 +2,7 @@
 import type { FailureReport, FileResult, TransferResult } from "../client/types.ts";
 import { escapeText } from "../protocol/names.ts";
 import { formatFailure } from "./errors.ts";
-import { formatBytes, formatCount, formatDuration, formatRate, plural } from "./format.ts";
+import { formatBytes, formatCount, formatDuration, formatLimit, formatRate, plural } from "./format.ts";
 import { ListDocument, milliseconds } from "./json.ts";
 
 export interface ResultsView {
@@ -60,6 +60,8 @@ export function receiptText(result: TransferResult): string {
     ...skipped,
     ["time", formatDuration(durationMs)],
     ...(filesSent > 0 ? [["rate", formatRate(result.bytesPerSecond)]] : []),
+    ...(result.limitBytesPerSecond === null ? [] : [["limit", formatLimit(result.limitBytesPerSecond)]]),
+    ...(result.bytesSaved > 0 ? [["saved", savedText(result)]] : []),
     ["resumed", resumedText(result)],
     ...(result.bytesMatched > 0 ? [["matched", formatBytes(result.bytesMatched)]] : []),
     ["retries", formatCount(retries)],
@@ -71,6 +73,11 @@ export function receiptText(result: TransferResult): string {
 
 function linesOf(rows: readonly (readonly string[])[]): string {
   return rows.map(([label = "", value = ""]) => `${label.padEnd(10)}  ${value}\n`).join("");
+}
+
+/** What compression, and zeros that were left out, came to. */
+function savedText({ bytesSaved, bytesOnWire }: TransferResult): string {
+  return `${formatBytes(bytesSaved)}: ${formatBytes(bytesOnWire)} went over the wire`;
 }
 
 /** `2.00 GiB`, and how much of it this run has not read itself. */
@@ -124,6 +131,9 @@ const NOTHING_SENT = {
   durability: null,
   bytesSent: 0,
   bytesTrusted: 0,
+  limitBytesPerSecond: null,
+  bytesOnWire: 0,
+  bytesSaved: 0,
   bytesMatched: 0,
 };
 
@@ -140,8 +150,12 @@ export function transferFields(result: TransferResult): Record<string, unknown> 
     durability: result.durability,
     bytesSent: result.bytesSent,
     bytesTrusted: result.bytesTrusted,
+    limitBytesPerSecond: result.limitBytesPerSecond,
+    bytesOnWire: result.bytesOnWire,
+    bytesSaved: result.bytesSaved,
     bytesMatched: result.bytesMatched,
     ...(result.dryRun ? { dryRun: true } : {}),
+    ...(result.spooled === null ? {} : { spooled: result.spooled }),
     ...(result.error === null ? {} : { error: result.error }),
   };
 }

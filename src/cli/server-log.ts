@@ -1,23 +1,26 @@
 /** What a server says on standard error: a line for each transfer, and what went wrong. Events in, text out. */
 import { escapeText } from "../protocol/names.ts";
 import type { ServerEvent, TransferRecord } from "../server/types.ts";
-import { formatBytes, formatDuration, formatRate, plural } from "./format.ts";
+import { formatBytes, formatDuration, formatLimit, formatRate, plural } from "./format.ts";
 import { milliseconds } from "./json.ts";
 
 export interface LogOptions {
   readonly quiet: boolean;
   readonly verbose: boolean;
+  /** One file goes to standard output: nothing can be gone on with. */
+  readonly toStdout?: boolean;
 }
 
 /** The line for an event at a time; empty where nothing is to be said. */
-export function serverLogLine(event: ServerEvent, nowMs: number, { quiet, verbose }: LogOptions): string {
-  const at = new Date(nowMs).toISOString().replace(/\.\d+Z$/, "Z");
-  const line = (text: string) => `${at} ${escapeText(text)}\n`;
+export function serverLogLine(event: ServerEvent, nowMs: number, { quiet, verbose, toStdout }: LogOptions): string {
+  const line = (text: string) => `${new Date(nowMs).toISOString().replace(/\.\d+Z$/, "Z")} ${escapeText(text)}\n`;
   switch (event.type) {
     case "transfer":
       return quiet && event.record.filesFailed === 0 ? "" : line(transferText(event.record));
     case "ended":
-      return line(`${event.peer} ended before it was complete: ${event.message} (${event.code}); it can be resumed`);
+      return line(
+        `${event.peer} ended before it was complete: ${event.message} (${event.code})${toStdout === true ? "" : "; it can be resumed"}`,
+      );
     case "expired":
       return line(`${event.peer} did not come back: what transfer ${event.transferId} had left is dropped`);
     case "refused":
@@ -32,6 +35,10 @@ export function serverLogLine(event: ServerEvent, nowMs: number, { quiet, verbos
       const { name, bytes, crc32, status, error } = event.file;
       if (status === "failed") return line(`${event.peer} failed: ${name}: ${error ?? "no reason given"}`);
       return verbose ? line(`${event.peer} ${status}: ${name}, ${formatBytes(bytes)}, ${crc32 ?? "not read"}`) : "";
+    }
+    case "limit": {
+      const limit = formatLimit(event.bytesPerSecond);
+      return quiet ? "" : line(`the rate limit of each client is now ${limit.replace(/^no limit$/, "off")}`);
     }
     case "listening":
       return "";

@@ -2,11 +2,14 @@
  * One transfer as send, shell and demo run it: the library sends, the views show. Everything that differs between the
  * three is in what they hand over.
  */
+import { isatty } from "node:tty";
 import type { FailureReport, SendOptions, TransferEvent, TransferResult } from "../client/types.ts";
+import type { RateLimit } from "../net/rate-limit.ts";
 import { escapeText } from "../protocol/names.ts";
 import { isLoopback } from "./endpoint.ts";
 import { formatFailure } from "./errors.ts";
-import { formatBytes } from "./format.ts";
+import { formatBytes, formatLimit } from "./format.ts";
+import type { Interrupts } from "./interrupts.ts";
 import type { Output } from "./output.ts";
 import { type ProgressMode, progressMode, progressView } from "./progress.ts";
 import { errorLine } from "./progress-json.ts";
@@ -18,12 +21,18 @@ export type Send = (options: SendOptions) => Promise<TransferResult>;
 /** After the first signal. */
 const STOPPING = "stopping: what is in flight is being finished; ^C again ends it at once";
 
+/** What is piped in, before it is sent. */
+const READ_ONCE =
+  "standard input is read once: if this is interrupted it can't go on, and has to be sent again (--spool DIR makes it resumable)";
+
 export interface TransferView {
   readonly results: ResultsView;
   readonly progress: ProgressMode;
   readonly quiet: boolean;
   readonly verbose: boolean;
   readonly insecure: boolean;
+  /** What keys change while bars are shown. */
+  readonly limitKeys?: { readonly limit: RateLimit; readonly interrupts: Pick<Interrupts, "raise"> };
 }
 
 export async function runTransfer(
@@ -38,8 +47,10 @@ export async function runTransfer(
   // With --progress json standard error carries events and nothing else.
   const say = mode === "json" ? () => {} : (text: string) => progress.aside(() => output.err(text));
   let firstFailure: FailureReport | null = null;
+  let bytesPerSecond = 0;
   const onEvent = (event: TransferEvent) => {
     progress.show(event);
+    if (event.type === "progress") bytesPerSecond = event.bytesPerSecond;
     if (event.type === "file") firstFailure ??= event.file.error;
     if (event.type === "file") progress.aside(() => view.results.file(event.file));
     const text = eventText(event, view);
@@ -47,13 +58,27 @@ export async function runTransfer(
   };
   if (!view.insecure && !isLoopback(options.to.host))
     onEvent({ type: "warning", message: plainWarning(options.to.host) });
+  if (options.input !== undefined && options.spool === undefined) onEvent({ type: "warning", message: READ_ONCE });
+  const limitKeys = async ({ limit, interrupts }: NonNullable<TransferView["limitKeys"]>) => {
+    // Even to look at it would make a stream of it.
+    if (!isatty(0)) return () => {};
+    const [{ watchKeys }, { limitAfter }] = await Promise.all([import("./keys.ts"), import("./limit-keys.ts")]);
+    return watchKeys(process.stdin, interrupts, (key) => {
+      const next = limitAfter(key, limit.bytesPerSecond, bytesPerSecond);
+      if (next === undefined) return;
+      limit.set(next);
+      say(`hawser: ${next === null ? "no rate limit any more" : `the rate limit is now ${formatLimit(next)}`}\n`);
+    });
+  };
   const onAbort = () => {
     if (mode === "json") progress.show({ type: "warning", message: STOPPING });
     else say(`hawser: ${STOPPING}\n`);
   };
   options.signal?.addEventListener("abort", onAbort, { once: true });
+  const stopKeys = mode === "bar" && view.limitKeys !== undefined ? await limitKeys(view.limitKeys) : () => {};
   try {
     const result = await send({ ...options, onEvent });
+    stopKeys();
     progress.stop();
     view.results.finish(result);
     if (result.error !== null) {
@@ -63,9 +88,13 @@ export async function runTransfer(
       const hint = options.signal?.aborted ? "" : result.error.hint;
       if (!isSame(result.error, firstFailure)) say(formatFailure({ ...result.error, hint }));
     }
-    if (view.verbose) say(`hawser: ${cpuText(result)}\n`);
+    if (view.verbose) {
+      say(`hawser: ${chunksText(result)}\n`);
+      say(`hawser: ${cpuText(result)}\n`);
+    }
     return result;
   } finally {
+    stopKeys();
     options.signal?.removeEventListener("abort", onAbort);
     progress.stop();
   }
@@ -84,6 +113,8 @@ function eventText(event: TransferEvent, { quiet, verbose }: TransferView): stri
       return event.file.status === "failed" ? failedFileText(event.file) : "";
     case "connected":
       return verbose ? `hawser: ${escapeText(connectedText(event))}\n` : "";
+    case "spooled":
+      return verbose ? `hawser: ${escapeText(event.path)} has the input, ${formatBytes(event.bytes)}\n` : "";
     case "progress":
       return "";
   }
@@ -93,6 +124,12 @@ function connectedText(event: Extract<TransferEvent, { type: "connected" }>): st
   const { agent, streams, chunkBytes, durability, transferId } = event;
   const what = `${streams} streams, chunks of ${formatBytes(chunkBytes)}, durability ${durability}`;
   return `connected to ${agent}: ${what}, transfer ${transferId}`;
+}
+
+function chunksText({ chunks, bytesOnWire, bytesSaved }: TransferResult): string {
+  const { raw, zstd, sparse } = chunks;
+  const how = `${zstd} compressed, ${sparse} without their zeros, ${raw} as they are`;
+  return `chunks sent: ${how}; ${formatBytes(bytesOnWire)} went over the wire for ${formatBytes(bytesOnWire + bytesSaved)}`;
 }
 
 function cpuText({ cpuSeconds, bytes }: TransferResult): string {

@@ -1,5 +1,5 @@
 /**
- * Sizes and durations as people write them, and as numbers: `1MiB` and 1,048,576 bytes, `30s` and 30,000 ms.
+ * Sizes, rates and durations as people write them, and as numbers: `1MiB` and 1,048,576 bytes, `30s` and 30,000 ms.
  * Pure functions; what can't be read is `undefined`, and the caller says where it stood.
  */
 
@@ -23,6 +23,21 @@ export function parseSize(text: string): number | undefined {
   if (unit === "b") return undefined;
   const base = unit === "B" ? 1000 : 1024;
   const bytes = Math.round(Number(digits) * base ** (POWERS[letter.toLowerCase()] ?? 0));
+  return Number.isSafeInteger(bytes) ? bytes : undefined;
+}
+
+/** What an error text says of a rate. */
+export const RATE_EXPECTED =
+  "a rate in bytes a second, such as 10MiB, 500k or 10MB, or in bits, such as 80Mbit; 0 or off for no limit";
+
+/** Bytes a second; `null` is no limit. Bits are written `bit`, 1000-based: of `10Mb` and `10Mbps` nobody knows what they are. */
+export function parseRate(text: string): number | null | undefined {
+  const amount = text.trim().replace(/ ?\/s$/i, "");
+  if (/^(off|none|0)$/i.test(amount)) return null;
+  const bits = /^(\d+(?:\.\d+)?) ?([kmgt]?)bits?$/i.exec(amount);
+  if (bits === null) return parseSize(amount);
+  const [, digits = "", letter = ""] = bits;
+  const bytes = Math.round((Number(digits) * 1000 ** (POWERS[letter.toLowerCase()] ?? 0)) / 8);
   return Number.isSafeInteger(bytes) ? bytes : undefined;
 }
 

@@ -2,8 +2,16 @@
 import type { Endpoint } from "../net/dial.ts";
 import { formatEndpoint } from "../net/dial.ts";
 import { ENDPOINT_EXPECTED, parseEndpoint, parseHost } from "./endpoint.ts";
-import { formatBytes, formatCount, formatDuration } from "./format.ts";
-import { DURATION_EXPECTED, parseDuration, parseSize, parseWhole, SIZE_EXPECTED } from "./units.ts";
+import { formatBytes, formatCount, formatDuration, formatLimit, formatRate } from "./format.ts";
+import {
+  DURATION_EXPECTED,
+  parseDuration,
+  parseRate,
+  parseSize,
+  parseWhole,
+  RATE_EXPECTED,
+  SIZE_EXPECTED,
+} from "./units.ts";
 
 export interface ValueKind<T> {
   /** `a whole number from 1 to 64`. */
@@ -61,6 +69,20 @@ function showBytes(bytes: number): string {
   return bytes < 1024 ? `${bytes} bytes` : `${formatBytes(bytes)} (${formatCount(bytes)} bytes)`;
 }
 
+/** Below this a chunk takes longer than anybody waits, and what the protocol itself says would not fit. */
+export const RATE_MIN = 1024;
+
+/** Bytes a second; null: no limit. */
+export const rate: ValueKind<number | null> = {
+  expected: `${RATE_EXPECTED}; at least ${formatRate(RATE_MIN)}`,
+  read(text) {
+    const value = parseRate(text);
+    if (value === undefined) return undefined;
+    return value === null || value >= RATE_MIN ? { value } : { refused: `it is ${formatLimit(value)}` };
+  },
+  show: formatLimit,
+};
+
 /** The longest that Node's timers can wait. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
@@ -112,6 +134,13 @@ const SWITCH: Record<string, boolean> = {
   false: false,
   no: false,
   off: false,
+};
+
+/** A CRC-32 as receipts show it. */
+export const crc32: ValueKind<number> = {
+  expected: "a CRC-32 as eight hexadecimal digits",
+  read: (text) => (/^[0-9a-f]{8}$/i.test(text.trim()) ? { value: Number.parseInt(text, 16) } : undefined),
+  show: (value) => value.toString(16).padStart(8, "0"),
 };
 
 export const onOff: ValueKind<boolean> = {

@@ -1,7 +1,8 @@
 /** Opening one connection to a server: dial, greet, ask, and wait for the first answer. */
 import type { BlockPool } from "../net/blocks.ts";
-import { Connection } from "../net/connection.ts";
+import { Connection, type ConnectionEvents } from "../net/connection.ts";
 import { dial, type Endpoint, formatEndpoint } from "../net/dial.ts";
+import type { RateLimit } from "../net/rate-limit.ts";
 import { HawserError } from "../protocol/errors.ts";
 import type { Message } from "../protocol/messages.ts";
 import type { Role } from "../protocol/states.ts";
@@ -11,6 +12,8 @@ export interface HandshakeOptions {
   readonly role: Role;
   readonly blocks: BlockPool;
   readonly timeoutMs: number;
+  /** What limits all connections of the transfer together. */
+  readonly sending?: RateLimit | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -44,7 +47,7 @@ async function open<A extends "WELCOME" | "ATTACHED">(
   options: HandshakeOptions,
   asking: Asking<A>,
 ): Promise<Connection> {
-  const { endpoint, role, blocks, timeoutMs, signal } = options;
+  const { endpoint, role, blocks, timeoutMs, signal, sending } = options;
   const where = formatEndpoint(endpoint);
   let resolve: () => void = () => {};
   let reject: (error: HawserError) => void = () => {};
@@ -52,14 +55,15 @@ async function open<A extends "WELCOME" | "ATTACHED">(
     resolve = onAnswer;
     reject = onError;
   });
-  const connection = new Connection("client", role, blocks, {
+  const events: ConnectionEvents = {
     onMessage: (message) => {
       if (message.name !== asking.answer) return;
       asking.accept(connection, message.body as Message<A>);
       resolve();
     },
     onClosed: (error) => reject(closedEarly(where, connection, error)),
-  });
+  };
+  const connection = new Connection("client", role, blocks, events, { sending });
   connection.attach(await dial(endpoint, connection, { timeoutMs, signal }), true);
   const silent = new HawserError(
     "E_NO_ANSWER",

@@ -7,6 +7,8 @@ import { AGENT } from "../agent.ts";
 import { BlockPool } from "../net/blocks.ts";
 import type { Connection } from "../net/connection.ts";
 import type { Endpoint } from "../net/dial.ts";
+import { sliceBytesOf } from "../net/pace.ts";
+import type { RateLimit } from "../net/rate-limit.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
 import { asHawserError, type ErrorCode, endsSession, HawserError } from "../protocol/errors.ts";
@@ -15,7 +17,7 @@ import { escapeText } from "../protocol/names.ts";
 import type { Role } from "../protocol/states.ts";
 import { backoffMs } from "./backoff.ts";
 import { type HandshakeOptions, openControl, openStream } from "./handshake.ts";
-import { Watch } from "./watch.ts";
+import { type PaceTimes, Watch } from "./watch.ts";
 
 export interface LinkOptions {
   readonly to: Endpoint;
@@ -36,11 +38,15 @@ export interface LinkOptions {
   /** How often a connection is dialled again, one after the other, before it is given up. */
   readonly retries?: number;
   readonly signal?: AbortSignal | undefined;
+  /** What all connections together may send. */
+  readonly limit?: RateLimit | undefined;
   readonly makeEnd: (terms: Terms) => TransferEnd;
   /** Whether the transfer waits for bytes to be acknowledged, rather than for the other end to finish something. */
   readonly awaitsAcknowledgement: () => boolean;
   /** Whether this end is at something that moves nothing, such as reading what earlier runs sent. */
   readonly isWorking?: () => boolean;
+  /** Whether this end can send nothing before it gets more itself, such as from a pipe. */
+  readonly isWaitingForInput?: () => boolean;
   readonly onReady: (terms: Terms, address: Endpoint) => void;
   readonly onWarning: (message: string) => void;
 }
@@ -96,6 +102,10 @@ export class Link {
   #pings = 0;
   #pingedMs = 0;
   readonly #watch: Watch;
+  /** What the server reads of this client at most, by its own word. */
+  #peerRate: number | null = null;
+  /** The limit when the clock last ticked. */
+  #rate: number | null = null;
   #doing: string | undefined;
   #settled = false;
   #resolve: (error: HawserError | undefined) => void = () => {};
@@ -133,6 +143,7 @@ export class Link {
   /** For how long nothing has moved, and what is waited for; undefined while things move. */
   get stall(): { readonly ms: number; readonly waitingFor: string } | undefined {
     const ms = this.#watch.stillMs(performance.now());
+    if (this.#waitsForInput) return ms < STALL_MS ? undefined : { ms, waitingFor: "more input" };
     if (this.#options.isWorking?.() && !this.#options.awaitsAcknowledgement()) return undefined;
     if (ms < STALL_MS || this.#terms === undefined || this.#settled) return undefined;
     const control = this.#control;
@@ -144,6 +155,18 @@ export class Link {
     if (doing !== undefined) return { ms, waitingFor: doing };
     if (this.#streams.size === 0) return { ms, waitingFor: "streams to be opened again" };
     return { ms, waitingFor: "the path to carry data" };
+  }
+
+  /** Nobody is late then; but a server that can't be reached is. */
+  get #waitsForInput(): boolean {
+    const { awaitsAcknowledgement, isWaitingForInput } = this.#options;
+    return this.#control !== undefined && !awaitsAcknowledgement() && isWaitingForInput?.() === true;
+  }
+
+  /** The lower one of this end's limit and the server's; null where there is none. */
+  get limitBytesPerSecond(): number | null {
+    const own = this.#options.limit?.bytesPerSecond ?? null;
+    return own === null || this.#peerRate === null ? (own ?? this.#peerRate) : Math.min(own, this.#peerRate);
   }
 
   /** The receipt is here: all connections are closed. */
@@ -173,9 +196,9 @@ export class Link {
   }
 
   get #handshake(): HandshakeOptions {
-    const { role, timeoutMs, signal } = this.#options;
+    const { role, timeoutMs, signal, limit: sending } = this.#options;
     const endpoint = this.#address;
-    return { endpoint, role, blocks: this.#blocks, timeoutMs: Math.min(ANSWER_MS, timeoutMs), signal };
+    return { endpoint, role, blocks: this.#blocks, timeoutMs: Math.min(ANSWER_MS, timeoutMs), signal, sending };
   }
 
   async #openControl(): Promise<void> {
@@ -224,7 +247,8 @@ export class Link {
       onMessage: (message) => this.#onMessage(message),
       onClosed: (error) => this.#onControlClosed(control, error),
     };
-    this.#pingedMs = performance.now();
+    // Whether the server has a limit is asked at the first tick.
+    this.#pingedMs = performance.now() - this.#pingMs;
     this.#terms = terms;
     if (before === undefined) this.#begin(control, terms);
     else if (!isSameSession(before, terms)) this.#beginAnew(terms);
@@ -284,9 +308,13 @@ export class Link {
     if (this.#settled) return;
     if (message.name === "PONG") {
       this.#doing = message.body.doing;
+      this.#peerRate = message.body.limit ?? null;
+      this.#end?.peerReads?.(this.#peerRate);
       this.#watch.onReceived(message.body.received ?? [], performance.now());
       // Nothing is to be acknowledged: the server is at something that takes its time.
       if (!this.#options.awaitsAcknowledgement() && DOING.has(this.#doing)) this.#watch.waits(performance.now());
+      // Nor is what waits for its turn, while the program that the server writes to takes its time.
+      if (this.#terms?.inOrder === true && this.#doing === "writing") this.#watch.waits(performance.now());
       return;
     }
     this.#doing = undefined;
@@ -372,11 +400,13 @@ export class Link {
     const { timeoutMs } = this.#options;
     if (this.#wasAway(nowMs)) return;
     if (!this.#options.awaitsAcknowledgement() && this.#options.isWorking?.()) this.#watch.waits(nowMs);
-    if (this.#watch.isTimedOut(nowMs)) {
+    if (this.#waitsForInput) this.#watch.waits(nowMs);
+    const pace = this.#paceTimes(nowMs);
+    if (this.#watch.isTimedOut(nowMs, pace)) {
       this.fail(this.#timeoutError());
       return;
     }
-    const silentMs = Math.max(PINGS_MISSED * this.#pingMs, timeoutMs / 2);
+    const silentMs = Math.max(PINGS_MISSED * this.#pingMs, timeoutMs / 2) + pace.turnMs;
     const late = (what: string) =>
       new HawserError("E_TIMEOUT", `${what} was silent for ${Math.round(silentMs / 1000)} s`);
     if (this.#control !== undefined && nowMs - this.#control.lastHeardMs > silentMs) {
@@ -393,6 +423,20 @@ export class Link {
     const ping = { id: this.#pings++ };
     this.#control?.send("PING", ping);
     for (const stream of this.#streams.values()) if (stream.state === "data") stream.send("PING", ping);
+  }
+
+  /** What the limit explains, with as much again for what it doesn't know of. */
+  #paceTimes(nowMs: number): PaceTimes {
+    const rate = this.limitBytesPerSecond;
+    // What was slow for another limit is not late for this one.
+    if (rate !== this.#rate) this.#watch.waits(nowMs);
+    this.#rate = rate;
+    if (rate === null || this.#terms === undefined) return { turnMs: 0, roundMs: 0 };
+    const { streams, chunkBytes } = this.#terms;
+    const round = streams * chunkBytes;
+    // What moves is seen at a tick.
+    const turn = Math.min(round, streams * sliceBytesOf(rate));
+    return { turnMs: this.#tickMs + (2 * turn * 1000) / rate, roundMs: (2 * round * 1000) / rate };
   }
 
   /** Whether this program was stopped since the last tick: then nobody else is late. */

@@ -7,19 +7,22 @@ import { type EntryFeed, feedOf, type SourceEntry } from "../source/entry.ts";
 import { readFileList } from "../source/file-list.ts";
 import { Filter } from "../source/filter.ts";
 import type { FilterRule } from "../source/filter-rules.ts";
+import { openInput } from "../source/input.ts";
 import { FileItem } from "../source/item.ts";
 import { ListFeed } from "../source/list-feed.ts";
+import { PipeItem } from "../source/pipe-item.ts";
 import { smallBytesMax } from "../source/small-entries.ts";
 import { sourceError } from "../source/source-error.ts";
 import { joinNames, listedNameOf, nameTopLevel, ownNameOf } from "../source/top-level.ts";
 import { smallItem, type TreeOptions, treeEntries } from "../source/tree-entries.ts";
+import type { SendOptions } from "./types.ts";
 
 export interface Plan {
   readonly feed: EntryFeed;
   /** By which the server knows what earlier runs left. */
   readonly keys: readonly Uint8Array[];
-  /** Where all is known beforehand. */
-  readonly totals: { readonly files: number; readonly bytes: number } | undefined;
+  /** Where all is known beforehand; `bytes` are null where a size isn't. */
+  readonly totals: { readonly files: number; readonly bytes: number | null } | undefined;
 }
 
 export interface PlanOptions {
@@ -35,6 +38,46 @@ export interface PlanOptions {
   readonly filter?: readonly FilterRule[] | undefined;
 }
 
+/** What `send` is asked for. Throws as `planFiles` and `planInput` do. */
+export function planTransfer(options: SendOptions & { readonly chunkBytes: number }): Plan {
+  const { input, paths = [], expectBytes, expectCrc32 } = options;
+  if (input !== undefined) return planInput(options);
+  if (expectBytes !== undefined || expectCrc32 !== undefined) {
+    throw new HawserError("E_USAGE", "what is expected is for what is piped in, and files are to be sent");
+  }
+  return planFiles({ ...options, paths });
+}
+
+/** One input that is read once. Throws E_USAGE, E_NAME and what `openInput` throws. */
+function planInput(options: SendOptions): Plan {
+  const { input = 0, expectBytes, expectCrc32, verify } = options;
+  if (verify === "full") {
+    throw new HawserError("E_USAGE", "what is piped in is read once, and --verify full reads it again: use --spool");
+  }
+  const expected = { bytes: expectBytes, crc32: expectCrc32 };
+  const name = nameOfInput(options);
+  const item = new PipeItem(openInput(input), name, expected, Date.now());
+  return {
+    feed: { ...feedOf([item]), close: () => item.close() },
+    keys: [],
+    totals: { files: 1, bytes: expectBytes ?? null },
+  };
+}
+
+/** At the destination. Throws E_USAGE, E_NAME. */
+export function nameOfInput({ paths = [], into, name }: SendOptions): Uint8Array {
+  if (name === undefined) throw new HawserError("E_USAGE", "what is piped in needs a name");
+  if (paths.length > 0) throw new HawserError("E_USAGE", "what is piped in is sent alone, without files");
+  const full = joinNames(Buffer.from(into?.replace(/\/+$/, "") ?? ""), Buffer.from(name));
+  assertSendable(full);
+  return full;
+}
+
+/** What no server takes is said here; what only this server's platform can't hold, it says itself. Throws E_NAME. */
+function assertSendable(name: Uint8Array): void {
+  const refusal = nameRefusal(name, "posix");
+  if (refusal !== undefined) throw new HawserError("E_NAME", `the name '${displayName(name)}' is refused: ${refusal}`);
+}
 /** No file is so small that it is sent whole. */
 const NONE = -1;
 
@@ -105,10 +148,7 @@ function entriesOf(
 
 function fileEntry(path: Buffer, name: Buffer, stats: Stats, smallMax: number): SourceEntry {
   try {
-    // What no server takes is said here; what only this server's platform can't hold, it says itself.
-    const refusal = nameRefusal(name, "posix");
-    if (refusal !== undefined)
-      throw new HawserError("E_NAME", `the name '${displayName(name)}' is refused: ${refusal}`);
+    assertSendable(name);
     if (!stats.isFile()) throw new HawserError("E_SOURCE_SPECIAL", `'${displayName(path)}' is not a regular file`);
     return stats.size <= smallMax ? smallItem(path, name, stats, false) : new FileItem(path, name);
   } catch (thrown) {

@@ -12,6 +12,7 @@ export class ProgressReporter {
   readonly #emit: (event: TransferEvent) => void;
   readonly #meter = new RateMeter(performance.now());
   readonly #startedMs = performance.now();
+  readonly #limit: () => number | null;
   /** Found so far; all of them are known, and counted, from the beginning or when all are found. */
   #filesTotal = 0;
   #bytesFound: number | null = 0;
@@ -28,9 +29,15 @@ export class ProgressReporter {
   /** All that was acknowledged: never less than before, whatever the server has forgotten. */
   #carriedBytes = 0;
   #filesDone = 0;
+  #copiedBytes: number | undefined;
 
   /** `totals`: where all is known beforehand. */
-  constructor(totals: { files: number; bytes: number | null } | undefined, emit: (event: TransferEvent) => void) {
+  constructor(
+    totals: { files: number; bytes: number | null } | undefined,
+    emit: (event: TransferEvent) => void,
+    limit: () => number | null = () => null,
+  ) {
+    this.#limit = limit;
     this.#emit = emit;
     this.#areAllFound = totals !== undefined;
     if (totals !== undefined) {
@@ -66,6 +73,16 @@ export class ProgressReporter {
     this.#streamBytes[stream] = (this.#streamBytes[stream] ?? 0) + bytes;
   }
 
+  /** Before anything is sent, so much of the input was copied. */
+  copied(bytes: number): void {
+    this.#copiedBytes = bytes;
+  }
+
+  /** What the size of all is, which was not known. */
+  sized(bytes: number): void {
+    this.#bytesFound = bytes;
+  }
+
   /** Bytes were there already. */
   inherited(bytes: number): void {
     this.#inheritedBytes += bytes;
@@ -91,9 +108,9 @@ export class ProgressReporter {
 
   #report(): void {
     const nowMs = performance.now();
-    const known = Math.max(this.#acknowledgedBytes + this.#inheritedBytes, this.#settledBytes);
+    const known = this.#copiedBytes ?? Math.max(this.#acknowledgedBytes + this.#inheritedBytes, this.#settledBytes);
     const bytesDone = Math.min(known, this.#bytesTotal ?? known);
-    const bytesPerSecond = this.#meter.update(this.#carriedBytes, nowMs);
+    const bytesPerSecond = this.#meter.update(this.#copiedBytes ?? this.#carriedBytes, nowMs);
     const stall = this.#stall() ?? null;
     const remaining = this.#bytesTotal === null ? null : Math.max(0, this.#bytesTotal - bytesDone);
     this.#emit({
@@ -105,13 +122,15 @@ export class ProgressReporter {
       filesDone: this.#filesDone,
       filesTotal: this.#filesTotal,
       bytesPerSecond,
+      limitBytesPerSecond: this.#limit(),
       etaMs: remaining === null ? null : etaMs(remaining, bytesPerSecond),
       elapsedMs: nowMs - this.#startedMs,
       streamBytes: [...this.#streamBytes],
     });
   }
 
-  #phase(remaining: number | null): "connecting" | "comparing" | "sending" | "committing" {
+  #phase(remaining: number | null): "spooling" | "connecting" | "comparing" | "sending" | "committing" {
+    if (this.#copiedBytes !== undefined) return "spooling";
     if (this.#session === undefined) return "connecting";
     if (remaining === 0) return this.#session.isComparing ? "comparing" : "committing";
     return this.#session.isComparing && !this.#session.hasOutstanding ? "comparing" : "sending";

@@ -5,6 +5,7 @@ import type { Message } from "../protocol/messages.ts";
 import { displayName, escapeText } from "../protocol/names.ts";
 import type { PassedOver } from "../source/entry.ts";
 import type { SettledItem } from "../source/session.ts";
+import type { SentAs } from "../source/stream.ts";
 import type { FailureReport, FileResult, FileStatus, TransferResult } from "./types.ts";
 
 export function reportOf({ code, message }: Failure): FailureReport {
@@ -51,12 +52,18 @@ export class ResultBuilder {
   #bytesSent = 0;
   #bytesResumed = 0;
   #bytesTrusted = 0;
+  #bytesOnWire = 0;
+  #bytesSaved = 0;
+  readonly #chunks = { raw: 0, zstd: 0, sparse: 0 };
   #bytesMatched = 0;
   #isRetryable = false;
   #firstFailure: FailureReport | undefined;
   readonly #dryRun: boolean;
   #terms: Message<"WELCOME"> | undefined;
   #receipt: Message<"RECEIPT"> | undefined;
+
+  /** What is sent can't be read again. */
+  readOnce = false;
 
   constructor(dryRun = false) {
     this.#dryRun = dryRun;
@@ -86,6 +93,13 @@ export class ResultBuilder {
     }
   }
 
+  /** A chunk went out. */
+  sent(bytes: number, { encoding, bytesOnWire }: SentAs): void {
+    this.#bytesOnWire += bytesOnWire;
+    this.#bytesSaved += bytes - bytesOnWire;
+    this.#chunks[encoding]++;
+  }
+
   opened(terms: Message<"WELCOME">): void {
     this.#terms = terms;
   }
@@ -93,7 +107,7 @@ export class ResultBuilder {
     this.#receipt = receipt;
   }
 
-  build(ended: HawserError | undefined, retries: number): TransferResult {
+  build(ended: HawserError | undefined, retries: number, limitBytesPerSecond: number | null = null): TransferResult {
     const error = ended === undefined ? this.#filesError() : reportOf(ended);
     const { user, system } = process.cpuUsage(this.#startedCpu);
     const durationMs = this.elapsedMs;
@@ -110,18 +124,29 @@ export class ResultBuilder {
       bytesResumed: this.#bytesResumed,
       bytesMatched: this.#bytesMatched,
       bytesTrusted: this.#bytesTrusted,
+      bytesOnWire: this.#bytesOnWire,
+      bytesSaved: this.#bytesSaved,
+      chunks: { ...this.#chunks },
       durationMs,
       bytesPerSecond: (this.#bytesSent / durationMs) * 1000,
       streams: this.#terms?.streams ?? 0,
       retries,
       durability: this.#terms?.durability ?? null,
+      limitBytesPerSecond,
       cpuSeconds: {
         client: (user + system) / 1e6,
         server: this.#receipt === undefined ? null : this.#receipt.cpuMicros / 1e6,
       },
       exitCode: error === null ? 0 : ERRORS[error.code].exit,
       error,
+      resumable: error?.retryable === true && this.#keeps,
+      spooled: null,
     };
+  }
+
+  /** Whether the server keeps what it has, and this end can send the rest. */
+  get #keeps(): boolean {
+    return this.#terms !== undefined && this.#terms.inOrder !== true && !this.readOnce;
   }
 
   /** Some files failed: E_PARTIAL, or the failure itself where nothing else was committed. */

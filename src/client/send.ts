@@ -2,34 +2,41 @@
 import { asHawserError, HawserError } from "../protocol/errors.ts";
 import { CHUNK_BYTES_DEFAULT, STREAMS_DEFAULT } from "../protocol/limits.ts";
 import { type SourceEvents, SourceSession } from "../source/session.ts";
+import { abortReason } from "./abort.ts";
 import { Link } from "./link.ts";
-import { type Plan, planFiles } from "./plan.ts";
+import { type Plan, planTransfer } from "./plan.ts";
 import { ProgressReporter } from "./progress.ts";
 import { fileResultOf, passedOver, ResultBuilder } from "./result.ts";
+import { sendSpooled } from "./spool.ts";
 import type { FileResult, SendOptions, TransferEvent, TransferResult } from "./types.ts";
 
 const TIMEOUT_MS = 60_000;
 
 /** How long an interrupted transfer waits for what is in flight to be acknowledged. */
 const STOPPING_MS = 5_000;
+/** The same where only acknowledgements of what was sent before can come. */
+const STOPPING_LIMITED_MS = 500;
 
 /**
  * Sends files. Resolves whatever becomes of them: the result says whether all are committed, and why not. Rejects only
  * where hawser itself has a bug.
  */
 export async function send(options: SendOptions): Promise<TransferResult> {
+  if (options.input !== undefined && options.spool !== undefined) return sendSpooled(options, send);
   const results = new ResultBuilder(options.dryRun);
   const emit = (event: TransferEvent) => options.onEvent?.(event);
   const settle = (file: FileResult, bytesResumed = 0, bytesTrusted = 0, bytesMatched = 0) => {
     results.addFile(file, bytesResumed, bytesTrusted, bytesMatched);
     emit({ type: "file", file });
   };
+  results.readOnce = options.input !== undefined;
   let plan: Plan;
   try {
     if (options.delta === true) refuseDelta(options.overwrite);
-    plan = planFiles({ ...options, chunkBytes: options.chunkBytes ?? CHUNK_BYTES_DEFAULT });
+    plan = planTransfer({ ...options, chunkBytes: options.chunkBytes ?? CHUNK_BYTES_DEFAULT });
   } catch (thrown) {
     const error = asHawserError(thrown);
+    if (typeof options.input === "object") options.input.destroy();
     if (error.code === "E_INTERNAL") throw thrown;
     return results.build(error, 0);
   }
@@ -50,7 +57,7 @@ async function transfer(
 ): Promise<TransferResult> {
   const emit = (event: TransferEvent) => options.onEvent?.(event);
   const { overwrite = options.delta === true ? "if-different" : undefined } = options;
-  const progress = new ProgressReporter(totals, emit);
+  const progress = new ProgressReporter(totals, emit, () => link.limitBytesPerSecond);
   let session: SourceSession | undefined;
   let resent = 0;
   const link: Link = new Link({
@@ -68,8 +75,10 @@ async function transfer(
     timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
     ...(options.retries === undefined ? {} : { retries: options.retries }),
     signal: options.signal,
+    limit: options.bwlimit,
     awaitsAcknowledgement: () => session?.hasOutstanding ?? false,
     isWorking: () => session?.isComparing ?? false,
+    isWaitingForInput: () => session?.isWaitingForInput ?? false,
     onReady: (terms, address) => {
       results.opened(terms);
       const { transfer: transferId, agent, streams, chunkBytes, durability } = terms;
@@ -87,9 +96,10 @@ async function transfer(
         onSettled: (settled) => {
           // A directory that is there is no news.
           if (settled.item.kind === "directory" && settled.outcome.status !== "failed") return;
-          if (settled.item.kind !== "directory") progress.settled(settled.item.size ?? 0);
+          if (settled.item.kind !== "directory") progress.settled(settled.item.size ?? settled.outcome.size ?? 0);
           settle(fileResultOf(settled), settled.bytesResumed, settled.bytesTrusted, settled.bytesMatched);
         },
+        onSized: (bytes) => progress.sized(bytes),
         onInherited: (bytes) => progress.inherited(bytes),
         onRestarted: () => progress.restarted(),
         onAcknowledged: (stream, bytes) => {
@@ -99,26 +109,29 @@ async function transfer(
         onResent: (_reason, count) => {
           resent += count;
         },
+        onSent: (bytes, sent) => results.sent(bytes, sent),
         onReceipt: (receipt) => {
           results.receipt(receipt);
           link.finish();
         },
         onFailed: (error) => link.fail(error),
       };
-      session = new SourceSession(feed, terms, events, options.trustMtime);
+      session = new SourceSession(feed, terms, events, options.trustMtime, options.compress ?? "auto");
       progress.begin(session, terms.streams, () => link.stall);
       return session;
     },
   });
-  const onAbort = () => void stop(link, session, abortReason(options.signal));
+  const onAbort = () => void stop(link, session, abortReason(options.signal), patienceMs(options, session));
   options.signal?.addEventListener("abort", onAbort, { once: true });
   if (options.signal?.aborted) onAbort();
   else void link.start();
   const error = await link.over;
   options.signal?.removeEventListener("abort", onAbort);
   await session?.dispose();
+  // Also what it never came to.
+  feed.close();
   progress.stop();
-  return results.build(error, link.retries + resent);
+  return results.build(error, link.retries + resent, link.limitBytesPerSecond);
 }
 
 /** What stays as it is gives nothing to a new file. */
@@ -135,18 +148,24 @@ function cannotReadBack(): HawserError {
 }
 
 /** Lets what is in flight be recorded, for a while, and ends the transfer. */
-async function stop(link: Link, session: SourceSession | undefined, reason: HawserError): Promise<void> {
+async function stop(
+  link: Link,
+  session: SourceSession | undefined,
+  reason: HawserError,
+  patienceMs: number,
+): Promise<void> {
   if (session !== undefined) {
     const patience = new AbortController();
-    await Promise.race([session.stop(), delay(STOPPING_MS, patience.signal)]);
+    await Promise.race([session.stop(), delay(patienceMs, patience.signal)]);
     patience.abort();
   }
   link.fail(reason);
 }
 
-function abortReason(signal: AbortSignal | undefined): HawserError {
-  const { reason } = signal ?? {};
-  return reason instanceof HawserError ? reason : new HawserError("E_INTERRUPTED", "the transfer was interrupted");
+/** Chunks that the limit lets nobody finish in time are not waited for. */
+function patienceMs({ bwlimit }: SendOptions, session: SourceSession | undefined): number {
+  const neededMs = bwlimit?.msFor(session?.unacknowledgedBytes ?? 0) ?? 0;
+  return neededMs > STOPPING_MS ? STOPPING_LIMITED_MS : STOPPING_MS;
 }
 
 function delay(ms: number, signal: AbortSignal): Promise<void> {

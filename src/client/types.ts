@@ -1,6 +1,8 @@
 /** What a caller of `send` gives and gets: plain data, the same for the terminal, for scripts and for other programs. */
 
+import type { Readable } from "node:stream";
 import type { Endpoint } from "../net/dial.ts";
+import type { RateLimit } from "../net/rate-limit.ts";
 import type { Terms } from "../net/transfer-end.ts";
 import type { ErrorCode } from "../protocol/errors.ts";
 import type { Message } from "../protocol/messages.ts";
@@ -64,16 +66,28 @@ export interface TransferResult {
   readonly bytesMatched: number;
   /** Of the resumed ones, what was not read again, because `trustMtime` says so. */
   readonly bytesTrusted: number;
+  /** What this run's chunks took on the wire, those included that were sent again. */
+  readonly bytesOnWire: number;
+  /** What they would have taken besides, had none been compressed and no zeros been left out. */
+  readonly bytesSaved: number;
+  /** How many chunks went out as they are, compressed, and without their zeros. */
+  readonly chunks: { readonly raw: number; readonly zstd: number; readonly sparse: number };
   readonly durationMs: number;
   readonly bytesPerSecond: number;
   readonly streams: number;
   /** Connections dialled again and chunks sent again. */
   readonly retries: number;
   readonly durability: Durability | null;
+  /** At the end, the lower one of `bwlimit` and what the server says that it reads; null: no limit. */
+  readonly limitBytesPerSecond: number | null;
   /** CPU time of this process during the transfer, and of the server's during the session, in seconds. */
   readonly cpuSeconds: { readonly client: number; readonly server: number | null };
   readonly exitCode: number;
   readonly error: FailureReport | null;
+  /** After a failure: whether the same call goes on where this one stopped. */
+  readonly resumable: boolean;
+  /** Where the copy of what was piped in is, while it is needed; null where there is none. */
+  readonly spooled: string | null;
 }
 
 export type TransferEvent =
@@ -91,10 +105,10 @@ export type TransferEvent =
   | {
       readonly type: "progress";
       /**
-       * `comparing`: what is there is compared with what is here. `committing`: every byte is there, and the server makes
+       * `spooling`: the input is being copied. `comparing`: what is there is compared with what is here. `committing`: every byte is there, and the server makes
        * it durable. `stalled`: nothing moves, and `stall` says since when, and why as far as that is known.
        */
-      readonly phase: "connecting" | "comparing" | "sending" | "committing" | "stalled";
+      readonly phase: "spooling" | "connecting" | "comparing" | "sending" | "committing" | "stalled";
       readonly stall: { readonly ms: number; readonly waitingFor: string } | null;
       readonly bytesDone: number;
       /** null while a size isn't known, or not all files are found. */
@@ -104,17 +118,29 @@ export type TransferEvent =
       readonly filesTotal: number;
       /** Smoothed over the last seconds. */
       readonly bytesPerSecond: number;
+      /** What it may be at most now, by `bwlimit` and what the server says that it reads; null: no limit. */
+      readonly limitBytesPerSecond: number | null;
       readonly etaMs: number | null;
       readonly elapsedMs: number;
       /** Bytes acknowledged on each stream, by its number. */
       readonly streamBytes: readonly number[];
     }
   | { readonly type: "file"; readonly file: FileResult }
+  /** The input was copied whole, and is sent from there. */
+  | { readonly type: "spooled"; readonly path: string; readonly bytes: number }
   | { readonly type: "warning"; readonly message: string };
 
 export interface SendOptions {
   /** Files and directories. One that ends in a slash stands for what is in it. */
-  readonly paths: readonly string[];
+  readonly paths?: readonly string[];
+  /**
+   * In place of files: a stream, or a descriptor (0 is standard input), that is read once, to its end, and sent as the
+   * one file `name`. It can't be resumed. It is destroyed, or closed unless it is a standard one, whatever happens.
+   */
+  readonly input?: Readable | number;
+  /** Of `input`: anything else fails with E_CONTENT, and nothing is committed. */
+  readonly expectBytes?: number;
+  readonly expectCrc32?: number;
   readonly to: Endpoint;
   /** Connections that carry data, 1 to 64 (4). */
   readonly streams?: number;
@@ -122,7 +148,12 @@ export interface SendOptions {
   readonly chunkBytes?: number;
   /** A directory below the served one; it is made where it is missing. */
   readonly into?: string;
-  /** Another name for the one file that is sent. */
+  /**
+   * An existing directory: `input` is first copied into a file there, which is then sent as files are, and so can be gone
+   * on with. The copy is removed when it is committed, and stays otherwise: `spooled` of the result says where.
+   */
+  readonly spool?: string;
+  /** Another name for the one file that is sent; `input` needs one. */
   readonly name?: string;
   /** Without any progress for this long the transfer ends; broken connections are dialled again until then (60,000). */
   readonly timeoutMs?: number;
@@ -153,6 +184,10 @@ export interface SendOptions {
   readonly filter?: readonly FilterRule[];
   /** Nothing is sent: the result says what would be (false). */
   readonly dryRun?: boolean;
+  /** What all streams together may send. The caller keeps it, and can change it on the way. */
+  readonly bwlimit?: RateLimit;
+  /** `auto`: chunks are compressed where that makes the transfer faster; `zstd`: always; `none`: never (`auto`). */
+  readonly compress?: "auto" | "zstd" | "none";
   /** Aborting hands out no more chunks, lets what is in flight be recorded, and ends the transfer. */
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: TransferEvent) => void;

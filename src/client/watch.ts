@@ -8,6 +8,16 @@ const MOVING_TIMEOUTS = 10;
 /** Timers that are so late were not held up by work: the program was stopped. */
 const AWAY_MS = 1_000;
 
+/** How long a rate limit makes things take that would move at once. */
+export interface PaceTimes {
+  /** Between two slices of one stream. */
+  readonly turnMs: number;
+  /** Until every stream has sent its chunk. */
+  readonly roundMs: number;
+}
+
+const UNPACED: PaceTimes = { turnMs: 0, roundMs: 0 };
+
 export class Watch {
   readonly #timeoutMs: number;
   #progressMs: number;
@@ -60,10 +70,12 @@ export class Watch {
     return nowMs - Math.max(this.#progressMs, this.#movedMs);
   }
 
-  isTimedOut(nowMs: number): boolean {
+  /** `pace`: what a rate limit explains. */
+  isTimedOut(nowMs: number, { turnMs, roundMs }: PaceTimes = UNPACED): boolean {
     const stalledMs = nowMs - Math.max(this.#progressMs, this.#waitedMs);
     return (
-      Math.min(stalledMs, nowMs - this.#movedMs) > this.#timeoutMs || stalledMs > this.#timeoutMs * MOVING_TIMEOUTS
+      Math.min(stalledMs, nowMs - this.#movedMs) > this.#timeoutMs + turnMs ||
+      stalledMs > this.#timeoutMs * MOVING_TIMEOUTS + roundMs
     );
   }
 

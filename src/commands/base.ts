@@ -19,19 +19,25 @@ export interface Invocation<S extends SettingTable> extends Resolved<S> {
 
 export abstract class HawserCommand extends Command {
   protected readonly output: Output = standardOutput();
+  #flags: Readonly<Record<string, unknown>> = {};
 
   /** Throws UsageError, and oclif's own errors. */
   protected async settings<S extends SettingTable>(table: S): Promise<Invocation<S>> {
     const { flags, argv, raw } = await this.parse(this.ctor);
-    const name = this.id ?? "";
-    const section = await readConfigSection(name, CONFIGURABLE, process.env);
-    const resolved = resolveSettings(table, { flags, environment: process.env, section });
+    this.#flags = flags;
+    const resolved = await this.resolved(table);
     const { verbose, progress } = resolved.values as { verbose?: boolean; progress?: string };
     // With --progress json standard error carries events and nothing else.
     if (verbose === true && progress !== "json") {
       for (const line of describeSettings(table, resolved)) this.output.err(`hawser: ${line}\n`);
     }
     return { ...resolved, operands: argv as string[], tokens: raw };
+  }
+
+  /** The settings as they are now: the file is read again, flags and environment are those of the start. */
+  protected async resolved<S extends SettingTable>(table: S): Promise<Resolved<S>> {
+    const section = await readConfigSection(this.id ?? "", CONFIGURABLE, process.env);
+    return resolveSettings(table, { flags: this.#flags, environment: process.env, section });
   }
 
   /** Anything thrown, as main will say it. */

@@ -1,17 +1,21 @@
 /** hawser send: files to a server. Parses, calls the client, renders. */
+import { isatty } from "node:tty";
 import { string as arg } from "@oclif/core/args";
 import { string } from "@oclif/core/flags";
+import { againText, spooledText } from "../cli/again.ts";
 import * as common from "../cli/common-settings.ts";
 import { reportOf, UsageError } from "../cli/errors.ts";
 import { filterRulesOf } from "../cli/filter-flags.ts";
 import { flagsOf } from "../cli/flags.ts";
 import { watchInterrupts } from "../cli/interrupts.ts";
-import { shellQuote } from "../cli/quote.ts";
 import { JsonResults, NO_RESULTS, type ResultsView, receipt } from "../cli/results.ts";
-import { optional } from "../cli/settings.ts";
-import { choice, onOff, text, wholeNumber } from "../cli/values.ts";
-import type { Overwrite, TransferResult, Verify } from "../client/types.ts";
+import { optional, type Resolved, type Setting } from "../cli/settings.ts";
+import { choice, crc32, onOff, size, text, wholeNumber } from "../cli/values.ts";
+import type { Overwrite, SendOptions, TransferEvent, Verify } from "../client/types.ts";
+import { isClosed } from "../source/input.ts";
 import { HawserCommand } from "./base.ts";
+
+type CompressMode = NonNullable<SendOptions["compress"]>;
 
 const SETTINGS = {
   to: common.to,
@@ -27,7 +31,7 @@ const SETTINGS = {
   name: common.setting({
     flag: "name",
     placeholder: "NAME",
-    about: "another name for the one file that is sent",
+    about: "another name for the one file that is sent; standard input (-) needs one",
     kind: optional(text),
     fallback: undefined,
     perRun: true,
@@ -83,6 +87,30 @@ const SETTINGS = {
     perRun: true,
   }),
   dryRun: common.perRunSwitch("dry-run", "send nothing, and list what would be sent", "n"),
+  spool: common.setting({
+    flag: "spool",
+    placeholder: "DIR",
+    about:
+      "copy standard input to a file there first, so that it can go on after an interruption; removed when committed",
+    kind: optional(text),
+    fallback: undefined,
+  }),
+  expectBytes: common.setting({
+    flag: "expect-bytes",
+    placeholder: "SIZE",
+    about: "commit standard input only if it is this long",
+    kind: optional(size({})),
+    fallback: undefined,
+    perRun: true,
+  }),
+  expectCrc32: common.setting({
+    flag: "expect-crc32",
+    placeholder: "HEX",
+    about: "commit standard input only if it has this CRC-32, as receipts show it",
+    kind: optional(crc32),
+    fallback: undefined,
+    perRun: true,
+  }),
   timeoutMs: common.timeoutMs,
   retries: common.setting({
     flag: "retries",
@@ -106,6 +134,15 @@ const SETTINGS = {
     kind: onOff,
     fallback: false,
   }),
+  bwlimit: common.bwlimit("what all streams together may send"),
+  compress: common.setting<CompressMode>({
+    flag: "compress",
+    placeholder: "auto|zstd|none",
+    about: "compress what is sent; auto: where that makes the transfer faster",
+    kind: choice("auto", "zstd", "none"),
+    fallback: "auto",
+    fallbackText: "auto",
+  }),
   insecure: common.insecure,
   json: common.json,
   progress: common.progress,
@@ -125,6 +162,18 @@ const FILTERS = {
   include: pattern("send what matches after all", "PATTERN"),
   "exclude-from": pattern("patterns from a file, one a line", "FILE"),
 };
+type Settings = Resolved<typeof SETTINGS>;
+
+/** As they are typed, those that are about standard input, and those that a value follows. */
+const OF_INPUT = new Set(["--spool", "--expect-bytes", "--expect-crc32"]);
+const VALUED: ReadonlySet<string> = new Set(
+  (Object.values(SETTINGS) as readonly Setting<unknown>[])
+    .filter(({ placeholder }) => placeholder !== undefined)
+    .flatMap(({ flag, char, aliases = [] }) => [
+      ...[flag, ...aliases].map((name) => `--${name}`),
+      ...(char === undefined ? [] : [`-${char}`]),
+    ]),
+);
 
 export class SendCommand extends HawserCommand {
   static override summary = "sends files and directories to a server";
@@ -132,38 +181,49 @@ export class SendCommand extends HawserCommand {
     "Sends files and directories over several connections at once, and prints a receipt: each file's CRC-32 is that of " +
     "what was read here and of what the server wrote. A directory arrives with all that is in it: times, modes, links and " +
     "empty directories; DIR/ stands for what is in it. A file already there with the same content is a success, with other " +
-    "content an error, unless --overwrite says otherwise. Interrupted, the same command goes on where it stood.";
+    "content an error, unless --overwrite says otherwise. Interrupted, the same command goes on where it stood. '-' is " +
+    "standard input, read to its end and sent as --name while it comes; it can't be gone on with, unless --spool copies " +
+    "it first. While bars are shown, the keys + and - change the rate limit by a quarter, and 0 ends it.";
   static override usage = "send PATH... --to HOST[:PORT]";
   static override examples = [
     "<%= config.bin %> send backup.tar photos --to nas",
     "<%= config.bin %> send *.iso --to 192.168.1.7:23300 --streams 16 --into images",
     "<%= config.bin %> send report.pdf --to [fe80::1]:23300 --name report-2026.pdf --json",
+    "pg_dump mydb | <%= config.bin %> send - --name mydb.sql --to nas",
   ];
   static override args = {
-    path: arg({ description: "a file or a directory", multiple: true, ignoreStdin: true }),
+    path: arg({ description: "a file or a directory, or - for standard input", multiple: true, ignoreStdin: true }),
   };
   static override flags = { ...flagsOf(SETTINGS), ...FILTERS };
 
   #json: JsonResults | undefined;
+  /** Where standard input was copied to. */
+  #spooled: string | null = null;
 
   override async run(): Promise<void> {
     if (this.#wantsJson()) this.#json = new JsonResults((text) => this.output.out(text));
-    const { values, origins, operands, tokens } = await this.settings(SETTINGS);
+    const { values, operands, origins, tokens } = await this.settings(SETTINGS);
     const { to, into, name, quiet, filesFrom } = values;
-    refuse(operands, name, filesFrom);
+    refuseList(operands, name, filesFrom);
+    const isPiped = refuse(operands, { values, origins });
     if (to === undefined) {
       throw new UsageError("send needs a server", 'Give it with --to HOST[:PORT], HAWSER_TO, or to = "..." in [send].');
     }
-    const [{ send }, { runTransfer }] = await Promise.all([import("../client/send.ts"), import("../cli/transfer.ts")]);
+    const [{ send }, { runTransfer }, { RateLimit }] = await Promise.all([
+      import("../client/send.ts"),
+      import("../cli/transfer.ts"),
+      import("../net/rate-limit.ts"),
+    ]);
+    const limit = new RateLimit(values.bwlimit);
     const interrupts = watchInterrupts({
       onSecond: (error) => {
         this.#json?.abandon(reportOf(error));
-        if (values.progress !== "json") this.output.err(againText(this.argv));
+        if (values.progress !== "json") this.output.err(this.#nextText(isPiped, this.#spooled));
       },
     });
     try {
       const options = {
-        paths: operands,
+        ...(isPiped ? inputOptions(values) : { paths: operands }),
         ...(filesFrom === undefined ? {} : { filesFrom }),
         filter: filterRulesOf(tokens),
         to,
@@ -180,17 +240,38 @@ export class SendCommand extends HawserCommand {
         copyLinks: values.copyLinks,
         preserveMode: values.preserveMode,
         dryRun: values.dryRun,
+        bwlimit: limit,
+        compress: values.compress,
         ...(values.retries === undefined ? {} : { retries: values.retries }),
         signal: interrupts.signal,
         ...(into === undefined ? {} : { into }),
         ...(name === undefined ? {} : { name }),
       };
-      const result = await runTransfer(send, options, { ...values, results: this.#results(quiet) }, this.output);
-      if (canBeResumed(result) && values.progress !== "json") this.output.err(againText(this.argv));
+      const view = {
+        ...values,
+        results: this.#results(quiet),
+        ...(isPiped ? {} : { limitKeys: { limit, interrupts } }),
+      };
+      const noting: typeof send = (all) => send({ ...all, onEvent: (event) => this.#note(event, all.onEvent) });
+      const result = await runTransfer(noting, options, view, this.output);
+      if ((result.resumable || result.spooled !== null) && values.progress !== "json") {
+        this.output.err(this.#nextText(isPiped, result.spooled));
+      }
       process.exitCode = result.exitCode;
     } finally {
       interrupts.dispose();
     }
+  }
+
+  #note(event: TransferEvent, show: SendOptions["onEvent"]): void {
+    if (event.type === "spooled") this.#spooled = event.path;
+    show?.(event);
+  }
+
+  /** The command that goes on; nothing where none can. */
+  #nextText(isPiped: boolean, spooled: string | null): string {
+    if (spooled !== null) return spooledText(this.argv, spooled, VALUED, OF_INPUT);
+    return isPiped ? "" : againText(this.argv);
   }
 
   /** With --json there is a document after any failure too: usage errors and bugs included. */
@@ -211,7 +292,8 @@ export class SendCommand extends HawserCommand {
   }
 }
 
-function refuse(paths: readonly string[], name: string | undefined, filesFrom: string | undefined): void {
+/** Throws UsageError where it isn't clear what is to be sent. */
+function refuseList(paths: readonly string[], name: string | undefined, filesFrom: string | undefined): void {
   if (filesFrom !== undefined && paths.length > 0) {
     throw new UsageError("--files-from says what is sent, and so does PATH", "Give one of the two.");
   }
@@ -220,30 +302,51 @@ function refuse(paths: readonly string[], name: string | undefined, filesFrom: s
   }
   if (filesFrom === undefined && paths.length === 0) {
     throw new UsageError(
-      "send needs a PATH, which is missing",
+      "send needs PATH, which is missing",
       "Name a file or a directory, or give a list with --files-from.",
     );
   }
-  if (paths.includes("-")) {
-    throw new UsageError(
-      "'-' (standard input) can't be sent yet: that comes in a later version",
-      "Write it to a file first, and send that; a file named '-' is ./-",
-    );
-  }
+}
+
+/** Whether standard input is to be sent; throws UsageError where what is asked for makes no sense together. */
+function refuse(paths: readonly string[], { values, origins }: Settings): boolean {
+  const { name } = values;
   if (name !== undefined && paths.length > 1) {
     throw new UsageError(
       `--name renames one file, and ${paths.length} are given`,
       "Send them one by one, or use --into.",
     );
   }
+  if (!paths.includes("-")) {
+    for (const setting of ["spool", "expectBytes", "expectCrc32"] as const) {
+      if (origins[setting].from !== "flag") continue;
+      throw new UsageError(
+        `${origins[setting].place} is about standard input, and files are to be sent`,
+        "Leave it out.",
+      );
+    }
+    return false;
+  }
+  if (paths.length > 1) {
+    throw new UsageError("standard input (-) is sent alone, and files are given too", "A file named '-' is ./-");
+  }
+  if (name === undefined) {
+    throw new UsageError("standard input (-) needs a name", "Give it with --name NAME; a file named '-' is ./-");
+  }
+  if (isatty(0) || isClosed(0)) {
+    throw new UsageError(
+      `standard input is ${isatty(0) ? "this terminal" : "closed"}, and nothing is piped in`,
+      "Say `PROGRAM | hawser send - ...`, or `hawser send - ... < FILE`.",
+    );
+  }
+  return true;
 }
 
-/** It was begun, and the same command will go on with it. */
-function canBeResumed({ error, transferId }: TransferResult): boolean {
-  return error?.retryable === true && transferId !== null;
-}
-
-function againText(argv: readonly string[]): string {
-  const command = ["hawser", "send", ...argv].map(shellQuote).join(" ");
-  return `  The same command goes on where this one stopped:\n  ${command}\n`;
+function inputOptions({ spool, expectBytes, expectCrc32 }: Settings["values"]): Partial<SendOptions> {
+  return {
+    input: 0,
+    ...(spool === undefined ? {} : { spool }),
+    ...(expectBytes === undefined ? {} : { expectBytes }),
+    ...(expectCrc32 === undefined ? {} : { expectCrc32 }),
+  };
 }

@@ -1,21 +1,27 @@
 /** hawser serve: receives files until it is stopped. Parses, calls the server, renders its events. */
 import { resolve } from "node:path";
+import { isatty } from "node:tty";
 import { string } from "@oclif/core/args";
 import * as common from "../cli/common-settings.ts";
 import { isLoopback } from "../cli/endpoint.ts";
-import { UsageError } from "../cli/errors.ts";
+import { formatFailure, UsageError } from "../cli/errors.ts";
 import { flagsOf } from "../cli/flags.ts";
-import { watchInterrupts } from "../cli/interrupts.ts";
+import { formatLimit } from "../cli/format.ts";
+import { watchHangup } from "../cli/hangup.ts";
+import { type Interrupts, watchInterrupts } from "../cli/interrupts.ts";
 import { toJson } from "../cli/json.ts";
+import { rawOutput } from "../cli/raw-output.ts";
 import { serverLogLine, serverRecord } from "../cli/server-log.ts";
 import { optional, type Resolved } from "../cli/settings.ts";
+import { StreamedFile } from "../cli/streamed-file.ts";
 import { choice, duration, host, size, wholeNumber } from "../cli/values.ts";
 import { formatEndpoint } from "../net/dial.ts";
-import { ERRORS } from "../protocol/errors.ts";
+import { asHawserError, ERRORS } from "../protocol/errors.ts";
 import { DEFAULT_PORT } from "../protocol/limits.ts";
 import { escapeText } from "../protocol/names.ts";
 import { type HawserServer, SESSION_TTL_MS, type ServeOptions, type ServerEvent } from "../server/types.ts";
 import type { Durability } from "../sink/sink.ts";
+import { isClosed } from "../source/input.ts";
 import { HawserCommand } from "./base.ts";
 
 const SETTINGS = {
@@ -37,6 +43,10 @@ const SETTINGS = {
   }),
   insecure: common.insecure,
   once: common.perRunSwitch("once", "exit after one finished transfer: 0 when it is complete, 23 when files failed"),
+  toStdout: common.perRunSwitch(
+    "to-stdout",
+    "write the one file that comes to standard output, in order, for another program to read; with --once",
+  ),
   maxConnections: common.setting({
     flag: "max-connections",
     placeholder: "N",
@@ -69,6 +79,7 @@ const SETTINGS = {
     fallback: 0,
     fallbackText: "0",
   }),
+  bwlimit: common.bwlimit("what each client may send, all its transfers together"),
   durability: common.setting<Durability>({
     flag: "durability",
     placeholder: "none|commit|checkpoint|strict",
@@ -105,41 +116,77 @@ export class ServeCommand extends HawserCommand {
   static override summary = "receives files into a directory until stopped";
   static override description =
     "Receives files into DIR (the current directory) until SIGTERM or ^C, and then lets transfers under way finish. A " +
-    "second signal exits at once. Without encryption, which does not exist yet, it listens on this machine only, unless " +
+    "second signal exits at once. SIGHUP reads the configuration file again: --bwlimit from there then holds also for " +
+    "transfers under way. With --to-stdout there is no DIR: one file goes to standard output, and the exit code says " +
+    "whether all of it did. Without encryption, which does not exist yet, it listens on this machine only, unless " +
     "--bind and --insecure are both given.";
   static override usage = "serve [DIR]";
   static override examples = [
     "<%= config.bin %> serve /srv/inbox",
     "<%= config.bin %> serve /srv/inbox --bind 192.168.1.7 --insecure --min-free 10GiB",
     "<%= config.bin %> serve . --port 0 --once --json",
+    "<%= config.bin %> serve --to-stdout --once | tar x",
   ];
   static override args = {
-    dir: string({ description: "an existing directory", default: ".", ignoreStdin: true }),
+    dir: string({ description: "an existing directory (.)", ignoreStdin: true }),
   };
   static override flags = flagsOf(SETTINGS);
 
   override async run(): Promise<void> {
     const { values, origins, operands } = await this.settings(SETTINGS);
     refuseOpenPlain(values, origins.bind.from === "flag");
+    if (values.toStdout) refuseForStdout(values, origins, operands);
+    const output = values.toStdout ? rawOutput() : undefined;
     const finished = Promise.withResolvers<number>();
     // From before the first event on: who reads it may send a signal at once.
     const interrupts = watchInterrupts({
       onFirst: () => {
         if (!values.quiet)
           this.output.err("hawser: stopping: transfers under way may finish; a second signal ends it\n");
-        finished.resolve(0);
+        finished.resolve(output === undefined ? 0 : INTERRUPTED);
       },
     });
     // Who started this program over a channel, and is gone, wants no server; nor does who closed the pipe of its events.
     process.once("disconnect", () => finished.resolve(0));
-    this.output.onOutClosed(() => finished.resolve(0));
+    if (output === undefined) this.output.onOutClosed(() => finished.resolve(0));
+    const streamed = output && new StreamedFile();
+    let whole = false;
+    const started = Promise.withResolvers<HawserServer>();
+    const stopWatching = watchHangup({
+      onReload: () => void started.promise.then((server) => this.#reload(server, values.quiet)),
+      onHangup: () => interrupts.raise("SIGTERM"),
+    });
     try {
       const { serve } = await import("../server/serve.ts");
-      const options = serveOptions(resolve(operands[0] ?? "."), values);
-      const server = await serve({ ...options, onEvent: (event) => this.#show(event, values, finished.resolve) });
-      process.exitCode = await this.#until(finished.promise, server, values.drainMs);
+      const where = output === undefined ? { dir: resolve(operands[0] ?? ".") } : { output };
+      const onEvent = (event: ServerEvent) => {
+        this.#show(event, values, finished.resolve);
+        const exitCode = streamed?.exitCode(event, output?.bytesWritten ?? 0);
+        if (exitCode !== undefined) finished.resolve(exitCode);
+        whole ||= exitCode === 0;
+      };
+      const server = await serve({ ...where, ...serveOptions(values), onEvent });
+      started.resolve(server);
+      const exitCode = await this.#until(finished.promise, server, values.drainMs);
+      process.exitCode = exitCode === INTERRUPTED ? interruptedCode(interrupts, whole) : exitCode;
+      if (output !== undefined && process.exitCode !== 0 && output.bytesWritten > 0) this.output.err(NOT_WHOLE);
     } finally {
+      stopWatching();
       interrupts.dispose();
+    }
+  }
+
+  /** The settings that can change on the way are read again. What is wrong with them changes nothing. */
+  async #reload(server: HawserServer, quiet: boolean): Promise<void> {
+    try {
+      const { values, origins } = await this.resolved(SETTINGS);
+      const { from, place } = origins.bwlimit;
+      if (from === "flag" || from === "environment") {
+        const limit = SETTINGS.bwlimit.kind.show(values.bwlimit);
+        if (!quiet) this.output.err(`hawser: the rate limit stays as ${place} says: ${limit}\n`);
+      } else server.setRateLimit(values.bwlimit);
+    } catch (thrown) {
+      this.output.err(formatFailure(this.reported(thrown)));
     }
   }
 
@@ -154,12 +201,16 @@ export class ServeCommand extends HawserCommand {
     if (event.type === "listening") this.#greet(event, values);
     if (values.json) this.output.out(`${toJson(serverRecord(event))}\n`);
     this.output.err(serverLogLine(event, Date.now(), values));
-    if (event.type === "transfer" && values.once) finish(event.record.filesFailed > 0 ? ERRORS.E_PARTIAL.exit : 0);
+    if (event.type === "transfer" && values.once && !values.toStdout)
+      finish(event.record.filesFailed > 0 ? ERRORS.E_PARTIAL.exit : 0);
   }
 
-  #greet({ host, port, dir }: Extract<ServerEvent, { type: "listening" }>, { insecure, quiet }: Values): void {
+  #greet({ host, port, dir }: Extract<ServerEvent, { type: "listening" }>, values: Values): void {
+    const { insecure, quiet, bwlimit } = values;
     const address = formatEndpoint({ host, port });
-    if (!quiet) this.output.err(`hawser: receiving into ${escapeText(dir)} on ${address}\n`);
+    const where = dir === null ? "standard output" : escapeText(dir);
+    if (!quiet) this.output.err(`hawser: receiving into ${where} on ${address}\n`);
+    if (!quiet && bwlimit !== null) this.output.err(`hawser: each client may send ${formatLimit(bwlimit)}\n`);
     if (insecure) {
       this.output.err("hawser: plain TCP without token: whoever reaches this address can send files, and read along\n");
     }
@@ -176,11 +227,38 @@ function refuseOpenPlain({ bind, insecure }: Values, fromFlag: boolean): void {
   );
 }
 
-function serveOptions(dir: string, values: Values): ServeOptions {
+/** Not an exit code: a signal came, and what had become of the file until then decides. */
+const INTERRUPTED = -1;
+
+const NOT_WHOLE = "hawser: what came out on standard output is not whole\n";
+
+function interruptedCode({ signal }: Interrupts, whole: boolean): number {
+  return whole ? 0 : asHawserError(signal.reason).exitCode;
+}
+
+function refuseForStdout(
+  { once, json }: Values,
+  origins: Resolved<typeof SETTINGS>["origins"],
+  operands: readonly string[],
+): void {
+  if (!once) throw new UsageError("--to-stdout is for one file, and needs --once", "Add --once.");
+  if (json) throw new UsageError("--json and --to-stdout both want standard output", "Leave --json out.");
+  const [dir] = operands;
+  if (dir !== undefined) {
+    throw new UsageError(`nothing is written to a directory with --to-stdout, and '${dir}' is given`, "Leave it out.");
+  }
+  const unused = [origins.durability, origins.minFreeBytes].find(({ from }) => from === "flag");
+  if (unused !== undefined) throw new UsageError(`${unused.place} means nothing with --to-stdout`, "Leave it out.");
+  if (isatty(1) || isClosed(1)) {
+    const what = isatty(1) ? "a terminal" : "closed";
+    throw new UsageError(`standard output is ${what}`, "Say `hawser serve --to-stdout --once | PROGRAM`, or `> FILE`.");
+  }
+}
+
+function serveOptions(values: Values): ServeOptions {
   const { bind, port, maxConnections, maxSessionsPerPeer, maxFileBytes, minFreeBytes, sessionTtlMs } = values;
-  const { durability } = values;
+  const { durability, bwlimit } = values;
   return {
-    dir,
     host: bind,
     port,
     maxConnections,
@@ -188,6 +266,7 @@ function serveOptions(dir: string, values: Values): ServeOptions {
     minFreeBytes,
     sessionTtlMs,
     durability,
+    bytesPerSecondPerPeer: bwlimit,
     ...(maxFileBytes === undefined ? {} : { maxFileBytes }),
   };
 }

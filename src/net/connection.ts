@@ -6,12 +6,15 @@ import type { Socket } from "node:net";
 import { type ArrivedChunk, Conversation, type NamedMessage } from "../protocol/conversation.ts";
 import { asHawserError, ERRORS, errorCodeOf, HawserError, PeerError, wireFailureOf } from "../protocol/errors.ts";
 import { type ForeignProgram, ForeignProgramError } from "../protocol/greeting.ts";
-import type { DataName, MessageName } from "../protocol/header.ts";
+import type { DataName, Encoded, MessageName } from "../protocol/header.ts";
 import type { Message } from "../protocol/messages.ts";
 import { escapeText } from "../protocol/names.ts";
 import type { Role, Side, State } from "../protocol/states.ts";
 import type { BlockPool } from "./blocks.ts";
 import type { DirectReader } from "./direct-read.ts";
+import { PacedReading } from "./paced-reading.ts";
+import { PacedWriter } from "./paced-writer.ts";
+import type { RateLimit } from "./rate-limit.ts";
 
 /** Unsent answers at which we stop reading what asks for more of them. */
 const UNSENT_BYTES_MAX = 1024 * 1024;
@@ -30,6 +33,12 @@ export interface ConnectionEvents {
   onClosed(error: HawserError | undefined): void;
 }
 
+/** What limits a connection, together with others that share it. */
+export interface Limits {
+  readonly sending?: RateLimit | undefined;
+  readonly reading?: RateLimit | undefined;
+}
+
 export class Connection implements DirectReader {
   readonly #conversation: Conversation;
   readonly #blocks: BlockPool;
@@ -40,6 +49,9 @@ export class Connection implements DirectReader {
   #closed = false;
   #pausedByOwner = false;
   #pausedByUnsent = false;
+  readonly #limits: Limits;
+  #writer: PacedWriter | undefined;
+  readonly #reading: PacedReading | undefined;
 
   /** When the last byte came from the peer, by the monotonic clock. */
   lastHeardMs = performance.now();
@@ -55,8 +67,12 @@ export class Connection implements DirectReader {
   /** Called when the socket is gone, whoever owns the events by then: for whoever counts connections. */
   onSocketClosed: (() => void) | undefined;
 
-  constructor(side: Side, role: Role | undefined, blocks: BlockPool, events: ConnectionEvents) {
+  constructor(side: Side, role: Role | undefined, blocks: BlockPool, events: ConnectionEvents, limits: Limits = {}) {
     this.#blocks = blocks;
+    this.#limits = limits;
+    if (limits.reading !== undefined) {
+      this.#reading = new PacedReading(limits.reading, () => this.#resumeIfMay());
+    }
     this.#events = events;
     this.#conversation = new Conversation({
       side,
@@ -73,6 +89,7 @@ export class Connection implements DirectReader {
   /** Takes the socket over. `direct` when it was made to read through this DirectReader. */
   attach(socket: Socket, direct: boolean): void {
     this.#socket = socket;
+    if (this.#limits.sending !== undefined) this.#writer = new PacedWriter(socket, this.#limits.sending);
     socket.setNoDelay(true);
     socket.setKeepAlive(true, 30_000);
     socket.on("error", (cause) => this.#fail(lost(cause)));
@@ -82,8 +99,10 @@ export class Connection implements DirectReader {
       socket.on("data", (bytes: Uint8Array) => {
         if (!this.#receive(bytes.length, () => this.#conversation.push(bytes))) socket.pause();
       });
-      socket.resume();
     }
+    this.#reading?.begin();
+    if (!this.#mayRead) socket.pause();
+    else if (!direct) socket.resume();
   }
 
   /** Hands the connection to another owner: whoever serves the session that it turned out to belong to. */
@@ -113,9 +132,14 @@ export class Connection implements DirectReader {
   get error(): HawserError | undefined {
     return this.#error;
   }
+  /** What its chunks wait for besides the socket, if there is such a limit. */
+  get sendingLimit(): RateLimit | undefined {
+    return this.#limits.sending;
+  }
 
   target(): Uint8Array {
-    return this.#conversation.target();
+    const target = this.#conversation.target();
+    return this.#reading === undefined ? target : this.#reading.sliceOf(target);
   }
   advance(count: number): boolean {
     return this.#receive(count, () => this.#conversation.advance(count));
@@ -127,8 +151,9 @@ export class Connection implements DirectReader {
     if (!this.isOpen || socket === undefined) return;
     const bytes = this.#conversation.message(name, body);
     this.bytesSent += bytes.length;
-    socket.write(bytes);
-    if (socket.writableLength > UNSENT_BYTES_MAX && !this.#pausedByUnsent) {
+    if (this.#writer === undefined) socket.write(bytes);
+    else this.#writer.message(bytes);
+    if (socket.writableLength + (this.#writer?.waitingBytes ?? 0) > UNSENT_BYTES_MAX && !this.#pausedByUnsent) {
       this.#pausedByUnsent = true;
       socket.pause();
     }
@@ -136,7 +161,8 @@ export class Connection implements DirectReader {
 
   /**
    * Sends a chunk: header and payload in one write, the payload as it is. `onAccepted` is called when the system has
-   * taken all of it, and the payload may be used again; also when the connection broke instead.
+   * taken all of it, and the payload may be used again; also when the connection broke instead. Under a limit the payload
+   * goes in slices.
    */
   sendChunk(
     file: number,
@@ -153,9 +179,42 @@ export class Connection implements DirectReader {
     }
     const header = this.#conversation.dataHeader(name, file, offset, payload.length, crc);
     this.bytesSent += header.length + payload.length;
+    if (this.#writer?.chunk(header, [payload], onAccepted)) return;
     socket.cork();
     socket.write(header);
     socket.write(payload, onAccepted);
+    socket.uncork();
+  }
+
+  /** The same for a chunk that is encoded, whose payload may lie in several places. `crc` is that of the decoded one. */
+  sendEncodedChunk(
+    {
+      name,
+      file,
+      offset,
+      crc32: crc,
+      ...encoded
+    }: Encoded & {
+      readonly name: DataName;
+      readonly file: number;
+      readonly offset: number;
+      readonly crc32: number;
+    },
+    slices: readonly Uint8Array[],
+    onAccepted: () => void,
+  ): void {
+    const socket = this.#socket;
+    if (!this.isOpen || socket === undefined) {
+      onAccepted();
+      return;
+    }
+    const payloadBytes = slices.reduce((sum, { length }) => sum + length, 0);
+    const header = this.#conversation.dataHeader(name, file, offset, payloadBytes, crc, encoded);
+    this.bytesSent += header.length + payloadBytes;
+    if (this.#writer?.chunk(header, slices, onAccepted)) return;
+    socket.cork();
+    socket.write(header);
+    for (const [i, slice] of slices.entries()) socket.write(slice, i === slices.length - 1 ? onAccepted : undefined);
     socket.uncork();
   }
 
@@ -190,8 +249,11 @@ export class Connection implements DirectReader {
       this.#onSocketClosed();
       return;
     }
+    this.#writer?.stop();
     socket.end();
-    socket.resume();
+    this.#pausedByOwner = false;
+    this.#pausedByUnsent = false;
+    this.#resumeIfMay();
     setTimeout(() => socket.destroy(), CLOSING_MS).unref();
   }
 
@@ -199,6 +261,7 @@ export class Connection implements DirectReader {
   destroy(error?: HawserError): void {
     this.#error ??= error;
     this.#closing = true;
+    this.#writer?.stop();
     if (this.#socket === undefined) this.#onSocketClosed();
     else this.#socket.destroy();
   }
@@ -207,7 +270,8 @@ export class Connection implements DirectReader {
   #receive(count: number, feed: () => void): boolean {
     this.bytesReceived += count;
     this.lastHeardMs = performance.now();
-    if (!this.isOpen) return true;
+    this.#reading?.took(count);
+    if (!this.isOpen) return this.#mayRead;
     try {
       feed();
     } catch (thrown) {
@@ -217,7 +281,7 @@ export class Connection implements DirectReader {
       }
       this.close(asHawserError(thrown));
     }
-    return !this.#pausedByOwner && !this.#pausedByUnsent;
+    return this.#mayRead;
   }
 
   #onMessage(message: NamedMessage): void {
@@ -261,8 +325,12 @@ export class Connection implements DirectReader {
     this.#resumeIfMay();
   }
 
+  get #mayRead(): boolean {
+    return !this.#pausedByOwner && !this.#pausedByUnsent && !(this.#reading?.isPaused ?? false);
+  }
+
   #resumeIfMay(): void {
-    if (!this.#pausedByOwner && !this.#pausedByUnsent) this.#socket?.resume();
+    if (this.#mayRead) this.#socket?.resume();
   }
 
   #fail(error: HawserError): void {
@@ -272,6 +340,8 @@ export class Connection implements DirectReader {
   #onSocketClosed(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#writer?.stop();
+    this.#reading?.stop();
     this.onPong?.(undefined);
     this.onSocketClosed?.();
     this.#events.onClosed(this.#error);

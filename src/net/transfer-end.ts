@@ -21,6 +21,8 @@ export interface TransferEnd {
   controlMessage(message: NamedMessage): void;
   /** A stream was attached; its events are this end's from now on, and its end is told to `onClosed`. */
   streamOpened(stream: Connection, index: number, onClosed: (error: HawserError | undefined) => void): void;
+  /** What the other end reads at most by its own word, in bytes a second; null: no limit. Where this end cares. */
+  peerReads?(bytesPerSecond: number | null): void;
   /** One word of what this end is at, for a peer that sees nothing move. */
   readonly doing?: string | undefined;
   /** Ends this end's part: files are let go, and what is unfinished is left for another run. Also after the receipt. */

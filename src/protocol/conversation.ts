@@ -7,7 +7,7 @@ import { crc32 } from "./crc32.ts";
 import { type Frame, FrameDecoder, SLACK_BYTES } from "./decoder.ts";
 import { HawserError, LocalProtocolError } from "./errors.ts";
 import { chooseVersion, encodeGreeting, OUR_VERSIONS, type VersionRange } from "./greeting.ts";
-import { type DataName, encodeHeader, type FrameHeader, isData, type MessageName } from "./header.ts";
+import { type DataName, type Encoded, encodeHeader, type FrameHeader, isData, type MessageName } from "./header.ts";
 import { CONTROL_PAYLOAD_BYTES_MAX, HEADER_BYTES, OPENING_PAYLOAD_BYTES_MAX } from "./limits.ts";
 import { decodeMessage, encodeMessage, type Message } from "./messages.ts";
 import { ConnectionState, type Role, type Side } from "./states.ts";
@@ -16,14 +16,15 @@ import { ConnectionState, type Role, type Side } from "./states.ts";
 export type NamedMessage = { [N in MessageName]: { readonly name: N; readonly body: Message<N> } }[MessageName];
 
 /** A chunk of a file, or a bundle of whole files: then `file` is the first of them and `offset` zero. */
-export interface ArrivedChunk {
+export interface ArrivedChunk extends Encoded {
   readonly isBundle: boolean;
   readonly file: number;
   readonly offset: number;
   readonly payload: Uint8Array;
+  /** Of the payload when decoded. */
   readonly payloadCrc32: number;
-  /** Whether the payload is what was sent. */
-  readonly intact: boolean;
+  /** Whether the payload is what was sent; null of an encoded one, which has to be decoded to know. */
+  readonly intact: boolean | null;
   /** The buffer to give back when the payload is of no more use. */
   readonly block: Uint8Array;
 }
@@ -121,10 +122,17 @@ export class Conversation {
   }
 
   /** The header to send before a payload of files' bytes; the payload itself goes out as it is. */
-  dataHeader(name: DataName, file: number, offset: number, payloadBytes: number, payloadCrc32: number): Uint8Array {
+  dataHeader(
+    name: DataName,
+    file: number,
+    offset: number,
+    payloadBytes: number,
+    payloadCrc32: number,
+    encoded: Encoded = { encoding: "raw", decodedBytes: payloadBytes },
+  ): Uint8Array {
     this.#state.sending(name);
     if (!this.#greeted) throw new LocalProtocolError(`a ${name} before anything was said`);
-    return encodeHeader({ name, file, offset, payloadBytes, payloadCrc32 });
+    return encodeHeader({ name, file, offset, payloadBytes, payloadCrc32, ...encoded });
   }
 
   #admit(header: FrameHeader): Uint8Array {
@@ -140,18 +148,20 @@ export class Conversation {
 
   #checkLength(header: FrameHeader, max: number): void {
     if (header.payloadBytes === 0) throw new HawserError("E_ILLEGAL", `a ${header.name} frame without a payload`);
-    if (header.payloadBytes <= max) return;
+    // An encoded payload is shorter than what it stands for, and that is what room has to be made for.
+    if (header.decodedBytes <= max) return;
     throw new HawserError(
       "E_FRAME_TOO_LARGE",
-      `a ${header.name} frame declares ${header.payloadBytes} bytes, and ${max} at most may come here`,
+      `a ${header.name} frame declares ${header.decodedBytes} bytes, and ${max} at most may come here`,
     );
   }
 
   #onFrame({ header, payload, block, intact }: Frame): void {
     this.#state.received(header.name);
-    const { name, file, offset, payloadCrc32 } = header;
+    const { name, file, offset, payloadCrc32, encoding, decodedBytes } = header;
     if (isData(name)) {
-      this.#events.onChunk({ isBundle: name === "BUNDLE", file, offset, payload, payloadCrc32, intact, block });
+      const isBundle = name === "BUNDLE";
+      this.#events.onChunk({ isBundle, file, offset, payload, payloadCrc32, encoding, decodedBytes, intact, block });
       return;
     }
     if (!intact) throw new HawserError("E_DAMAGED", `a ${name} message arrived damaged`);

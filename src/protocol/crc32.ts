@@ -53,6 +53,11 @@ export function shiftOperator(bytes: number): number {
   return operator;
 }
 
+/** The CRC-32 of what `crc` is that of, followed by so many zero bytes: these shift its register, and nothing else. */
+export function appendZeros(crc: number, bytes: number): number {
+  return ~multiply(shiftOperator(bytes), ~crc >>> 0) >>> 0;
+}
+
 /**
  * The CRC-32 of A followed by B, from that of A, that of B and B's length in bytes; neither is read again.
  * The CRC is linear: crc(AB) = crc(A) * x^(8 * |B|) + crc(B), a method first published in zlib's crc32_combine.

@@ -21,8 +21,8 @@ export interface Frame {
   readonly payload: Uint8Array;
   /** The buffer that `admit` gave for this frame and that the payload lies at the start of. */
   readonly block: Uint8Array;
-  /** Whether the payload is what was sent. */
-  readonly intact: boolean;
+  /** Whether the payload is what was sent; null of an encoded one, which has to be decoded to know. */
+  readonly intact: boolean | null;
 }
 
 export interface DecoderOwner {
@@ -97,7 +97,7 @@ export class FrameDecoder {
     const before = this.#received;
     this.#received += count;
     const end = Math.min(this.#received, header.payloadBytes);
-    this.#crc = crc32(block.subarray(before, end), this.#crc);
+    if (header.encoding === "raw") this.#crc = crc32(block.subarray(before, end), this.#crc);
     if (this.#received < header.payloadBytes) return;
     this.#scratch.set(block.subarray(header.payloadBytes, this.#received));
     this.#filled = this.#received - header.payloadBytes;
@@ -154,7 +154,7 @@ export class FrameDecoder {
   }
 
   #finish(header: FrameHeader, block: Uint8Array): void {
-    const intact = this.#crc === header.payloadCrc32;
+    const intact = header.encoding === "raw" ? this.#crc === header.payloadCrc32 : null;
     this.#header = undefined;
     this.#block = undefined;
     if (isData(header.name)) this.#chunkBytes += header.payloadBytes;

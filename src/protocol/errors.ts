@@ -59,12 +59,24 @@ export const ERRORS = {
   E_DESTINATION: row(305, 74, true, "Look at the server's log: it could not write there."),
   E_NOT_DIRECTORY: row(306, 73, false, "A part of the destination's path is a file or a link: choose another --into."),
 
+  E_ONE_FILE: row(310, 73, false, "The server passes one file on to another program: send one, such as an archive."),
+
   E_SOURCE_MISSING: row(401, 66, false, "Check the path."),
   E_SOURCE_UNREADABLE: row(402, 66, false, "Check that you may read it."),
-  E_SOURCE_SPECIAL: row(404, 66, false, "Only files, directories and links can be sent."),
+  E_SOURCE_SPECIAL: row(
+    404,
+    66,
+    false,
+    "Only files, directories and links can be sent; what another program writes, pipe into `hawser send -`.",
+  ),
   E_SOURCE_CHANGED: row(405, 65, true, "Send it again when nothing writes to it any more."),
   E_SOURCE_IO: row(406, 74, true, "The disk that holds it reports an error: check the disk."),
-  E_CONTENT: row(407, 65, true, "What arrived is not what was read, and nothing was committed: send it again."),
+  E_CONTENT: row(
+    407,
+    65,
+    true,
+    "What arrived is not what was read, or what was expected, and nothing was committed: send it again.",
+  ),
   E_SOURCE_LOOP: row(408, 66, false, "Leave it out with --exclude, or send links as links, without --copy-links."),
 
   E_IO: row(501, 74, true, "Check the disk and the permissions that the message names."),

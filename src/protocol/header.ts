@@ -3,12 +3,12 @@
  *
  * offset  bytes  field
  *      0      1  type (FRAME_TYPES)
- *      1      1  flags; none is defined in version 1, so zero
+ *      1      1  flags: how the payload of a CHUNK frame is encoded (ENCODING_FLAGS); zero in control frames
  *      2      2  reserved, zero
  *      4      4  file: index of the file in the transfer; of a BUNDLE, of its first file; zero in control frames
  *      8      8  offset of the payload in the file, in bytes; zero in all frames but CHUNK
  *     16      4  bytes of payload on the wire
- *     20      4  bytes of payload when decoded; the same in version 1
+ *     20      4  bytes of payload when decoded; the same unless a flag says that it is encoded
  *     24      4  CRC-32 of the decoded payload
  *     28      4  CRC-32 of bytes 0 to 27
  */
@@ -51,25 +51,50 @@ export function isData(name: FrameName): name is DataName {
 
 const names = new Map<number, FrameName>(Object.entries(FRAME_TYPES).map(([name, type]) => [type, name as FrameName]));
 
-export interface FrameHeader {
+/** How a chunk's bytes stand in a payload: as they are, as one zstd frame, or without their zeros (sparse.ts). */
+export const ENCODING_FLAGS = { raw: 0, zstd: 0x01, sparse: 0x02 } as const;
+
+export type Encoding = keyof typeof ENCODING_FLAGS;
+
+const encodings = new Map<number, Encoding>(
+  Object.entries(ENCODING_FLAGS).map(([encoding, flag]) => [flag, encoding as Encoding]),
+);
+
+interface PlainHeader {
   readonly name: FrameName;
   /** Index of the file in the transfer. */
   readonly file: number;
   /** Of the payload in the file, in bytes. */
   readonly offset: number;
+  /** On the wire. */
   readonly payloadBytes: number;
+  /** Of the payload when decoded. */
   readonly payloadCrc32: number;
 }
 
-export function encodeHeader(header: FrameHeader): Uint8Array {
+/** Of an encoded payload what it is when decoded; the same as on the wire where it is raw. */
+export interface Encoded {
+  readonly encoding: Encoding;
+  readonly decodedBytes: number;
+}
+
+export interface FrameHeader extends PlainHeader, Encoded {}
+
+/** A bundle's table says where its contents lie: it may be compressed, and has no zeros to be left out. */
+function mayBeEncoded(name: FrameName, encoding: Encoding): boolean {
+  return encoding === "raw" || name === "CHUNK" || (name === "BUNDLE" && encoding === "zstd");
+}
+
+export function encodeHeader(header: PlainHeader & Partial<Encoded>): Uint8Array {
   const bytes = new Uint8Array(HEADER_BYTES);
   const view = new DataView(bytes.buffer);
   view.setUint8(0, FRAME_TYPES[header.name]);
+  view.setUint8(1, ENCODING_FLAGS[header.encoding ?? "raw"]);
   view.setUint32(4, header.file);
   view.setUint32(8, Math.floor(header.offset / 2 ** 32));
   view.setUint32(12, header.offset >>> 0);
   view.setUint32(16, header.payloadBytes);
-  view.setUint32(20, header.payloadBytes);
+  view.setUint32(20, header.decodedBytes ?? header.payloadBytes);
   view.setUint32(24, header.payloadCrc32);
   view.setUint32(28, crc32(bytes.subarray(0, 28)));
   return bytes;
@@ -87,12 +112,17 @@ export function decodeHeader(bytes: Uint8Array, at = 0): FrameHeader {
   const type = view.getUint8(0);
   const name = names.get(type);
   if (name === undefined) throw new HawserError("E_ILLEGAL", `a frame of the unknown type ${type}`);
-  if (view.getUint8(1) !== 0 || view.getUint16(2) !== 0) {
+  const encoding = encodings.get(view.getUint8(1));
+  if (encoding === undefined || !mayBeEncoded(name, encoding) || view.getUint16(2) !== 0) {
     throw new HawserError("E_ILLEGAL", `a ${name} frame with flags that version 1 does not define`);
   }
   const payloadBytes = view.getUint32(16);
-  if (view.getUint32(20) !== payloadBytes) {
+  const decodedBytes = view.getUint32(20);
+  if (encoding === "raw" && decodedBytes !== payloadBytes) {
     throw new HawserError("E_ILLEGAL", `a ${name} frame that declares two lengths`);
+  }
+  if (encoding !== "raw" && decodedBytes <= payloadBytes) {
+    throw new HawserError("E_ILLEGAL", `a ${name} frame that is encoded and no shorter for it`);
   }
   const high = view.getUint32(8);
   if (high > 0x1fffff) throw new HawserError("E_OUT_OF_RANGE", `a ${name} frame's offset is above 2^53 - 1`);
@@ -101,5 +131,5 @@ export function decodeHeader(bytes: Uint8Array, at = 0): FrameHeader {
   if ((name !== "CHUNK" && offset !== 0) || (!isData(name) && file !== 0)) {
     throw new HawserError("E_ILLEGAL", `a ${name} frame that names a file`);
   }
-  return { name, file, offset, payloadBytes, payloadCrc32: view.getUint32(24) };
+  return { name, file, offset, payloadBytes, payloadCrc32: view.getUint32(24), encoding, decodedBytes };
 }

@@ -141,6 +141,8 @@ export const SCHEMAS = {
     /** The same of files that are sent whole, directories and links; as many where it is missing. */
     openSmall: v.optional(integer(1, 0xffff)),
     durability: v.picklist(["none", "commit", "checkpoint", "strict"]),
+    /** Files, and the chunks of each, go in their order over all streams: the sink can't put anything later first. */
+    inOrder: v.optional(v.boolean()),
     /** `full` where HELLO asked for it, and the sink can. */
     verify,
   }),
@@ -187,6 +189,8 @@ export const SCHEMAS = {
     doing: v.optional(text),
     /** On control: payload of chunks that came over each stream so far, by its number, whole or not, in bytes. */
     received: v.optional(v.pipe(v.array(byteCount), v.maxLength(STREAMS_MAX))),
+    /** On control: what this end reads of the peer at most, all its connections together, in bytes a second. */
+    limit: v.optional(integer(1, FILE_BYTES_MAX)),
   }),
   ERROR: failure,
   ATTACH: v.object({

@@ -83,6 +83,8 @@ function windowsRefusal(component: Uint8Array): string | undefined {
  * be served by itself.
  */
 function isStaging(component: Uint8Array, platform: Platform): boolean {
+  // Most names are plain ASCII of another length: there is nothing to be folded.
+  if (platform === "posix" && component.length !== STAGING_NAME.length && isAscii(component)) return false;
   const text = utf8(component);
   if (text === undefined) return false;
   const visible = text.normalize("NFKC").replace(/\p{Default_Ignorable_Code_Point}/gu, "");
@@ -90,6 +92,11 @@ function isStaging(component: Uint8Array, platform: Platform): boolean {
   if (platform === "posix") return folded === STAGING_NAME;
   // Windows drops dots and spaces at the end, and gives long names a short one.
   return folded.replace(/[. ]+$/, "") === STAGING_NAME || /^hawser~\d+$/.test(folded);
+}
+
+function isAscii(bytes: Uint8Array): boolean {
+  for (let i = 0; i < bytes.length; i++) if ((bytes[i] as number) >= 0x80) return false;
+  return true;
 }
 
 /** Control characters, marks that reorder or hide text, line and paragraph separators (Unicode general categories). */

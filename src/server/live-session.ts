@@ -15,6 +15,8 @@ export interface LiveSessionOptions {
   readonly agent: string;
   /** How long it waits, with all that it remembers, for its client to come back. */
   readonly lingerMs: number;
+  /** What is read of the client at most, in bytes a second; null: no limit. */
+  readonly limit?: () => number | null;
   readonly makeEnd: (session: LiveSession) => TransferEnd;
   /** The receipt was given: it is no transfer under way any more. */
   readonly onFinished: () => void;
@@ -68,7 +70,10 @@ export class LiveSession {
     }
     this.#control = control;
     control.role = this.#end.role;
-    control.status = () => ({ ...this.#status, received: this.#received });
+    control.status = () => {
+      const limit = this.#options.limit?.() ?? null;
+      return { ...this.#status, received: this.#received, ...(limit === null ? {} : { limit }) };
+    };
     control.events = {
       onMessage: (message) => this.#onMessage(control, message),
       onClosed: (error) => this.#onControlClosed(control, error),

@@ -19,6 +19,7 @@ export const SESSIONS_NAME = "sessions.db";
 /** Throws E_CONFIG, E_DIRECTORY_IN_USE, E_IO. */
 export async function openDirectory(options: ServeOptions): Promise<Backend> {
   const { dir } = options;
+  if (dir === undefined) throw new HawserError("E_CONFIG", "no directory was named");
   if (!existsSync(dir)) throw new HawserError("E_CONFIG", `the directory '${dir}' does not exist`);
   if (!statSync(dir).isDirectory()) throw new HawserError("E_CONFIG", `'${dir}' is not a directory`);
   const warn = (message: string) => options.onEvent?.({ type: "warning", message });

@@ -4,20 +4,23 @@
  */
 
 import type { BlockPool } from "../net/blocks.ts";
-import { Connection } from "../net/connection.ts";
+import { Connection, type ConnectionEvents } from "../net/connection.ts";
+import type { RateLimit } from "../net/rate-limit.ts";
 import { HawserError } from "../protocol/errors.ts";
 import type { ForeignProgram } from "../protocol/greeting.ts";
 import type { Message } from "../protocol/messages.ts";
 import { peerOf } from "./peer.ts";
 
 export interface ReceptionOwner {
+  /** What limits all connections of this peer together; asked for once. */
+  limitOf?(peer: string): RateLimit;
   /** A client asks for a session, or to join its own again. */
   onHello(connection: Connection, peer: string, hello: Message<"HELLO">): void;
   /** A client brings a stream to its session. */
   onAttach(connection: Connection, peer: string, attach: Message<"ATTACH">): void;
   /** It said what it wants, or closed before that: called once. */
   onDecided(): void;
-  onClosed(): void;
+  onClosed(peer: string): void;
   onRefused(peer: string, error: HawserError): void;
 }
 
@@ -34,7 +37,7 @@ export function receive(remoteAddress: string, blocks: BlockPool, owner: Recepti
     clearTimeout(deadline);
     owner.onDecided();
   };
-  const connection = new Connection("server", undefined, blocks, {
+  const events: ConnectionEvents = {
     onForeign: answerTo,
     onMessage: (message) => {
       decide();
@@ -45,8 +48,9 @@ export function receive(remoteAddress: string, blocks: BlockPool, owner: Recepti
       decide();
       if (error !== undefined && error.code !== "E_LOST") owner.onRefused(peer, error);
     },
-  });
-  connection.onSocketClosed = () => owner.onClosed();
+  };
+  const connection = new Connection("server", undefined, blocks, events, { reading: owner.limitOf?.(peer) });
+  connection.onSocketClosed = () => owner.onClosed(peer);
   const late = new HawserError("E_TIMEOUT", `nothing was asked for within ${OPENING_MS / 1000} s`);
   const deadline = setTimeout(() => connection.close(late), OPENING_MS);
   return connection;

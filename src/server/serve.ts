@@ -18,6 +18,8 @@ import type { Backend } from "./backend.ts";
 import { Expiry } from "./expiry.ts";
 import { LiveSession } from "./live-session.ts";
 import { openDirectory } from "./open-directory.ts";
+import { openOutput } from "./open-output.ts";
+import { PeerLimits } from "./peer-limits.ts";
 import { receive } from "./reception.ts";
 import { Sessions } from "./sessions.ts";
 import { TransferLog } from "./transfer-log.ts";
@@ -35,9 +37,10 @@ const TICK_MS = 5_000;
 /** How often it is looked for what has expired, at most. */
 const SWEEP_MS = 60_000;
 
-/** Serves a directory (see `openDirectory`). Throws E_CONFIG, E_DIRECTORY_IN_USE, E_ADDRESS_IN_USE, E_IO. */
+/** Serves a directory (see `openDirectory`), or one file into a stream. Throws E_CONFIG, E_DIRECTORY_IN_USE, E_ADDRESS_IN_USE, E_IO. */
 export async function serve(options: ServeOptions): Promise<HawserServer> {
-  const backend = await openDirectory(options);
+  const { output, maxFileBytes } = options;
+  const backend = output === undefined ? await openDirectory(options) : openOutput(output, maxFileBytes);
   try {
     return await serveBackend(options, backend);
   } catch (error) {
@@ -61,6 +64,7 @@ class Server implements HawserServer {
   readonly #unfinished: Unfinished;
   readonly #sessions: Sessions;
   readonly #expiry: Expiry;
+  readonly #limits: PeerLimits;
   readonly #connections = new Set<Connection>();
   /** Those that have not said what they want, oldest first. */
   readonly #undecided = new Set<Connection>();
@@ -77,6 +81,7 @@ class Server implements HawserServer {
       maxConnections: Math.min(options.maxConnections ?? MAX_CONNECTIONS, Math.floor(descriptorsMax() / 2)),
       maxSessionsPerPeer: options.maxSessionsPerPeer ?? MAX_SESSIONS_PER_PEER,
     });
+    this.#limits = new PeerLimits(options.bytesPerSecondPerPeer ?? null);
     this.#unfinished = new Unfinished(sink, store, (id) => this.#sessions.evict(id));
     this.#sessions = new Sessions({
       store,
@@ -101,7 +106,7 @@ class Server implements HawserServer {
       }, TICK_MS),
       setInterval(() => void this.#expiry.sweep(), Math.max(1, Math.min(SWEEP_MS, this.#ttlMs / 4))),
     );
-    this.#emit({ type: "listening", ...this.address, dir: resolve(dir) });
+    this.#emit({ type: "listening", ...this.address, dir: dir === undefined ? null : resolve(dir) });
   }
 
   get #ttlMs(): number {
@@ -111,6 +116,11 @@ class Server implements HawserServer {
   get address(): { readonly host: string; readonly port: number } {
     if (this.#listener === undefined) throw new Error("the server was not started");
     return this.#listener.address;
+  }
+
+  setRateLimit(bytesPerSecond: number | null): void {
+    this.#limits.set(bytesPerSecond);
+    this.#emit({ type: "limit", bytesPerSecond });
   }
 
   async close({ drainMs = 0 }: { readonly drainMs?: number } = {}): Promise<void> {
@@ -151,7 +161,9 @@ class Server implements HawserServer {
       onHello: (from, peer, hello) => this.#onHello(from, peer, hello),
       onAttach: (from, peer, attach) => this.#onAttach(from, peer, attach),
       onDecided: () => this.#undecided.delete(connection),
-      onClosed: () => {
+      limitOf: (peer) => this.#limits.enter(peer),
+      onClosed: (peer) => {
+        this.#limits.leave(peer);
         this.#connections.delete(connection);
         this.#admission.disconnect();
         // Its session hears of it after this.
@@ -211,6 +223,7 @@ class Server implements HawserServer {
       terms,
       agent,
       lingerMs: Math.min(LINGER_MS, this.#ttlMs),
+      limit: () => this.#limits.bytesPerSecond,
       makeEnd: (session) => {
         if (hello.role === "sink" && makeSource !== undefined) return makeSource(terms, session);
         const part: SinkSession = new SinkSession({

@@ -24,6 +24,9 @@ import type { LiveSession } from "./live-session.ts";
 /** A client answers within a round trip, and this is more than the longest. */
 const PROBE_MS = 2000;
 
+/** What a stream may have waiting for its turn, in chunks: it is kept in memory. */
+const IN_ORDER_CHUNKS = 4;
+
 export interface SessionsOptions {
   readonly store: SessionStore;
   readonly capabilities: SinkCapabilities;
@@ -136,23 +139,25 @@ export class Sessions {
     hello: Message<"HELLO">,
     kept: { session: Uint8Array; transferId: string; chunkBytes: number; generation: number },
   ): Terms {
-    const { randomAccess, blockBytes, durability } = this.#options.capabilities;
+    const { randomAccess, blockBytes, durability, inOrder } = this.#options.capabilities;
     const { session, transferId, chunkBytes, generation } = kept;
     const verifies = hello.verify === "full" && hello.role === "source" && hello.purpose !== "discard";
+    const streamed = inOrder === true && hello.purpose === "transfer";
     return {
       agent: AGENT,
       session,
       generation,
       transfer: transferId,
       chunkBytes,
-      windowBytes: Math.max(WINDOW_BYTES, 4 * chunkBytes),
+      windowBytes: streamed ? IN_ORDER_CHUNKS * chunkBytes : Math.max(WINDOW_BYTES, 4 * chunkBytes),
       splitBytes: randomAccess ? chunkBytes : blockBytes,
       streams: Math.min(hello.streams, STREAMS_MAX),
       openFiles: OPEN_FILES_MAX,
       openSmall: OPEN_SMALL_MAX,
       durability: hello.purpose === "discard" ? "none" : durability,
-      // What takes whole blocks only gives nothing back before it is committed.
-      ...(verifies && randomAccess ? { verify: "full" } : {}),
+      ...(streamed ? { inOrder: true } : {}),
+      // What takes whole blocks only, or goes on to somebody else, gives nothing back before it is committed.
+      ...(verifies && randomAccess && inOrder !== true ? { verify: "full" } : {}),
     };
   }
 }

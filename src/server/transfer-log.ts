@@ -27,13 +27,15 @@ export class TransferLog {
     if (files.length === 0) return;
     const transferId = session.terms.transfer;
     await this.#note(() => this.#history.addFiles(transferId, files));
-    for (const file of files) {
+    for (const [i, file] of files.entries()) {
+      const failure = records[i]?.failure;
       this.#files++;
       if (file.status === "failed") this.#failed++;
       else this.#bytes += file.bytes;
       if (file.status === "committed") this.#bytesReceived += file.bytes;
       if (this.#names.length < NAMES_SHOWN) this.#names.push(file.name);
-      this.#emit({ type: "file", transferId, peer: session.peer, file });
+      const code = failure === undefined ? {} : { code: failure.code };
+      this.#emit({ type: "file", transferId, peer: session.peer, file, ...code });
     }
   }
 

@@ -1,5 +1,7 @@
 /** What a caller of `serve` gives and gets: plain data. */
+import type { Writable } from "node:stream";
 import type { Endpoint } from "../net/dial.ts";
+import type { ErrorCode } from "../protocol/errors.ts";
 import type { Durability } from "../sink/sink.ts";
 
 /** How long what is unfinished is kept: long enough for whoever interrupts a transfer on a Friday. */
@@ -7,7 +9,9 @@ export const SESSION_TTL_MS = 7 * 24 * 3600 * 1000;
 
 export interface ServeOptions {
   /** An existing directory. */
-  readonly dir: string;
+  readonly dir?: string;
+  /** In place of a directory: one file is written there, in order, and what is not whole can't be gone on with. */
+  readonly output?: Writable;
   /** An address of this machine (127.0.0.1). */
   readonly host?: string;
   /** 0 picks a free one (23300). */
@@ -24,6 +28,8 @@ export interface ServeOptions {
   readonly sessionTtlMs?: number;
   /** What is synced, and when ("commit"). */
   readonly durability?: Durability;
+  /** What is read from one address, all its transfers together, in bytes a second; null or missing: no limit. */
+  readonly bytesPerSecondPerPeer?: number | null;
   readonly onEvent?: (event: ServerEvent) => void;
 }
 
@@ -60,7 +66,8 @@ export interface FileRecord {
 }
 
 export type ServerEvent =
-  | { readonly type: "listening"; readonly host: string; readonly port: number; readonly dir: string }
+  /** `dir`: null where it is received into a stream. */
+  | { readonly type: "listening"; readonly host: string; readonly port: number; readonly dir: string | null }
   | {
       readonly type: "session";
       readonly transferId: string;
@@ -69,22 +76,33 @@ export type ServerEvent =
       /** Whether an earlier run began it. */
       readonly resumed: boolean;
     }
-  | { readonly type: "file"; readonly transferId: string; readonly peer: string; readonly file: FileRecord }
+  | {
+      readonly type: "file";
+      readonly transferId: string;
+      readonly peer: string;
+      readonly file: FileRecord;
+      /** Of a file that failed. */
+      readonly code?: ErrorCode;
+    }
   | { readonly type: "transfer"; readonly record: TransferRecord }
   | {
       readonly type: "ended";
       readonly transferId: string;
       readonly peer: string;
-      readonly code: string;
+      readonly code: ErrorCode;
       readonly message: string;
     }
   /** What a client left unfinished, and did not come back for, was dropped. */
   | { readonly type: "expired"; readonly transferId: string; readonly peer: string }
+  /** Another limit for each client holds from now on; null: none. */
+  | { readonly type: "limit"; readonly bytesPerSecond: number | null }
   | { readonly type: "refused"; readonly peer: string; readonly code: string; readonly message: string }
   | { readonly type: "warning"; readonly message: string };
 
 export interface HawserServer {
   readonly address: Endpoint;
+  /** Limits what is read from each client to so many bytes a second, or ends the limit; also for transfers under way. */
+  setRateLimit(bytesPerSecond: number | null): void;
   /** Accepts no new transfers, lets those under way finish for `drainMs` at most, then ends them. */
   close(options?: { readonly drainMs?: number }): Promise<void>;
 }

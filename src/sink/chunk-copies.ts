@@ -7,9 +7,11 @@ import { blake3 } from "@napi-rs/blake-hash";
 import { crc32 } from "../protocol/crc32.ts";
 import { asHawserError, type Failure } from "../protocol/errors.ts";
 import { CHUNK_DIGEST_BYTES } from "../protocol/limits.ts";
+import { findData } from "../protocol/sparse.ts";
 import { Limiter } from "./limiter.ts";
 import type { ReceivedFile } from "./received-file.ts";
 import type { HeldFile, Part } from "./sink.ts";
+import { openWriter, type Writer } from "./writer.ts";
 
 export interface ChunkCopiesOwner {
   /** More chunks of the file are there, and the source may hear of them. */
@@ -78,7 +80,11 @@ export class ChunkCopies {
   async #copy(file: ReceivedFile, part: Part, held: HeldFile): Promise<void> {
     const { ledger } = file;
     // What an earlier run brought is in a part already.
-    const isClone = ledger.chunksPresent === 0 && (await part.cloneFrom?.(held)) === true;
+    const { isPartNew } = file;
+    // From here on there may be bytes of the old file anywhere.
+    file.isPartNew = false;
+    const isClone = isPartNew && (await part.cloneFrom?.(held)) === true;
+    const writer = openWriter(part.open());
     const room = Buffer.allocUnsafeSlow(ledger.chunkBytes);
     let announced = 0;
     for (let offset = 0; offset < (ledger.size ?? 0) && !this.#isOver(file); offset += ledger.chunkBytes) {
@@ -86,7 +92,8 @@ export class ChunkCopies {
       if (offset + bytes.length > held.size) break;
       if (ledger.crcAt(offset) === undefined && (await isRead(isClone ? part : held, offset, bytes))) {
         if (this.#isOver(file)) return;
-        if (!isClone) await part.write(offset, bytes);
+        if (!isClone) await put(writer, offset, bytes, isPartNew);
+        if (!isClone) part.written(bytes.length);
         file.copied(offset, crc32(bytes), blake3(bytes).subarray(0, CHUNK_DIGEST_BYTES));
       }
       const end = offset + bytes.length;
@@ -100,6 +107,13 @@ export class ChunkCopies {
   #isOver(file: ReceivedFile): boolean {
     return this.#signal.aborted || file.phase !== "receiving";
   }
+}
+
+/** What has holes keeps them. */
+async function put(writer: Writer, offset: number, bytes: Uint8Array, fresh: boolean): Promise<void> {
+  const data = findData(bytes);
+  if (data === undefined) await writer.write(offset, bytes);
+  else await writer.writeSparse(offset, { bytes: bytes.length, data }, fresh);
 }
 
 /** A chunk that can't be read is not there: the source sends it. */

@@ -12,6 +12,10 @@ export class DirectoryCache {
   readonly #held = new Map<string, HeldDirectory | undefined>();
   /** Directories that got a new entry, by path. */
   readonly changed = new Map<string, Uint8Array>();
+  /** What was asked for last: neighbours come together. */
+  #lastPath: Uint8Array | undefined;
+  #last: HeldDirectory | undefined;
+  #lastChanged: Uint8Array | undefined;
 
   constructor(root: HeldDirectory) {
     this.#root = root;
@@ -20,8 +24,9 @@ export class DirectoryCache {
   /** The directory at `path` (empty: the root); undefined where there is none. Throws E_NOT_DIRECTORY, E_IO. */
   find(path: Uint8Array): HeldDirectory | undefined {
     if (path.length === 0) return this.#root;
+    if (this.#lastPath !== undefined && isSame(this.#lastPath, path)) return this.#last;
     const key = keyOf(path);
-    if (this.#held.has(key)) return this.#held.get(key);
+    if (this.#held.has(key)) return this.#remember(path, this.#held.get(key));
     const [parent, last] = splitName(path);
     return this.#keep(key, this.find(parent)?.child(last));
   }
@@ -39,6 +44,8 @@ export class DirectoryCache {
 
   /** Something was made in it. */
   noteChange(path: Uint8Array): void {
+    if (this.#lastChanged !== undefined && isSame(this.#lastChanged, path)) return;
+    this.#lastChanged = path;
     const key = keyOf(path);
     if (!this.changed.has(key)) this.changed.set(key, path);
   }
@@ -46,11 +53,19 @@ export class DirectoryCache {
   close(): void {
     for (const directory of this.#held.values()) directory?.close();
     this.#held.clear();
+    this.#lastPath = undefined;
   }
 
   #keep(key: string, directory: HeldDirectory | undefined): HeldDirectory | undefined {
     if (this.#held.size >= HELD_MAX) this.#closeOldest();
     this.#held.set(key, directory);
+    this.#lastPath = undefined;
+    return directory;
+  }
+
+  #remember(path: Uint8Array, directory: HeldDirectory | undefined): HeldDirectory | undefined {
+    this.#lastPath = path;
+    this.#last = directory;
     return directory;
   }
 
@@ -62,5 +77,7 @@ export class DirectoryCache {
     }
   }
 }
+
+const isSame = (a: Uint8Array, b: Uint8Array) => a.length === b.length && Buffer.compare(a, b) === 0;
 
 const keyOf = (path: Uint8Array) => Buffer.from(path.buffer, path.byteOffset, path.length).toString("latin1");

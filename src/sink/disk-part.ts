@@ -159,7 +159,11 @@ export class DiskPart implements Part {
   async read(offset: number, room: Uint8Array): Promise<number> {
     const fd = this.#opened();
     try {
-      return await this.#use(readFully(fd, offset, room));
+      const count = await this.#use(readFully(fd, offset, room));
+      // The commit gives the file its size: what was not written behind the last byte that was is a hole like others.
+      const end = Math.max(count, Math.min(room.length, (this.#spec.size ?? 0) - offset));
+      room.fill(0, count, end);
+      return end;
     } catch (thrown) {
       throw ioError(`reading the part of '${displayName(this.#spec.name)}'`, thrown);
     }

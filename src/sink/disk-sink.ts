@@ -106,7 +106,7 @@ export class DiskSink implements Sink {
       throw new HawserError("E_NO_SPACE", message);
     }
     this.#promisedBytes += bytes;
-    return new DiskPart(spec, bytes, stagingNameOf(spec.id), {
+    return new DiskPart(spec, bytes, Buffer.from(stagingNameOf(spec.id)), {
       durability: this.capabilities.durability,
       root: this.#root,
       staging: this.#staging,
@@ -133,7 +133,7 @@ export class DiskSink implements Sink {
   }
 
   async dropPart(id: string): Promise<void> {
-    removeIfThere(this.#staging.entry(stagingNameOf(id)));
+    removeIfThere(this.#staging.entry(Buffer.from(stagingNameOf(id))));
   }
 
   dropAllBut(ids: ReadonlySet<string>): Promise<number> {
@@ -195,7 +195,7 @@ export function dropPartIn(directory: string, id: string): void {
   removeIfThere(Buffer.from(join(directory, STAGING_NAME, PARTS_NAME, id + PART_SUFFIX)));
 }
 
-const stagingNameOf = (id: string) => Buffer.from(id + PART_SUFFIX);
+const stagingNameOf = (id: string) => id + PART_SUFFIX;
 
 /** A directory that only its owner may enter, made where it is missing. */
 function makePrivate(parent: HeldDirectory, name: string): HeldDirectory {

@@ -46,7 +46,7 @@ export interface DiskTreeHome {
   readonly hasHardLinks: boolean;
   readonly fileBytesMax: number;
   /** The name of a part in staging. */
-  stagingNameOf(id: string): Buffer;
+  stagingNameOf(id: string): string;
 }
 
 /** From so many on one sync of the whole file system is cheaper than one of each. */
@@ -56,11 +56,14 @@ export class DiskTree implements TreeSink {
   readonly stages: boolean;
   readonly #home: DiskTreeHome;
   readonly #syncs: boolean;
+  /** Of paths in staging: they are plain text, and joined three times for every file. */
+  readonly #stagingPrefix: string;
   #canSyncAll = canSyncFileSystems();
   #links = 0;
 
   constructor(home: DiskTreeHome) {
     this.#home = home;
+    this.#stagingPrefix = home.staging.entry(Buffer.alloc(0)).toString("utf8");
     this.#syncs = home.durability !== "none" && !isInMemory(home.root.entry(Buffer.from(".")));
     // What is read back is read one by one; and without links nothing answers for many at once.
     this.stages = home.durability !== "strict" && home.hasHardLinks;
@@ -174,8 +177,8 @@ export class DiskTree implements TreeSink {
     if (replaces) renameSync(place, final);
   }
 
-  #pathOf({ id }: PartSpec): Buffer {
-    return this.#home.staging.entry(this.#home.stagingNameOf(id));
+  #pathOf({ id }: PartSpec): string {
+    return this.#stagingPrefix + this.#home.stagingNameOf(id);
   }
 
   #with<T>(use: (cache: DirectoryCache) => T): T {
@@ -274,7 +277,7 @@ function takeBack(cache: DirectoryCache, { name }: PartSpec, outcome: StagedOutc
 }
 
 /** Whether both are regular files with the same content. Small ones: they are read at once. */
-function holdsSame(part: Buffer, final: Buffer): boolean {
+function holdsSame(part: string, final: Buffer): boolean {
   const [ours, theirs] = [lstatSync(part), lstatSync(final, { throwIfNoEntry: false })];
   if (!theirs?.isFile() || theirs.size !== ours.size) return false;
   return Buffer.compare(readFileSync(part), readFileSync(final)) === 0;

@@ -20,6 +20,8 @@ import { syncDirectory, syncFile } from "./durable.ts";
 import { ioError } from "./io-error.ts";
 import { HOLDS_DIRECTORIES, O_DIRECTORY, O_NOFOLLOW } from "./platform.ts";
 
+const SLASH = 0x2f;
+
 export class HeldDirectory {
   readonly #fd: number | undefined;
   readonly #base: Buffer;
@@ -54,7 +56,11 @@ export class HeldDirectory {
 
   /** The path of an entry, for calls that don't follow a link at the end of it. */
   entry(name: Uint8Array): Buffer {
-    return Buffer.concat([this.#base, Buffer.from("/"), name]);
+    const path = Buffer.allocUnsafe(this.#base.length + 1 + name.length);
+    path.set(this.#base);
+    path[this.#base.length] = SLASH;
+    path.set(name, this.#base.length + 1);
+    return path;
   }
 
   /** Holds a directory in this one; undefined where there is none. Throws E_NOT_DIRECTORY where something else is. */
@@ -147,7 +153,7 @@ export async function inDirectoryOf<T>(
 
 /** The directory of a name, without its slash (empty: the root), and its last component. */
 export function splitName(name: Uint8Array): [directory: Uint8Array, last: Uint8Array] {
-  const slash = name.lastIndexOf(0x2f);
+  const slash = name.lastIndexOf(SLASH);
   return [name.subarray(0, Math.max(0, slash)), name.subarray(slash + 1)];
 }
 

@@ -96,6 +96,7 @@ async function readyPart(file: ReceivedFile, planner: Planner, stored: StoredFil
     file.id = undefined;
     file.partId = undefined;
     file.part = await newPart(sink, { ...specOf(file.offer, planner.partId(file.index)), ...how });
+    file.isPartNew = true;
   }
   return "send";
 }

@@ -17,6 +17,8 @@ export class ReceivedFile {
   /** `settling`: its outcome is being made, and nothing that comes changes it. */
   phase: "planning" | "comparing" | "receiving" | "settling" = "planning";
   part: Part | undefined;
+  /** No earlier run has written to the part. */
+  isPartNew = false;
   existing: ExistingFile | undefined;
   /** What has the name, and gives way: chunks of it are copied to the part. */
   base: ExistingFile | undefined;
@@ -88,6 +90,10 @@ export class ReceivedFile {
   }
   isInherited(offset: number): boolean {
     return this.#inherited.covers(this.#chunkAt(offset), this.#chunkAt(offset) + 1);
+  }
+  /** Whether nothing was ever written in the place of a chunk: what is no data there is zeros already. */
+  isFresh(offset: number): boolean {
+    return this.isPartNew && this.ledger.crcAt(offset) === undefined;
   }
   /** Some chunk that is not checked yet. */
   nextUnchecked(): number | undefined {

@@ -167,7 +167,7 @@ export class SinkSession implements TransferEnd {
 
   /** One word of what keeps it, for a source that asks why nothing moves (PROTOCOL.md, PONG). */
   get doing(): string {
-    if (this.#writing > 0) return "writing";
+    if (this.#options.sink.isWriting ?? this.#writing > 0) return "writing";
     if (this.#settlement.committing > 0 || this.#small.isCommitting) return "committing";
     if (this.#checkpoints.isSyncing) return "syncing";
     if (this.#comparing > 0 || this.#copies.isRunning) return "comparing";
@@ -213,7 +213,7 @@ export class SinkSession implements TransferEnd {
       (order) => stream.receive(order),
       (message) => this.#onReport(state, message),
     );
-    const stream = new SinkStream(connection, report, this.#terms.windowBytes, (error) => {
+    const stream = new SinkStream(connection, report, this.#terms, (error) => {
       this.#streams.delete(state);
       onClosed(error);
     });
@@ -318,7 +318,8 @@ export class SinkSession implements TransferEnd {
         const store = this.#judge(stream, report.chunk);
         if (store === undefined) break;
         if (store) this.#writing++;
-        stream.port.post({ type: "verdict", ticket: report.ticket, store });
+        const fresh = this.#files.get(report.chunk.file)?.isFresh(report.chunk.offset) ?? false;
+        stream.port.post({ type: "verdict", ticket: report.ticket, store, fresh });
         break;
       }
       case "stored":

@@ -14,6 +14,11 @@ export interface SinkCapabilities {
   readonly fileBytesMax: number;
   /** What a committed file outlives, and what is synced on the way: see `Durability`. */
   readonly durability: Durability;
+  /**
+   * A part is written from its beginning to its end: what comes early waits, and its `write` is done when it is its turn.
+   * There is one part, and none can be gone on with.
+   */
+  readonly inOrder?: boolean;
 }
 
 /**
@@ -100,7 +105,10 @@ export interface Part {
   cloneFrom?(file: HeldFile): Promise<boolean>;
   /** Told of bytes that a stream wrote by itself through the descriptor. Throws E_NO_SPACE, as `write` does. */
   written(bytes: number): void;
-  /** The bytes at `offset`, put into `room`: how many, fewer than fit where the part ends. Throws E_IO. */
+  /**
+   * The bytes at `offset`, put into `room`: how many, fewer than fit where the part ends. Where nothing was written, up to
+   * its size, may be zeros. Throws E_IO.
+   */
   read(offset: number, room: Uint8Array): Promise<number>;
   /** What was written before it was called outlives a power cut when it resolves. Throws SyncError. */
   sync(): Promise<void>;
@@ -159,6 +167,8 @@ export interface Sink {
   readonly capabilities: SinkCapabilities;
   /** Missing where there are neither directories nor links. */
   readonly tree?: TreeSink;
+  /** Whether what it writes to holds it up; missing where that is so as long as anything is being written. */
+  readonly isWriting?: boolean;
   /** What lies at `name`; undefined when nothing does. Throws E_NOT_DIRECTORY, E_IO. */
   find(name: Uint8Array): Promise<ExistingFile | undefined>;
   /**

@@ -1,13 +1,16 @@
 /**
- * The receiving half of a stream: checks a chunk's CRC, asks the session what to do with it, writes it, acknowledges.
+ * The receiving half of a stream: decodes a chunk, checks its CRC, asks the session what to do with it, writes it,
+ * acknowledges.
  * It touches payload bytes and nothing else: which chunk belongs where, says the session, through a port.
  */
 import type { Connection } from "../net/connection.ts";
 import type { Port } from "../net/port.ts";
+import type { Terms } from "../net/transfer-end.ts";
 import type { ArrivedChunk } from "../protocol/conversation.ts";
 import { asHawserError, type Failure, type HawserError } from "../protocol/errors.ts";
 import { PAGE_ENTRIES_MAX } from "../protocol/limits.ts";
 import type { FileExtent } from "../protocol/messages.ts";
+import { type Content, decode, isSparse } from "./decode.ts";
 import type { WriterDescriptor } from "./sink.ts";
 import { openWriter, type Writer } from "./writer.ts";
 
@@ -15,8 +18,11 @@ import { openWriter, type Writer } from "./writer.ts";
 export type SinkOrder =
   | { readonly type: "file"; readonly file: number; readonly writer: WriterDescriptor }
   | { readonly type: "forget"; readonly file: number }
-  /** What to do with the chunk of this ticket: write it, or drop it and say that it is there. */
-  | { readonly type: "verdict"; readonly ticket: number; readonly store: boolean }
+  /**
+   * What to do with the chunk of this ticket: write it, or drop it and say that it is there. `fresh`: nothing was ever
+   * written in its place, so zeros need not be.
+   */
+  | { readonly type: "verdict"; readonly ticket: number; readonly store: boolean; readonly fresh: boolean }
   /** The bytes of the bundle of this ticket are of no more use. */
   | { readonly type: "taken"; readonly ticket: number };
 
@@ -36,8 +42,19 @@ export interface ChunkFacts {
   readonly crc32: number;
 }
 
-/** Chunks that may wait to be written before we read no more: one is written while the next comes in. */
+/** Chunks that may wait to be decoded and written before we read no more: one is written while the next comes in. */
 const WAITING_MAX = 2;
+
+/** Where chunks are written in order they wait as well for one that comes over another stream: all that may be sent may. */
+const waitingMax = ({ windowBytes, chunkBytes, inOrder }: Limits) =>
+  inOrder === true ? Math.max(WAITING_MAX, Math.floor(windowBytes / chunkBytes) + 1) : WAITING_MAX;
+
+type Limits = Pick<Terms, "windowBytes" | "chunkBytes" | "inOrder">;
+interface Waiting {
+  readonly arrived: ArrivedChunk;
+  /** What is to be written. */
+  readonly content: Content;
+}
 
 /** Acknowledgements wait for company, this long and until they cover this much of the window at most. */
 const ACK_DELAY_MS = 5;
@@ -47,9 +64,12 @@ export class SinkStream {
   readonly #connection: Connection;
   readonly #report: Port<SinkReport>;
   readonly #ackBytes: number;
+  readonly #waitingMax: number;
   readonly #writers = new Map<number, Writer>();
   /** Chunks whose verdict or writing is waited for. */
-  readonly #waiting = new Map<number, ArrivedChunk>();
+  readonly #waiting = new Map<number, Waiting>();
+  /** Chunks that are being decoded. */
+  #decoding = 0;
   #tickets = 0;
   #acks: FileExtent[] = [];
   #unackedBytes = 0;
@@ -58,12 +78,13 @@ export class SinkStream {
   constructor(
     connection: Connection,
     report: Port<SinkReport>,
-    windowBytes: number,
+    limits: Limits,
     onClosed: (error: HawserError | undefined) => void,
   ) {
     this.#connection = connection;
     this.#report = report;
-    this.#ackBytes = windowBytes / ACK_WINDOW_PART;
+    this.#ackBytes = limits.windowBytes / ACK_WINDOW_PART;
+    this.#waitingMax = waitingMax(limits);
     connection.events = {
       onMessage: () => {},
       onChunk: (chunk) => this.#onChunk(chunk),
@@ -77,35 +98,59 @@ export class SinkStream {
   receive(order: SinkOrder): void {
     if (order.type === "file") this.#writers.set(order.file, openWriter(order.writer));
     else if (order.type === "forget") this.#writers.delete(order.file);
-    else if (order.type === "taken") this.#onVerdict(order.ticket, false);
-    else this.#onVerdict(order.ticket, order.store);
+    else if (order.type === "taken") this.#onTaken(order.ticket);
+    else this.#onVerdict(order);
   }
 
   #onChunk(arrived: ArrivedChunk): void {
-    const chunk = factsOf(arrived);
-    if (!arrived.intact) {
-      this.#connection.giveBack(arrived.block);
-      if (!arrived.isBundle) this.#report.post({ type: "damaged", chunk });
-      this.#connection.send("RESEND", { chunks: [[chunk.file, chunk.offset, chunk.bytes]] });
-      return;
-    }
-    const ticket = this.#tickets++;
-    this.#waiting.set(ticket, arrived);
-    if (arrived.isBundle) this.#report.post({ type: "bundle", ticket, payload: arrived.payload });
-    else this.#report.post({ type: "arrived", ticket, chunk });
-    if (this.#waiting.size >= WAITING_MAX) this.#connection.pause();
+    this.#decoding++;
+    decode(arrived, (content) => {
+      this.#decoding--;
+      // What comes over a stream whose place another has taken has no effect.
+      if (!this.#connection.isOpen) this.#connection.giveBack(arrived.block);
+      else if (content === undefined) this.#onDamaged(arrived);
+      else this.#onDecoded(arrived, content);
+    });
+    this.#pauseOrGoOn();
   }
 
-  #onVerdict(ticket: number, store: boolean): void {
-    const arrived = this.#waiting.get(ticket);
-    if (arrived === undefined) return;
+  #onDamaged(arrived: ArrivedChunk): void {
+    const chunk = factsOf(arrived);
+    this.#connection.giveBack(arrived.block);
+    if (!arrived.isBundle) this.#report.post({ type: "damaged", chunk });
+    this.#connection.send("RESEND", { chunks: [[chunk.file, chunk.offset, chunk.bytes]] });
+    this.#pauseOrGoOn();
+  }
+
+  #onDecoded(arrived: ArrivedChunk, content: Content): void {
+    const ticket = this.#tickets++;
+    this.#waiting.set(ticket, { arrived, content });
+    if (!arrived.isBundle) this.#report.post({ type: "arrived", ticket, chunk: factsOf(arrived) });
+    else if (isSparse(content)) this.#onDamaged(arrived);
+    else this.#report.post({ type: "bundle", ticket, payload: content });
+  }
+
+  #onTaken(ticket: number): void {
+    const waiting = this.#waiting.get(ticket);
+    if (waiting === undefined) return;
+    this.#acknowledge(factsOf(waiting.arrived));
+    this.#done(ticket, waiting.arrived);
+  }
+
+  #onVerdict({ ticket, store, fresh }: Extract<SinkOrder, { type: "verdict" }>): void {
+    const waiting = this.#waiting.get(ticket);
+    if (waiting === undefined) return;
+    const { arrived, content } = waiting;
     if (!store) {
       this.#acknowledge(factsOf(arrived));
       this.#done(ticket, arrived);
       return;
     }
     try {
-      const writing = this.#writers.get(arrived.file)?.(arrived.offset, arrived.payload);
+      const writer = this.#writers.get(arrived.file);
+      const writing = isSparse(content)
+        ? writer?.writeSparse(arrived.offset, content, fresh)
+        : writer?.write(arrived.offset, content);
       if (writing === undefined) this.#stored(ticket, arrived);
       else
         writing.then(
@@ -134,7 +179,12 @@ export class SinkStream {
   #done(ticket: number, arrived: ArrivedChunk): void {
     this.#waiting.delete(ticket);
     this.#connection.giveBack(arrived.block);
-    if (this.#waiting.size < WAITING_MAX) this.#connection.resume();
+    this.#pauseOrGoOn();
+  }
+
+  #pauseOrGoOn(): void {
+    if (this.#waiting.size + this.#decoding >= this.#waitingMax) this.#connection.pause();
+    else this.#connection.resume();
   }
 
   /** Neighbours become one range. */
@@ -156,6 +206,6 @@ export class SinkStream {
   }
 }
 
-function factsOf({ file, offset, payload, payloadCrc32 }: ArrivedChunk): ChunkFacts {
-  return { file, offset, bytes: payload.length, crc32: payloadCrc32 };
+function factsOf({ file, offset, decodedBytes, payloadCrc32 }: ArrivedChunk): ChunkFacts {
+  return { file, offset, bytes: decodedBytes, crc32: payloadCrc32 };
 }

@@ -146,8 +146,9 @@ export class Unfinished {
     return there;
   }
 
-  /** Writes down new files that can be known again, before the source hears that they are wanted. */
+  /** Writes down new files that can be gone on with, before the source hears that they are wanted. */
   async remember(sessionId: string, files: readonly ReceivedFile[], partId: (index: number) => string): Promise<void> {
+    if (this.#sink.capabilities.inOrder === true) return;
     const fresh = files.filter(({ id, offer }) => id === undefined && offer.key !== undefined);
     if (fresh.length === 0) return;
     const ids = await this.#store.addFiles(

@@ -10,11 +10,12 @@ import { type Failure, HawserError } from "../protocol/errors.ts";
 import { CHUNK_RESENDS_MAX } from "../protocol/limits.ts";
 import type { FileExtent } from "../protocol/messages.ts";
 import type { Range } from "../protocol/ranges.ts";
+import type { Compression } from "./compression.ts";
 import { Dispatcher, type Piece } from "./dispatcher.ts";
 import { InFlight } from "./in-flight.ts";
 import type { ReaderDescriptor } from "./reader.ts";
 import type { UnreadableFile } from "./small-reader.ts";
-import { type SourceOrder, type SourceReport, SourceStream } from "./stream.ts";
+import { type SentAs, type SourceOrder, type SourceReport, SourceStream } from "./stream.ts";
 
 export interface DealerOwner {
   /** What a stream reads a file with; undefined where nothing of it is to be sent any more. */
@@ -23,8 +24,10 @@ export interface DealerOwner {
   stillWanted(bundle: Piece): Piece | undefined;
   /** A stream has read a bundle's files, and sends those that could be read. */
   onBundled(files: readonly BundledFile[], unreadable: readonly UnreadableFile[]): void;
+  /** It sends the bundle, which is so many bytes. */
+  onSentBundle(bytes: number, sent: SentAs): void;
   /** A stream has read a chunk, and sends it. */
-  onSent(piece: Piece, crc32: number): void;
+  onSent(piece: Piece, crc32: number, sent: SentAs): void;
   /** The file ended before the chunk did, or could not be read. */
   onUnreadable(piece: Piece, failure: Failure | null): void;
   /** The sink has a chunk. `bytes` are zero where that was known. */
@@ -50,23 +53,36 @@ const LOOK_MS = 250;
 export class Dealer {
   readonly #terms: Terms;
   readonly #owner: DealerOwner;
+  readonly #compression: Compression;
   readonly #dispatcher: Dispatcher;
   readonly #inFlight = new InFlight();
   readonly #streams = new Map<number, StreamState>();
   /** How often each chunk arrived damaged, by 'file:offset'. */
   readonly #damages = new Map<string, number>();
   #lookTimer: NodeJS.Timeout | undefined;
+  #peerBytesPerSecond: number | null = null;
   #stopped = false;
 
-  constructor(terms: Terms, owner: DealerOwner) {
+  constructor(terms: Terms, compression: Compression, owner: DealerOwner) {
     this.#terms = terms;
     this.#owner = owner;
-    this.#dispatcher = new Dispatcher(terms.chunkBytes, terms.splitBytes);
+    this.#compression = compression;
+    this.#dispatcher = new Dispatcher(terms.chunkBytes, terms.splitBytes, terms.inOrder);
   }
 
   /** Whether nothing was sent that is not acknowledged. */
   get isIdle(): boolean {
     return this.#inFlight.isEmpty;
+  }
+
+  /** Bytes that were dealt and are not acknowledged. */
+  get bytesUnderWay(): number {
+    return this.#inFlight.bytes;
+  }
+
+  /** The other end reads so many bytes a second at most; null: no limit. */
+  peerReads(bytesPerSecond: number | null): void {
+    this.#peerBytesPerSecond = bytesPerSecond;
   }
 
   /** Deals out nothing more. */
@@ -88,9 +104,15 @@ export class Dealer {
   }
   addBundle(bundle: Piece): void {
     this.#dispatcher.addBundle(bundle);
+    this.deal();
   }
-  addEndless(file: number): void {
-    this.#dispatcher.addEndless(file);
+  addEndless(file: number, end?: number): void {
+    this.#dispatcher.addEndless(file, end);
+    this.deal();
+  }
+  /** More of a file of unknown size is there: up to `end`. */
+  extend(file: number, end: number): void {
+    this.#dispatcher.extend(file, end);
     this.deal();
   }
   /** Ends a file of unknown size after what was dealt of it. Returns its size, in bytes. */
@@ -143,7 +165,8 @@ export class Dealer {
 
   #dealTo(index: number, stream: StreamState): void {
     while (stream.credit > 0 && !this.#stopped) {
-      const taken = this.#dispatcher.take(index) ?? this.#inFlight.overdueFor(index, performance.now());
+      const nowMs = performance.now();
+      const taken = this.#terms.inOrder === true ? this.#nextInOrder(index) : this.#next(index);
       if (taken === undefined) {
         this.#lookAgain();
         return;
@@ -155,9 +178,32 @@ export class Dealer {
       }
       if (piece.bundle === undefined && !this.#giveReader(stream, piece.file)) continue;
       stream.credit--;
-      this.#inFlight.deal(index, piece, performance.now());
-      stream.port.post({ type: "send", piece });
+      const waitsForTurn = stream.connection.sendingLimit?.isOff === false;
+      this.#inFlight.deal(index, piece, waitsForTurn ? Number.POSITIVE_INFINITY : nowMs);
+      stream.port.post({ type: "send", piece, compress: this.#compression.attempt(piece.bytes, nowMs) });
     }
+  }
+
+  #next(index: number): Piece | undefined {
+    return this.#dispatcher.take(index) ?? this.#overdueFor(index);
+  }
+
+  /**
+   * What goes in order is acknowledged when it is its turn. So each window keeps room for one chunk that has to be sent
+   * again, for which all others may wait; and none is sent twice because it takes long.
+   */
+  #nextInOrder(index: number): Piece | undefined {
+    const most = Math.floor(this.#terms.windowBytes / this.#terms.chunkBytes);
+    const held = this.#inFlight.heldBy(index);
+    if (held >= most) return undefined;
+    return held < Math.max(1, most - 1) ? this.#dispatcher.take(index) : this.#dispatcher.takeAgain();
+  }
+
+  /** What the other end's limit explains is not overdue: all that is on its way, and as much again for what it doesn't. */
+  #overdueFor(index: number): Piece | undefined {
+    const rate = this.#peerBytesPerSecond;
+    const explainedMs = rate === null ? 0 : ((2 * this.#inFlight.bytes) / rate) * 1000;
+    return this.#inFlight.overdueFor(index, performance.now() - explainedMs);
   }
 
   /** Whether the stream can read the file. */
@@ -186,7 +232,21 @@ export class Dealer {
         this.#dealTo(index, stream);
         break;
       case "read":
-        this.#owner.onSent(report.piece, report.crc32);
+        this.#inFlight.sent(report.piece, report.sent.bytesOnWire);
+        this.#owner.onSent(report.piece, report.crc32, report.sent);
+        break;
+      case "compressed":
+        this.#compression.compressed(report.came, performance.now());
+        break;
+      case "sampled":
+        this.#compression.sampled(report.came);
+        break;
+      case "accepted":
+        this.#inFlight.accepted(index, report.piece.file, report.piece.offset, performance.now());
+        break;
+      case "bundle-sent":
+        this.#inFlight.sent(report.piece, report.sent.bytesOnWire);
+        this.#owner.onSentBundle(report.bytes, report.sent);
         break;
       case "bundled":
         // Where none could be read there is nothing to wait for.
@@ -200,6 +260,8 @@ export class Dealer {
       case "acknowledged":
         for (const chunk of report.chunks) this.#onAcknowledged(index, chunk);
         this.#owner.onIdle();
+        // There is room in its window again.
+        if (this.#terms.inOrder === true) this.#dealTo(index, stream);
         break;
       case "damaged":
         for (const chunk of report.chunks) this.#onDamaged(index, chunk);
@@ -218,7 +280,9 @@ export class Dealer {
       return;
     }
     for (let at = offset; at < offset + bytes; at += this.#terms.chunkBytes) {
+      const bytesOnWire = this.#inFlight.bytesOnWire(file, at);
       const piece = this.#inFlight.acknowledge(index, file, at, nowMs);
+      if (piece !== undefined) this.#compression.acknowledged(piece.bytes, bytesOnWire, nowMs);
       this.#owner.onAcknowledged(index, file, at, piece?.bytes ?? 0);
     }
   }

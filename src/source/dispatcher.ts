@@ -41,11 +41,16 @@ export class Dispatcher {
   #pending: FileRange[] = [];
   /** What each stream is working through. */
   readonly #working = new Map<number, FileRange>();
-  /** Files whose end isn't known: where the next chunk of each starts. Streams take turns. */
-  readonly #endless = new Map<number, number>();
+  /** Files whose end isn't known: where the next chunk of each starts, and up to where it may be sent. Streams take turns. */
+  readonly #endless = new Map<number, { next: number; readonly end: number }>();
+  readonly #inOrder: boolean;
 
-  /** Ranges of different streams meet at multiples of `splitBytes`, itself a multiple of `chunkBytes`. */
-  constructor(chunkBytes: number, splitBytes: number) {
+  /**
+   * Ranges of different streams meet at multiples of `splitBytes`, itself a multiple of `chunkBytes`. `inOrder`: there are
+   * no ranges; streams take turns, and of what is left the first goes next.
+   */
+  constructor(chunkBytes: number, splitBytes: number, inOrder = false) {
+    this.#inOrder = inOrder;
     this.#chunkBytes = chunkBytes;
     this.#splitBytes = Math.max(splitBytes, chunkBytes);
   }
@@ -55,9 +60,15 @@ export class Dispatcher {
     for (const { start, end } of ranges) this.#pending.push({ file, start, end });
   }
 
-  /** Adds a file whose end isn't known. */
-  addEndless(file: number): void {
-    this.#endless.set(file, 0);
+  /** Adds a file whose end isn't known, and of which all is there; or as much as `extend` says. */
+  addEndless(file: number, end = Number.POSITIVE_INFINITY): void {
+    this.#endless.set(file, { next: 0, end });
+  }
+
+  /** Of a file whose end isn't known, or is known now, what comes before `end` may be sent: whole chunks, but for the last. */
+  extend(file: number, end: number): void {
+    const known = this.#endless.get(file);
+    if (known !== undefined) this.#endless.set(file, { next: known.next, end });
   }
 
   addBundle(bundle: Piece): void {
@@ -69,9 +80,15 @@ export class Dispatcher {
     return this.#again.shift() ?? this.#bundles.shift() ?? this.#next(stream) ?? this.#nextEndless();
   }
 
+  /** The next of the chunks that are to be sent again. */
+  takeAgain(): Piece | undefined {
+    return this.#again.shift();
+  }
+
   /** A chunk is to be sent again. */
   giveBack(piece: Piece): void {
     this.#again.push(piece);
+    if (this.#inOrder) this.#again.sort((a, b) => a.file - b.file || a.offset - b.offset);
   }
 
   /** A stream is gone: what it had not begun goes to the others. */
@@ -83,7 +100,7 @@ export class Dispatcher {
 
   /** Ends a file of unknown size after what was handed out. Returns its size, in bytes. */
   endEndless(file: number): number {
-    const end = this.#endless.get(file) ?? 0;
+    const end = this.#endless.get(file)?.next ?? 0;
     this.#endless.delete(file);
     return end;
   }
@@ -97,6 +114,7 @@ export class Dispatcher {
   }
 
   #next(stream: number): Piece | undefined {
+    if (this.#inOrder) return this.#first();
     let range = this.#working.get(stream);
     if (range === undefined || range.start >= range.end) {
       range = this.#pending.shift() ?? this.#takeOver();
@@ -106,10 +124,22 @@ export class Dispatcher {
       }
       this.#working.set(stream, range);
     }
-    const bytes = Math.min(this.#chunkBytes, range.end - range.start);
-    const piece = { file: range.file, offset: range.start, bytes };
-    range.start += bytes;
+    return this.#cut(range);
+  }
+
+  #first(): Piece | undefined {
+    const range = this.#pending[0];
+    if (range === undefined) return undefined;
+    const piece = this.#cut(range);
+    if (range.start >= range.end) this.#pending.shift();
     return piece;
+  }
+
+  #cut(range: FileRange): Piece {
+    const { file, start: offset } = range;
+    const bytes = Math.min(this.#chunkBytes, range.end - offset);
+    range.start += bytes;
+    return { file, offset, bytes };
   }
 
   /** Half of the range that has most left; all of it when it is too small to be cut. */
@@ -129,9 +159,11 @@ export class Dispatcher {
   }
 
   #nextEndless(): Piece | undefined {
-    for (const [file, offset] of this.#endless) {
-      this.#endless.set(file, offset + this.#chunkBytes);
-      return { file, offset, bytes: this.#chunkBytes };
+    for (const [file, range] of this.#endless) {
+      const { next: offset, end } = range;
+      if (offset >= end) continue;
+      range.next += this.#chunkBytes;
+      return { file, offset, bytes: Math.min(this.#chunkBytes, end - offset) };
     }
     return undefined;
   }

@@ -57,6 +57,8 @@ export interface EntryFeed {
   /** `later`: none is there yet, and `onMore` is called when one is; undefined: there are no more. */
   next(): SourceEntry | "later" | undefined;
   onMore: (() => void) | undefined;
+  /** Nothing more is asked for: it lets go of what it has open. */
+  close(): void;
 }
 
 /** A feed of what is all there. */
@@ -68,5 +70,6 @@ export function feedOf(entries: Iterable<SourceEntry>): EntryFeed {
       return done ? undefined : value;
     },
     onMore: undefined,
+    close: () => void iterator.return?.(),
   };
 }

@@ -6,6 +6,8 @@ import type { Piece } from "./dispatcher.ts";
 
 interface Dealt {
   readonly piece: Piece;
+  /** As it was last sent; undefined until it is. */
+  bytesOnWire?: number;
   /** When each stream that has it got it, in milliseconds. */
   readonly holders: Map<number, number>;
 }
@@ -27,6 +29,13 @@ export class InFlight {
     return this.#dealt.size === 0;
   }
 
+  get bytes(): number {
+    let bytes = 0;
+    for (const { piece } of this.#dealt.values()) bytes += piece.bytes;
+    return bytes;
+  }
+
+  /** `nowMs` is infinite while a rate limit holds the chunk up: it is not overdue, however long that takes. */
   deal(stream: number, piece: Piece, nowMs: number): void {
     const key = keyOf(piece.file, piece.offset);
     const known = this.#dealt.get(key);
@@ -34,12 +43,29 @@ export class InFlight {
     else known.holders.set(stream, nowMs);
   }
 
+  /** A stream whose rate is limited has handed the chunk over: what holds it up from now on is not the limit. */
+  accepted(stream: number, file: number, offset: number, nowMs: number): void {
+    const holders = this.#dealt.get(keyOf(file, offset))?.holders;
+    if (holders?.has(stream)) holders.set(stream, nowMs);
+  }
+
+  /** A stream sends a chunk, which takes so many bytes there. */
+  sent({ file, offset }: Piece, bytesOnWire: number): void {
+    const dealt = this.#dealt.get(keyOf(file, offset));
+    if (dealt !== undefined) dealt.bytesOnWire = bytesOnWire;
+  }
+
+  /** What a chunk that is on its way takes on the wire. */
+  bytesOnWire(file: number, offset: number): number {
+    return this.#dealt.get(keyOf(file, offset))?.bytesOnWire ?? 0;
+  }
+
   /** A chunk arrived. Returns it once, whichever stream brought it. */
   acknowledge(stream: number, file: number, offset: number, nowMs: number): Piece | undefined {
     const key = keyOf(file, offset);
     const dealt = this.#dealt.get(key);
     const sinceMs = dealt?.holders.get(stream);
-    if (sinceMs !== undefined) this.#tookMs.set(stream, nowMs - sinceMs);
+    if (sinceMs !== undefined && Number.isFinite(sinceMs)) this.#tookMs.set(stream, nowMs - sinceMs);
     this.#dealt.delete(key);
     return dealt?.piece;
   }
@@ -62,6 +88,13 @@ export class InFlight {
   closeStream(stream: number): Piece[] {
     this.#tookMs.delete(stream);
     return [...this.#dealt.values()].flatMap(({ piece }) => this.lose(stream, piece.file, piece.offset) ?? []);
+  }
+
+  /** How many chunks a stream has. */
+  heldBy(stream: number): number {
+    let held = 0;
+    for (const { holders } of this.#dealt.values()) if (holders.has(stream)) held++;
+    return held;
   }
 
   /** A file is settled, or given up. Returns what was on its way of it, each chunk with the stream that got it first. */

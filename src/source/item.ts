@@ -10,6 +10,7 @@ import { crc32 } from "../protocol/crc32.ts";
 import { HawserError } from "../protocol/errors.ts";
 import { RESUME_KEY_BYTES } from "../protocol/limits.ts";
 import { displayName } from "../protocol/names.ts";
+import type { Feed } from "./feed.ts";
 import type { ReaderDescriptor } from "./reader.ts";
 import { sourceError } from "./source-error.ts";
 
@@ -28,10 +29,14 @@ export interface SourceItem {
   readonly key: Uint8Array | undefined;
   /** What is there with the same size and time counts as the same (false). */
   readonly quick?: boolean;
+  /** Of what can be read only once, and in order: its chunks as they come. Nothing else of it is read. */
+  readonly feed?: Feed;
   /** Throws a HawserError; so does everything below. */
   open(): ReaderDescriptor;
   /** Throws E_SOURCE_CHANGED where it is not what `open` found. */
   assertUnchanged(): void;
+  /** All of it was read, and has this CRC-32. Throws E_CONTENT where another was expected. */
+  assertExpected?(crc32: number): void;
   /** The bytes at `offset`, put into `room`: how many, fewer than fit where it ends. Without holding anything up. */
   read(offset: number, room: Uint8Array): Promise<number>;
   /** Reads the whole. */

@@ -34,6 +34,13 @@ export class ListFeed implements EntryFeed {
     return "later";
   }
 
+  close(): void {
+    this.#current?.return?.();
+    this.#isOver = true;
+    // What is still being read ends when it has come.
+    void this.#paths.return?.();
+  }
+
   /** Reads until there is enough, and tells of what has come after every pause. */
   async #read(): Promise<void> {
     this.#isReading = true;

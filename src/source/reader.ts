@@ -4,9 +4,12 @@
  */
 import { readSync } from "node:fs";
 import { HawserError } from "../protocol/errors.ts";
+import type { Feed } from "./feed.ts";
 
 export type ReaderDescriptor =
   | { readonly kind: "file"; readonly fd: number; readonly shownName: string }
+  /** What was read once: only on the feed's own thread. */
+  | { readonly kind: "kept"; readonly feed: Feed }
   /** Bytes made up on the spot, for measuring. */
   | { readonly kind: "pattern" };
 
@@ -19,7 +22,29 @@ export interface Reader {
 }
 
 export function openReader(descriptor: ReaderDescriptor): Reader {
-  return descriptor.kind === "file" ? new FileReader(descriptor.fd, descriptor.shownName) : new PatternReader();
+  switch (descriptor.kind) {
+    case "file":
+      return new FileReader(descriptor.fd, descriptor.shownName);
+    case "kept":
+      return new KeptReader(descriptor.feed);
+    case "pattern":
+      return new PatternReader();
+  }
+}
+
+/** Copies, so that a chunk may be let go while the system still sends it. Nothing of one that the sink has already. */
+class KeptReader implements Reader {
+  readonly #feed: Feed;
+
+  constructor(feed: Feed) {
+    this.#feed = feed;
+  }
+
+  read(offset: number, bytes: number, room: Uint8Array): Uint8Array {
+    const kept = this.#feed.chunk(offset)?.subarray(0, bytes) ?? new Uint8Array(0);
+    room.set(kept);
+    return room.subarray(0, kept.length);
+  }
 }
 
 class FileReader implements Reader {

@@ -2,7 +2,7 @@
  * The source's part in a transfer: offers files in pages, has what the sink lacks sent, seals a file when all of it was
  * read, and collects what became of each. The one owner of the files; of ranges and streams it is the dealer.
  */
-
+import { availableParallelism } from "node:os";
 import { blake3 } from "@napi-rs/blake-hash";
 import type { Connection } from "../net/connection.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
@@ -17,16 +17,19 @@ import {
   type SettledFile,
 } from "../protocol/messages.ts";
 import { displayName } from "../protocol/names.ts";
+import { Compression, type CompressMode } from "./compression.ts";
 import { Dealer } from "./dealer.ts";
 import { Digests } from "./digests.ts";
 import type { Piece } from "./dispatcher.ts";
 import { type EntryFeed, feedOf, type SmallEntry, type SourceEntry } from "./entry.ts";
+import type { Feed } from "./feed.ts";
 import type { ItemDigest, SourceItem } from "./item.ts";
 import { Offering } from "./offering.ts";
 import type { ReaderDescriptor } from "./reader.ts";
 import { Rereader } from "./rereader.ts";
 import { SentFile } from "./sent-file.ts";
 import { fitTerms, SmallEntries } from "./small-entries.ts";
+import type { SentAs } from "./stream.ts";
 
 /** What happens, told to whoever runs the transfer. */
 export interface SourceEvents {
@@ -36,6 +39,8 @@ export interface SourceEvents {
   onAllFound?(): void;
   /** A file got its outcome. */
   onSettled(settled: SettledItem): void;
+  /** The size of a file that was read from a pipe is known now. */
+  onSized?(bytes: number): void;
   /** Bytes of a file that were there when it was planned. */
   onInherited(bytes: number): void;
   /** The sink begins anew: of files that are not settled, what counts is what it will say. */
@@ -43,6 +48,8 @@ export interface SourceEvents {
   /** Bytes of a file that the sink has now, on the stream that brought them. */
   onAcknowledged(stream: number, bytes: number): void;
   onResent(reason: "damaged" | "lost", count: number): void;
+  /** A chunk goes out, once more perhaps. */
+  onSent?(bytes: number, sent: SentAs): void;
   onReceipt(receipt: Message<"RECEIPT">): void;
   /** The transfer can't go on. */
   onFailed(error: HawserError): void;
@@ -63,6 +70,9 @@ export interface SettledItem {
   readonly bytesTrusted: number;
 }
 
+/** Threads of the pool that chunks are compressed in: as many as libuv makes unless it is told otherwise. */
+const POOL_THREADS = 4;
+
 /** What an OFFER's entry takes on the wire besides name and target, at most: nine fields' names, seven numbers, a key. */
 const OFFER_ENTRY_BYTES = 160;
 
@@ -78,6 +88,7 @@ export class SourceSession implements TransferEnd {
   readonly #trustsTime: boolean;
   readonly #offering: Offering;
   readonly #events: SourceEvents;
+  readonly #compression: Compression;
   #dealer: Dealer;
   #files = new Map<number, SentFile>();
   readonly #small: SmallEntries;
@@ -102,7 +113,13 @@ export class SourceSession implements TransferEnd {
   #receipt: Message<"RECEIPT"> | undefined;
 
   /** `trustsTime`: what earlier runs read of a file of the same size and times is not read again. */
-  constructor(entries: Iterable<SourceEntry> | EntryFeed, terms: Terms, events: SourceEvents, trustsTime = false) {
+  constructor(
+    entries: Iterable<SourceEntry> | EntryFeed,
+    terms: Terms,
+    events: SourceEvents,
+    trustsTime = false,
+    compress: CompressMode = "none",
+  ) {
     const feed = Symbol.iterator in entries ? feedOf(entries) : entries;
     feed.onMore = () => this.#offerMore();
     this.#offering = new Offering(feed, (entry) => fitTerms(entry, this.#terms));
@@ -125,6 +142,7 @@ export class SourceSession implements TransferEnd {
     // What is verified is read.
     this.#trustsTime = trustsTime && !this.#verifies;
     this.#events = events;
+    this.#compression = new Compression(compress, Math.min(POOL_THREADS, availableParallelism()));
     this.#dealer = this.#newDealer();
   }
 
@@ -143,6 +161,11 @@ export class SourceSession implements TransferEnd {
 
   /** The sink has forgotten which file has which number, and knows what is on its disk: all is offered anew. */
   restart(terms: Terms): void {
+    const once = [...this.#files.values()].find(({ item }) => item.feed?.hasStarted);
+    if (once !== undefined) {
+      this.#events.onFailed(forgotten(once));
+      return;
+    }
     const open = [...this.#files.keys(), ...this.#small.indexes].sort((a, b) => a - b);
     const numbers = new Map(open.map((before, now) => [before, now]));
     const renumber = (before: number) => numbers.get(before) ?? 0;
@@ -164,6 +187,10 @@ export class SourceSession implements TransferEnd {
       this.#files.set(file.index, file);
       if (file.phase === "confirming") this.#rereader.add(file.item, file.unreadOfAll());
     }
+  }
+
+  peerReads(bytesPerSecond: number | null): void {
+    this.#dealer.peerReads(bytesPerSecond);
   }
 
   controlMessage(message: NamedMessage): void {
@@ -192,6 +219,8 @@ export class SourceSession implements TransferEnd {
     this.#stopped = true;
     this.#dealer.stop();
     this.#rereader.stop();
+    // Its end, if it is one, must not be taken for the end of the file any more.
+    for (const { item } of this.#files.values()) item.feed?.stop();
     return new Promise((resolve) => {
       this.#idle = resolve;
       this.#checkIdle();
@@ -201,7 +230,7 @@ export class SourceSession implements TransferEnd {
   /** Ends files of unknown size where they are now: nothing more is read of them. */
   endEndless(): void {
     for (const file of this.#files.values()) {
-      if (file.ledger.size !== null) continue;
+      if (file.ledger.size !== null || file.item.feed !== undefined) continue;
       file.ledger.settleSize(this.#dealer.endEndless(file.index));
       this.#sealIfRead(file);
     }
@@ -225,6 +254,14 @@ export class SourceSession implements TransferEnd {
   /** Bytes that were sent and are not acknowledged. */
   get hasOutstanding(): boolean {
     return !this.#dealer.isIdle;
+  }
+  /** A pipe has to give more before anything goes on. */
+  get isWaitingForInput(): boolean {
+    return [...this.#files.values()].some(({ item }) => item.feed?.isWaiting);
+  }
+  /** How many they are. */
+  get unacknowledgedBytes(): number {
+    return this.#dealer.bytesUnderWay;
   }
   /** Files are read here, and not to be sent. */
   get isComparing(): boolean {
@@ -341,7 +378,8 @@ export class SourceSession implements TransferEnd {
 
   #beginSending(file: SentFile): void {
     file.phase = "sending";
-    if (file.ledger.size === null) this.#dealer.addEndless(file.index);
+    if (file.item.feed !== undefined) this.#feed(file, file.item.feed);
+    else if (file.ledger.size === null) this.#dealer.addEndless(file.index);
     else {
       this.#dealer.add(file.index, file.missing);
       this.#events.onInherited(file.bytesThere);
@@ -350,6 +388,25 @@ export class SourceSession implements TransferEnd {
       else this.#rereader.add(file.item, file.unread());
     }
     this.#sealIfRead(file);
+  }
+
+  /** Reads what can be read only once, and sends each chunk when it is there. */
+  #feed(file: SentFile, feed: Feed): void {
+    const { chunkBytes, streams } = this.#terms;
+    this.#dealer.addEndless(file.index, 0);
+    feed.start(
+      { chunkBytes, chunksKept: chunksKept(chunkBytes, streams) },
+      {
+        onReady: (end) => this.#dealer.extend(file.index, end),
+        onEnded: (size) => {
+          file.ledger.settleSize(size);
+          this.#events.onSized?.(size);
+          this.#dealer.extend(file.index, size);
+          this.#sealIfRead(file);
+        },
+        onFailed: (error) => this.#withdraw(file, error.toFailure()),
+      },
+    );
   }
 
   #onHave(have: Message<"HAVE">): void {
@@ -418,12 +475,14 @@ export class SourceSession implements TransferEnd {
   }
 
   #newDealer(): Dealer {
-    return new Dealer(this.#terms, {
+    return new Dealer(this.#terms, this.#compression, {
       readerOf: (file) => this.#readerOf(file),
       stillWanted: (bundle) => this.#small.stillWanted(bundle),
       onBundled: (files, unreadable) => this.#small.onBundled(files, unreadable),
-      onSent: (piece, crc) => {
+      onSentBundle: (bytes, sent) => this.#events.onSent?.(bytes, sent),
+      onSent: (piece, crc, sent) => {
         this.#files.get(piece.file)?.sent(piece.offset);
+        this.#events.onSent?.(piece.bytes, sent);
         this.#onRead(piece, crc);
       },
       onUnreadable: (piece, failure) => this.#onUnreadable(piece, failure),
@@ -448,6 +507,7 @@ export class SourceSession implements TransferEnd {
   #onAcknowledged(stream: number, index: number, offset: number, bytes: number): void {
     const file = this.#files.get(index);
     file?.acknowledged(offset);
+    if (bytes > 0) file?.item.feed?.release(offset);
     if (file !== undefined) this.#sealIfRead(file);
     if (bytes > 0) this.#events.onAcknowledged(stream, bytes);
   }
@@ -455,6 +515,12 @@ export class SourceSession implements TransferEnd {
   #onUnreadable(piece: Piece, failure: Failure | null): void {
     const file = this.#files.get(piece.file);
     if (file === undefined) return;
+    if (failure === null && file.item.feed?.chunk(piece.offset) === undefined && file.item.feed !== undefined) {
+      // The sink had got it meanwhile, over another stream.
+      if (file.ledger.crcAt(piece.offset) !== undefined || file.withdrawn !== undefined) return;
+      this.#events.onFailed(new HawserError("E_ILLEGAL", "a chunk was acknowledged before it was sent"));
+      return;
+    }
     const message = "a file became shorter while it was being sent";
     this.#withdraw(file, failure ?? this.#changeOf(file) ?? { code: "E_SOURCE_CHANGED", message });
   }
@@ -473,6 +539,7 @@ export class SourceSession implements TransferEnd {
   /** When all of a file was read, and it still is what was offered, its CRC is final. */
   #sealIfRead(file: SentFile): void {
     if (file.phase !== "sending" || !file.isRead) return;
+    if (this.#stopped && file.item.feed !== undefined) return;
     if (this.#verifies && file.verified === undefined) {
       this.#verify(file);
       return;
@@ -510,6 +577,7 @@ export class SourceSession implements TransferEnd {
   #changeOf(file: SentFile): Failure | undefined {
     try {
       file.item.assertUnchanged();
+      if (file.ledger.isComplete) file.item.assertExpected?.(file.ledger.wholeCrc32());
       return undefined;
     } catch (thrown) {
       return asHawserError(thrown).toFailure();
@@ -535,6 +603,7 @@ export class SourceSession implements TransferEnd {
     file.withdrawn = failure;
     file.end();
     this.#dealer.drop(file.index);
+    file.item.feed?.close();
     this.#sendWithdrawal(file.index, failure);
   }
 
@@ -638,4 +707,23 @@ function offerOfEntry(file: number, item: SmallEntry): OfferedFile {
 
 function offerBytesOf({ name, target }: OfferedFile): number {
   return OFFER_ENTRY_BYTES + name.length + (target?.length ?? 0);
+}
+
+/** A few for each stream, and some to read ahead: they are what is on its way, and bound what it costs. */
+const CHUNKS_PER_STREAM_MIN = 2;
+const CHUNKS_PER_STREAM_MAX = 8;
+const CHUNKS_AHEAD = 2;
+/** Where more than the least is allowed, it is up to this much. */
+const KEPT_BYTES = 64 * 1024 * 1024;
+
+function chunksKept(chunkBytes: number, streams: number): number {
+  const fitting = Math.min(CHUNKS_PER_STREAM_MAX * streams, Math.floor(KEPT_BYTES / chunkBytes));
+  return Math.max(CHUNKS_PER_STREAM_MIN * streams, fitting) + CHUNKS_AHEAD;
+}
+
+/** The server has begun anew, and what it had of a file is gone on both ends. */
+function forgotten({ phase }: SentFile): HawserError {
+  const committed = phase === "sealed" ? "whether it was committed before that is not known" : "nothing was committed";
+  const message = `the server was started anew and has forgotten the transfer; the input can't be read again, and ${committed}`;
+  return new HawserError("E_UNKNOWN_SESSION", message);
 }

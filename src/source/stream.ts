@@ -1,6 +1,6 @@
 /**
- * The sending half of a stream: reads a chunk, sums it, sends it, one after the other, and keeps count of what is not
- * acknowledged. It touches payload bytes and nothing else: which chunks, says the session, through a port.
+ * The sending half of a stream: reads a chunk, sums it, encodes it where that is worthwhile, sends it, and keeps count of
+ * what is not acknowledged. It touches payload bytes and nothing else: which chunks, says the session, through a port.
  */
 import type { Connection } from "../net/connection.ts";
 import type { Port } from "../net/port.ts";
@@ -8,22 +8,27 @@ import type { BundledFile } from "../protocol/bundle.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
 import { crc32 } from "../protocol/crc32.ts";
 import { asHawserError, type Failure, type HawserError } from "../protocol/errors.ts";
+import type { DataName, Encoding } from "../protocol/header.ts";
 import type { FileExtent } from "../protocol/messages.ts";
+import { type DataSlice, encodeTable, findData } from "../protocol/sparse.ts";
+import type { Attempt, Compressed } from "./compression.ts";
 import type { BundleMember, Piece } from "./dispatcher.ts";
+import { compress, isWorthSparse, sample } from "./encoding.ts";
 import { openReader, type Reader, type ReaderDescriptor } from "./reader.ts";
 import { readBundle, type UnreadableFile } from "./small-reader.ts";
 
 /** What the session tells its streams. */
 export type SourceOrder =
   | { readonly type: "file"; readonly file: number; readonly reader: ReaderDescriptor }
-  | { readonly type: "send"; readonly piece: Piece }
+  | { readonly type: "send"; readonly piece: Piece; readonly compress: Attempt }
   | { readonly type: "forget"; readonly file: number };
 
 /** What a stream tells its session. */
 export type SourceReport =
   /** It can take `count` more pieces. */
   | { readonly type: "ready"; readonly count: number }
-  | { readonly type: "read"; readonly piece: Piece; readonly crc32: number }
+  /** A chunk was read, and is sent now. */
+  | { readonly type: "read"; readonly piece: Piece; readonly crc32: number; readonly sent: SentAs }
   /** Of a bundle: what could be read, and is sent, and what could not. */
   | {
       readonly type: "bundled";
@@ -31,13 +36,28 @@ export type SourceReport =
       readonly files: readonly BundledFile[];
       readonly unreadable: readonly UnreadableFile[];
     }
+  /** The bundle is sent now; `bytes` of all of it. */
+  | { readonly type: "bundle-sent"; readonly piece: Piece; readonly bytes: number; readonly sent: SentAs }
+  /** What compressing a chunk, or a sample of one, came to. */
+  | { readonly type: "compressed" | "sampled"; readonly came: Compressed }
+  /** Under a rate limit: the system has taken the piece, and it waits for its turn no more. */
+  | { readonly type: "accepted"; readonly piece: Piece }
   /** The file ended before the piece did, or could not be read. */
   | { readonly type: "unreadable"; readonly piece: Piece; readonly failure: Failure | null }
   | { readonly type: "acknowledged"; readonly chunks: readonly FileExtent[] }
   | { readonly type: "damaged"; readonly chunks: readonly FileExtent[] };
 
+/** How a chunk goes over the wire, and what it takes there. */
+export interface SentAs {
+  readonly encoding: Encoding;
+  readonly bytesOnWire: number;
+}
+
 /** Blocks of a stream: one is read into while the system takes the other. */
 const BLOCKS = 2;
+/** While chunks are compressed a stream may use more, so that few streams keep as many threads busy as there are. */
+const BLOCKS_MAX = 4;
+const COMPRESSING_BLOCKS = 8;
 
 export class SourceStream {
   readonly #connection: Connection;
@@ -45,9 +65,10 @@ export class SourceStream {
   readonly #windowBytes: number;
   readonly #chunkBytes: number;
   readonly #readers = new Map<number, Reader>();
+  readonly #compressingBlocks: number;
   readonly #free: Uint8Array[] = [];
-  readonly #queue: Piece[] = [];
-  #blocksMade = 0;
+  readonly #queue: Extract<SourceOrder, { type: "send" }>[] = [];
+  #blocksUsed = 0;
   /** Pieces asked for and not got. */
   #asked = 0;
   /** Bytes read and not acknowledged. */
@@ -56,13 +77,14 @@ export class SourceStream {
   constructor(
     connection: Connection,
     report: Port<SourceReport>,
-    limits: { readonly windowBytes: number; readonly chunkBytes: number },
+    limits: { readonly windowBytes: number; readonly chunkBytes: number; readonly streams: number },
     onClosed: (error: HawserError | undefined) => void,
   ) {
     this.#connection = connection;
     this.#report = report;
     this.#windowBytes = limits.windowBytes;
     this.#chunkBytes = limits.chunkBytes;
+    this.#compressingBlocks = Math.min(BLOCKS_MAX, Math.max(BLOCKS, Math.ceil(COMPRESSING_BLOCKS / limits.streams)));
     connection.events = { onMessage: (message) => this.#onMessage(message), onClosed };
   }
 
@@ -76,7 +98,7 @@ export class SourceStream {
     else if (order.type === "forget") this.#readers.delete(order.file);
     else {
       this.#asked--;
-      this.#queue.push(order.piece);
+      this.#queue.push(order);
       this.#work();
     }
   }
@@ -94,17 +116,19 @@ export class SourceStream {
   }
 
   #work(): void {
-    while (this.#queue.length > 0 && this.#unacknowledgedBytes + this.#chunkBytes <= this.#windowBytes) {
-      const block = this.#takeBlock();
+    while (this.#unacknowledgedBytes + this.#chunkBytes <= this.#windowBytes) {
+      const [next] = this.#queue;
+      if (next === undefined) break;
+      const block = this.#takeBlock(next.compress === "yes" ? this.#compressingBlocks : BLOCKS);
       if (block === undefined) return;
-      const piece = this.#queue.shift() as Piece;
-      if (piece.bundle === undefined) this.#send(piece, block);
-      else this.#sendBundle(piece, piece.bundle, block);
+      this.#queue.shift();
+      if (next.piece.bundle === undefined) this.#send(next.piece, next.compress, block);
+      else this.#sendBundle(next.piece, next.piece.bundle, next.compress, block);
     }
     this.#ask();
   }
 
-  #send(piece: Piece, block: Uint8Array): void {
+  #send(piece: Piece, attempt: Attempt, block: Uint8Array): void {
     const reader = this.#readers.get(piece.file);
     let payload: Uint8Array | undefined;
     let failure: Failure | null = null;
@@ -114,30 +138,83 @@ export class SourceStream {
       failure = asHawserError(thrown).toFailure();
     }
     if (payload === undefined || payload.length < piece.bytes) {
-      this.#free.push(block);
+      this.#giveBlock(block);
       this.#report.post({ type: "unreadable", piece, failure });
       return;
     }
     const crc = crc32(payload);
     this.#unacknowledgedBytes += piece.bytes;
-    this.#report.post({ type: "read", piece, crc32: crc });
-    this.#connection.sendChunk(piece.file, piece.offset, payload, crc, () => this.#accepted(block));
+    const data = findData(payload);
+    const chunk = { piece, crc32: crc, payload, block };
+    const isSparse = data !== undefined && isWorthSparse(data, piece.bytes);
+    if (attempt === "yes" && !(isSparse && data.length === 0)) this.#compress(chunk, isSparse ? data : undefined);
+    else if (isSparse) this.#sendSparse(chunk, data);
+    else this.#sendRaw(chunk, attempt);
   }
 
-  #sendBundle(piece: Piece, members: readonly BundleMember[], block: Uint8Array): void {
+  #sendBundle(piece: Piece, members: readonly BundleMember[], attempt: Attempt, block: Uint8Array): void {
     const { payload, files, unreadable } = readBundle(members, block);
     this.#report.post({ type: "bundled", piece, files, unreadable });
     if (files.length === 0) {
-      this.#free.push(block);
+      this.#giveBlock(block);
       return;
     }
     this.#unacknowledgedBytes += payload.length;
-    this.#connection.sendChunk(piece.file, 0, payload, crc32(payload), () => this.#accepted(block), "BUNDLE");
+    const chunk = { piece, crc32: crc32(payload), payload, block };
+    if (attempt === "yes") this.#compress(chunk, undefined);
+    else this.#sendRaw(chunk, attempt);
   }
 
-  #accepted(block: Uint8Array): void {
-    this.#free.push(block);
-    if (this.#connection.isOpen) this.#work();
+  /** `data`: what is to be sent where the chunk gets no shorter. */
+  #compress(chunk: ReadChunk, data: DataSlice[] | undefined): void {
+    compress(chunk.payload, (frame, came) => {
+      // The chunk goes to another stream.
+      if (!this.#connection.isOpen) {
+        this.#giveBlock(chunk.block);
+        return;
+      }
+      this.#report.post({ type: "compressed", came });
+      if (frame !== undefined) this.#sendEncoded(chunk, "zstd", [frame]);
+      else if (data !== undefined) this.#sendSparse(chunk, data);
+      else this.#sendRaw(chunk, "no");
+    });
+  }
+
+  #sendRaw({ piece, crc32: crc, payload, block }: ReadChunk, attempt: Attempt): void {
+    this.#reportSent(piece, crc, payload.length, { encoding: "raw", bytesOnWire: payload.length });
+    const name = nameOf(piece);
+    this.#connection.sendChunk(piece.file, piece.offset, payload, crc, () => this.#accepted(piece, block), name);
+    if (attempt === "sample") sample(payload, (came) => this.#report.post({ type: "sampled", came }));
+  }
+
+  #sendSparse(chunk: ReadChunk, data: readonly DataSlice[]): void {
+    this.#sendEncoded(chunk, "sparse", [encodeTable(data), ...data.map(({ bytes }) => bytes)]);
+  }
+
+  #sendEncoded(chunk: ReadChunk, encoding: Encoding, slices: readonly Uint8Array[]): void {
+    const { piece, crc32: crc, payload, block } = chunk;
+    const bytesOnWire = slices.reduce((sum, { length }) => sum + length, 0);
+    const decodedBytes = payload.length;
+    this.#reportSent(piece, crc, decodedBytes, { encoding, bytesOnWire });
+    const { file, offset } = piece;
+    // The block stays in use until the system has taken what was made of it: so what waits for that is bounded.
+    this.#connection.sendEncodedChunk(
+      { name: nameOf(piece), file, offset, crc32: crc, encoding, decodedBytes },
+      slices,
+      () => this.#accepted(piece, block),
+    );
+  }
+
+  #reportSent(piece: Piece, crc: number, bytes: number, sent: SentAs): void {
+    if (piece.bundle === undefined) this.#report.post({ type: "read", piece, crc32: crc, sent });
+    else this.#report.post({ type: "bundle-sent", piece, bytes, sent });
+  }
+
+  #accepted(piece: Piece, block: Uint8Array): void {
+    this.#giveBlock(block);
+    if (!this.#connection.isOpen) return;
+    if (this.#connection.sendingLimit !== undefined) this.#report.post({ type: "accepted", piece });
+    this.#work();
   }
 
   /** As many pieces as there are blocks are asked for ahead, so that the next is here when a block is free. */
@@ -148,10 +225,24 @@ export class SourceStream {
     this.#report.post({ type: "ready", count });
   }
 
-  #takeBlock(): Uint8Array | undefined {
-    const block = this.#free.pop();
-    if (block !== undefined || this.#blocksMade === BLOCKS) return block;
-    this.#blocksMade++;
-    return Buffer.allocUnsafeSlow(this.#chunkBytes);
+  #takeBlock(most: number): Uint8Array | undefined {
+    if (this.#blocksUsed >= most) return undefined;
+    this.#blocksUsed++;
+    return this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#chunkBytes);
   }
+
+  #giveBlock(block: Uint8Array): void {
+    this.#blocksUsed--;
+    this.#free.push(block);
+  }
+}
+
+const nameOf = ({ bundle }: Piece): DataName => (bundle === undefined ? "CHUNK" : "BUNDLE");
+
+interface ReadChunk {
+  readonly piece: Piece;
+  readonly crc32: number;
+  readonly payload: Uint8Array;
+  /** Where it lies, unless it lies elsewhere. */
+  readonly block: Uint8Array;
 }

@@ -68,7 +68,15 @@ export function listedNameOf(path: Uint8Array): Buffer {
 /** Names one below the other; empty ones are nothing. */
 export function joinNames(...names: readonly Uint8Array[]): Buffer {
   const parts = names.filter(({ length }) => length > 0);
-  return Buffer.concat(parts.flatMap((part, i) => (i === 0 ? [part] : [Buffer.from([SLASH]), part])));
+  const slashes = Math.max(0, parts.length - 1);
+  const joined = Buffer.allocUnsafe(parts.reduce((sum, { length }) => sum + length, slashes));
+  let at = 0;
+  for (const part of parts) {
+    if (at > 0) joined[at++] = SLASH;
+    joined.set(part, at);
+    at += part.length;
+  }
+  return joined;
 }
 
 function isDots(name: Buffer): boolean {

@@ -66,14 +66,20 @@ export const RESULT: TransferResult = {
   bytesResumed: 0,
   bytesMatched: 0,
   bytesTrusted: 0,
+  bytesOnWire: 268_435_456,
+  bytesSaved: 0,
+  chunks: { raw: 256, zstd: 0, sparse: 0 },
   durationMs: 1234.567891,
   bytesPerSecond: 217_432_720.4,
   streams: 4,
   retries: 0,
   durability: "commit",
+  limitBytesPerSecond: null,
   cpuSeconds: { client: 0.1, server: 0.2 },
   exitCode: 0,
   error: null,
+  resumable: false,
+  spooled: null,
 };
 
 export const REFUSED: TransferResult = {
@@ -115,6 +121,7 @@ export const PROGRESS: Progress = {
   filesDone: 0,
   filesTotal: 1,
   bytesPerSecond: 851_443_712,
+  limitBytesPerSecond: null,
   etaMs: 3531,
   elapsedMs: 1500,
   streamBytes: [644_245_094, 322_122_547, 322_122_547, 0],

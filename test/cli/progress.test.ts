@@ -27,6 +27,10 @@ t.test("a line of text: golden", async (t) => {
   );
   t.equal(progressText({ ...PROGRESS, bytesTotal: null, etaMs: null }), "1.20 GiB, 812 MiB/s");
   t.equal(
+    progressText({ ...PROGRESS, limitBytesPerSecond: 900 * 1024 ** 2 }),
+    "1.20 GiB of 4.00 GiB (30%), 812 MiB/s (limit 900 MiB/s), 4 s left",
+  );
+  t.equal(
     progressText({ ...PROGRESS, phase: "committing", bytesDone: 4_294_967_296 }),
     "committing: 4.00 GiB of 4.00 GiB (100%)",
   );
@@ -70,11 +74,12 @@ t.test("json: every event is a line that conforms to its schema", async (t) => {
   view.show(STALLED);
   view.show({ type: "file", file: FILE });
   view.show({ type: "file", file: FAILED_FILE });
+  view.show({ type: "file", file: { ...FILE, replaced: true } });
   view.show({ type: "warning", message: "a\u001b[2Jb" });
   output.err(errorLine(REFUSED.error!));
   view.stop();
   const lines = output.errText().trimEnd().split("\n");
-  t.equal(lines.length, 8);
+  t.equal(lines.length, 9);
   for (const line of lines) t.equal(nonconformity("progress-event", JSON.parse(line)), undefined, line);
   t.same(Object.keys(progressRecord(PROGRESS))[0], "event");
   t.type(nonconformity("progress-event", { event: "progress", bytesDone: 1 }), "string", "the schema refuses");

@@ -31,6 +31,15 @@ t.test("the receipt: golden", async (t) => {
   );
 });
 
+t.test("the receipt says what was saved, where something was", async (t) => {
+  let text = "";
+  const view = receipt((more) => {
+    text += more;
+  });
+  view.finish({ ...RESULT, bytesOnWire: 67_108_864, bytesSaved: 201_326_592 });
+  t.match(text, /^rate .*\nsaved {7}192 MiB: 64.0 MiB went over the wire\nresumed /m);
+});
+
 t.test("the receipt of a resumed transfer: golden", async (t) => {
   let text = "";
   const view = receipt((more) => {
@@ -54,6 +63,9 @@ t.test("the receipt of a resumed transfer: golden", async (t) => {
       "",
     ].join("\n"),
   );
+  text = "";
+  view.finish({ ...RESULT, limitBytesPerSecond: 10_000_000 });
+  t.match(text, /^rate .*\nlimit {7}9\.54 MiB\/s \(80\.0 Mbit\/s\)\nresumed/m);
   text = "";
   view.finish({ ...resumed, bytesTrusted: 134_217_728 });
   t.match(text, /^resumed {5}192 MiB, 128 MiB of it trusted by size and time, not read again$/m);
@@ -80,6 +92,33 @@ t.test("where nothing was committed there is no receipt", async (t) => {
   view.file(FAILED_FILE);
   view.finish(REFUSED);
   t.equal(text, "");
+});
+
+t.test("the receipt of a dry run: golden", async (t) => {
+  let text = "";
+  const view = receipt((more) => {
+    text += more;
+  });
+  const planned = { ...FILE, crc32: null };
+  view.file(planned);
+  view.file({ ...planned, name: "dump.sql", bytes: 1024, replaced: true });
+  view.file({ ...planned, name: "notes (1).txt", bytes: 0, status: "renamed" });
+  view.file({ ...planned, name: "socket", bytes: 0, status: "skipped" });
+  view.finish({ ...RESULT, dryRun: true, filesCommitted: 3, filesSkipped: 1 });
+  t.equal(
+    text,
+    [
+      "sent        256 MiB  --------  big.bin",
+      "replaced   1.00 KiB  --------  dump.sql",
+      "renamed         0 B  --------  notes (1).txt",
+      "skipped         0 B  --------  socket",
+      "would send  3 files, 256 MiB (268,435,456 bytes)",
+      "unchanged   0 files, 0 B (0 bytes)",
+      "skipped     1 that are no files: sockets, FIFOs, devices",
+      "dry run     nothing was sent",
+      "",
+    ].join("\n"),
+  );
 });
 
 t.test("names are shown escaped", async (t) => {
@@ -114,7 +153,7 @@ t.test("send --json: golden", async (t) => {
       '{"files":[',
       '{"name":"big.bin","bytes":268435456,"crc32":"1c291ca3","status":"sent","error":null}',
       '],"ok":true,"transferId":"3e5667f9-c9ad-4897-83ed-75abac6c0c2c","bytes":268435456,"bytesResumed":0,' +
-        '"durationMs":1234.568,"bytesPerSecond":217432720,"streams":4,"retries":0,"durability":"commit","bytesSent":268435456,"bytesTrusted":0,"bytesMatched":0}',
+        '"durationMs":1234.568,"bytesPerSecond":217432720,"streams":4,"retries":0,"durability":"commit","bytesSent":268435456,"bytesTrusted":0,"limitBytesPerSecond":null,"bytesOnWire":268435456,"bytesSaved":0,"bytesMatched":0}',
       "",
     ].join("\n"),
   );
@@ -135,6 +174,16 @@ t.test("send --json conforms to its schema, whatever happened", async (t) => {
       results.file({ ...FILE, status: "resumed" });
       results.finish({ ...RESULT, bytesSent: 1, bytesResumed: FILE.bytes - 1, bytesTrusted: 5 });
     },
+    "files that gave way, were renamed or left out": (results) => {
+      results.file({ ...FILE, replaced: true });
+      results.file({ ...FILE, name: "big (1).bin", status: "renamed" });
+      results.file({ ...FILE, bytes: 0, crc32: null, status: "skipped" });
+      results.finish(RESULT);
+    },
+    "a dry run": (results) => {
+      results.file({ ...FILE, crc32: null, replaced: true });
+      results.finish({ ...RESULT, dryRun: true });
+    },
     "no connection": (results) => results.finish(REFUSED),
     "never begun": (results) => results.abandon(REFUSED.error!),
     "ended at once": (results) => {
@@ -147,6 +196,8 @@ t.test("send --json conforms to its schema, whatever happened", async (t) => {
   }
   const ended = JSON.parse(documentOf(documents["ended at once"]!));
   t.equal(ended.bytes, FILE.bytes, "what was committed counts");
+  const dry = JSON.parse(documentOf(documents["a dry run"]!));
+  t.match(dry, { files: [{ replaced: true }], dryRun: true });
 });
 
 t.test("the schema refuses what it must", async (t) => {
@@ -158,6 +209,8 @@ t.test("the schema refuses what it must", async (t) => {
     ["an unknown status", { ...good, files: [{ ...FILE, status: "lost" }] }],
     ["a CRC of another form", { ...good, files: [{ ...FILE, crc32: "1C291CA3" }] }],
     ["negative bytes", { ...good, bytes: -1 }],
+    ["a file that replaced nothing", { ...good, files: [{ ...FILE, replaced: false }] }],
+    ["a dry run that was none", { ...good, dryRun: false }],
     ["a part of a byte that is trusted", { ...good, bytesTrusted: 0.5 }],
   ];
   for (const [name, document] of bad) t.type(nonconformity("send", document), "string", name);
@@ -180,6 +233,9 @@ t.test("the document has the fields that the contract lists, in its order", asyn
     // Added since: nothing is renamed, and nothing moves.
     "bytesSent",
     "bytesTrusted",
+    "limitBytesPerSecond",
+    "bytesOnWire",
+    "bytesSaved",
     "bytesMatched",
   ];
   t.same(Object.keys(JSON.parse(documentOf((results) => results.finish(RESULT)))), listed);

@@ -28,7 +28,12 @@ const PARTIAL: ServerEvent = {
 const ENDED: ServerEvent = { type: "ended", ...ID, code: "E_LOST", message: "the client vanished" };
 const REFUSED: ServerEvent = { type: "refused", peer: "10.0.0.1", code: "E_BUSY", message: "too many sessions" };
 const WARNING: ServerEvent = { type: "warning", message: "no hard links\u001b[2J" };
-const ALL = [LISTENING, SESSION, RESUMED, FILE, FAILED, TRANSFER, PARTIAL, ENDED, EXPIRED, REFUSED, WARNING];
+const LIMIT: ServerEvent = { type: "limit", bytesPerSecond: 10_000_000 };
+const NO_LIMIT: ServerEvent = { type: "limit", bytesPerSecond: null };
+const ALL = [
+  ...[LISTENING, SESSION, RESUMED, FILE, FAILED, TRANSFER, PARTIAL, ENDED, EXPIRED],
+  ...[LIMIT, NO_LIMIT, REFUSED, WARNING],
+];
 
 t.test("the log: golden", async (t) => {
   t.equal(
@@ -39,6 +44,8 @@ t.test("the log: golden", async (t) => {
       "2026-11-22T16:18:02Z 192.168.1.9 2 of 5 files failed: a, b, c and 2 more, 47.7 MiB in 283 ms, 168 MiB/s",
       "2026-11-22T16:18:02Z 192.168.1.9 ended before it was complete: the client vanished (E_LOST); it can be resumed",
       "2026-11-22T16:18:02Z 192.168.1.9 did not come back: what transfer 3e5667f9-c9ad-4897-83ed-75abac6c0c2c had left is dropped",
+      "2026-11-22T16:18:02Z the rate limit of each client is now 9.54 MiB/s (80.0 Mbit/s)",
+      "2026-11-22T16:18:02Z the rate limit of each client is now off",
       "2026-11-22T16:18:02Z 10.0.0.1 refused: too many sessions (E_BUSY)",
       "2026-11-22T16:18:02Z warning: no hard links\\u{1b}[2J",
       "",

@@ -1,5 +1,5 @@
 import t from "tap";
-import { parseDuration, parseSize, parseWhole } from "../../src/cli/units.ts";
+import { parseDuration, parseRate, parseSize, parseWhole } from "../../src/cli/units.ts";
 
 t.test("sizes", async (t) => {
   const sizes: [string, number][] = [
@@ -38,6 +38,28 @@ t.test("sizes", async (t) => {
     "1P",
   ]) {
     t.equal(parseSize(text), undefined, `'${text}' is refused`);
+  }
+});
+
+t.test("rates: bytes or bits, a second", async (t) => {
+  const rates: [string, number | null][] = [
+    ["10MiB", 10 * 1024 ** 2],
+    ["10MiB/s", 10 * 1024 ** 2],
+    ["10 MB /s", 10_000_000],
+    ["500k", 512_000],
+    ["5000", 5000],
+    ["80Mbit", 10_000_000],
+    ["80 mbit/s", 10_000_000],
+    ["1.5Gbit", 187_500_000],
+    ["100kbit", 12_500],
+    ["8000bits", 1000],
+    ["0", null],
+    ["off", null],
+    ["None", null],
+  ];
+  for (const [text, bytesPerSecond] of rates) t.equal(parseRate(text), bytesPerSecond, text);
+  for (const text of ["", "/s", "10Mb", "10Mbps", "10Mb/s", "10MBps", "bit", "-1", "10Mibit", "10M/m", "fast"]) {
+    t.equal(parseRate(text), undefined, `'${text}' is refused`);
   }
 });
 

@@ -48,3 +48,13 @@ t.test("time for which the program was stopped is nobody's", async (t) => {
   t.notOk(watch.isTimedOut(61_000));
   t.ok(watch.isTimedOut(61_002));
 });
+
+t.test("what a rate limit explains is not late", async (t) => {
+  const pace = { turnMs: 300, roundMs: 5000 };
+  const watch = new Watch(1000, 0);
+  t.notOk(watch.isTimedOut(1300, pace));
+  t.ok(watch.isTimedOut(1301, pace), "no slice came in its turn");
+  for (let ms = 1000; ms <= 15_000; ms += 1000) watch.onReceived([ms], ms);
+  t.notOk(watch.isTimedOut(15_000, pace));
+  t.ok(watch.isTimedOut(15_001, pace), "no chunk came whole, though all of them had the time");
+});

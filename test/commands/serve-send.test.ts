@@ -87,7 +87,6 @@ t.test("failures: exit codes, and what is said", async (t) => {
     out: "",
     err: /'missing' .*\(E_SOURCE_MISSING\)\n {2}Check the path\.\n$/,
   });
-  t.match(await send("in"), { code: 66, out: "", err: /E_SOURCE_DIRECTORY/ });
   t.match(await send("taken"), { code: 73, out: "", err: /taken.*\(E_EXISTS\)/ });
   t.equal(readFileSync(join(dir, "in", "taken"), "utf8"), "other");
 

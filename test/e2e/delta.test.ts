@@ -1,5 +1,16 @@
 /** --delta: of a file that gives way to another only the chunks that differ travel, and it stays whole until the commit. */
-import { appendFileSync, readFileSync, renameSync, statSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  closeSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { blake3 } from "@napi-rs/blake-hash";
@@ -348,6 +359,26 @@ t.test("a tree: large files by their chunks, small ones whole", async (t) => {
   t.equal(sent.result.bytesMatched, 6 * 8 * CHUNK);
   t.equal(sent.result.filesUnchanged, 12);
   for (const { name } of sent.files) assertContent(t, join(dir, name), readFileSync(join(from, name)), name);
+});
+
+t.test("holes stay holes, and become data and holes again", async (t) => {
+  const old = Buffer.alloc(64 * CHUNK);
+  contentOf(CHUNK, 4).copy(old, 10 * CHUNK);
+  contentOf(CHUNK, 5).copy(old, 30 * CHUNK + 4096);
+  const content = Buffer.from(old);
+  content.fill(0, 10 * CHUNK, 11 * CHUNK);
+  contentOf(CHUNK, 6).copy(content, 50 * CHUNK);
+  const here = place(t, content, Buffer.alloc(0));
+  truncateSync(here.old, old.length);
+  const fd = openSync(here.old, "r+");
+  writeSync(fd, old, 10 * CHUNK, CHUNK, 10 * CHUNK);
+  writeSync(fd, old, 30 * CHUNK + 4096, CHUNK, 30 * CHUNK + 4096);
+  closeSync(fd);
+  const sent = await sendThrough(t, here);
+  assertOk(t, sent);
+  t.same(sent.chunks, [10, 50]);
+  assertContent(t, here.old, content);
+  t.ok(statSync(here.old).blocks * 512 < 8 * CHUNK, "what was not data takes no room");
 });
 
 t.test("there is no room for a second copy", async (t) => {

@@ -260,6 +260,17 @@ t.test("a destination that can't read back says so before anything is sent", asy
   assertOk(t, await sendAll({ paths: [path], to, chunkBytes: CHUNK }));
 });
 
+t.test("what is read once can't be read again", async (t) => {
+  const { from, to: dir } = directories(t);
+  const { to } = await startServer(t, dir);
+  const fd = openSync(makeFile(join(from, "file"), 1000, 7), "r");
+  const sent = await sendAll({ input: fd, name: "file", to, ...full });
+  assertFailure(t, sent.result, "E_USAGE", /use --spool/);
+  const spooled = await sendAll({ input: fd, spool: from, name: "file", to, ...full });
+  assertOk(t, spooled);
+  t.match(spooled.files, [{ blake3: b3sum(contentOf(1000, 7)) }]);
+});
+
 t.test("each durability", async (t) => {
   for (const durability of ["none", "checkpoint", "strict"] as const) {
     const { from, to: dir } = directories(t);

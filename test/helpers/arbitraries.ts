@@ -9,6 +9,7 @@ import {
   FILE_BYTES_MAX,
   HAVE_CHUNKS_MAX,
   NAME_BYTES_MAX,
+  PAGE_ENTRIES_MAX,
   RESUME_KEY_BYTES,
   RESUME_KEYS_MAX,
   SESSION_ID_BYTES,
@@ -46,6 +47,8 @@ const fileExtent = fc.tuple(uint32, extent).map(([file, e]): [number, number, nu
 const chunkBytes = fc
   .integer({ min: CHUNK_BYTES_MIN / CHUNK_BYTES_STEP, max: CHUNK_BYTES_MAX / CHUNK_BYTES_STEP })
   .map((n) => n * CHUNK_BYTES_STEP);
+/** How many entries one stands for. */
+const neighbours = fc.integer({ min: 1, max: PAGE_ENTRIES_MAX });
 const session = bytes(SESSION_ID_BYTES, SESSION_ID_BYTES);
 const key = bytes(RESUME_KEY_BYTES, RESUME_KEY_BYTES);
 const stream = fc.integer({ min: 0, max: STREAMS_MAX - 1 });
@@ -69,7 +72,7 @@ export const MESSAGES: { readonly [N in MessageName]: fc.Arbitrary<Message<N>> }
     {
       agent: text,
       role: fc.constantFrom("source", "sink"),
-      purpose: fc.constantFrom("transfer", "discard"),
+      purpose: fc.constantFrom("transfer", "discard", "plan"),
       streams: fc.integer({ min: 1, max: STREAMS_MAX }),
       chunkBytes,
       session,
@@ -79,21 +82,38 @@ export const MESSAGES: { readonly [N in MessageName]: fc.Arbitrary<Message<N>> }
         { weight: 1, arbitrary: fc.array(key, { minLength: RESUME_KEYS_MAX - 1, maxLength: RESUME_KEYS_MAX }) },
       ),
       fresh: fc.boolean(),
+      overwrite: fc.constantFrom("never", "if-different", "always", "rename"),
+      preserveMode: fc.boolean(),
     },
     ["agent", "role", "purpose", "streams", "chunkBytes"],
   ),
-  WELCOME: record({
-    agent: text,
-    session,
-    generation: uint32,
-    transfer: text,
-    chunkBytes,
-    windowBytes: fc.integer({ min: CHUNK_BYTES_MIN, max: FILE_BYTES_MAX }),
-    splitBytes: fc.integer({ min: 1, max: FILE_BYTES_MAX }),
-    streams: fc.integer({ min: 1, max: STREAMS_MAX }),
-    openFiles: fc.integer({ min: 1, max: 0xffff }),
-    durability: fc.constantFrom("none", "commit", "checkpoint", "strict"),
-  }),
+  WELCOME: record(
+    {
+      agent: text,
+      session,
+      generation: uint32,
+      transfer: text,
+      chunkBytes,
+      windowBytes: fc.integer({ min: CHUNK_BYTES_MIN, max: FILE_BYTES_MAX }),
+      splitBytes: fc.integer({ min: 1, max: FILE_BYTES_MAX }),
+      streams: fc.integer({ min: 1, max: STREAMS_MAX }),
+      openFiles: fc.integer({ min: 1, max: 0xffff }),
+      openSmall: fc.integer({ min: 1, max: 0xffff }),
+      durability: fc.constantFrom("none", "commit", "checkpoint", "strict"),
+    },
+    [
+      "agent",
+      "session",
+      "generation",
+      "transfer",
+      "chunkBytes",
+      "windowBytes",
+      "splitBytes",
+      "streams",
+      "openFiles",
+      "durability",
+    ],
+  ),
   OFFER: record({
     settledBelow: uint32,
     files: page(
@@ -108,13 +128,21 @@ export const MESSAGES: { readonly [N in MessageName]: fc.Arbitrary<Message<N>> }
           mtime: fc.tuple(fc.maxSafeInteger(), fc.integer({ min: 0, max: 999_999_999 })),
           mode: fc.integer({ min: 0, max: 0o7777 }),
           key,
+          kind: fc.constantFrom("directory", "symlink"),
+          target: fc.oneof({ weight: 9, arbitrary: bytes(1, 40) }, { weight: 1, arbitrary: bytes(1, NAME_BYTES_MAX) }),
+          whole: fc.boolean(),
+          quick: fc.boolean(),
         },
         ["file", "name", "size", "mtime", "mode"],
       ),
     ),
   }),
   HAVE: record({ file: uint32, offset: byteCount, crcs }),
-  PLAN: record({ files: page(record({ file: uint32, action: fc.constantFrom("send", "compare") })) }),
+  PLAN: record({
+    files: page(
+      record({ file: uint32, action: fc.constantFrom("send", "compare"), count: neighbours }, ["file", "action"]),
+    ),
+  }),
   DIGEST: record({ files: page(record({ file: uint32, blake3: bytes(DIGEST_BYTES, DIGEST_BYTES) })) }),
   SEAL: record({ files: page(record({ file: uint32, size: byteCount, crc32: uint32 })) }),
   WITHDRAW: record({ files: page(record({ file: uint32, error: failure })) }),
@@ -123,10 +151,13 @@ export const MESSAGES: { readonly [N in MessageName]: fc.Arbitrary<Message<N>> }
       record(
         {
           file: uint32,
-          status: fc.constantFrom("committed", "unchanged", "failed"),
+          status: fc.constantFrom("committed", "unchanged", "failed", "planned"),
+          count: neighbours,
           size: byteCount,
           crc32: uint32,
           error: failure,
+          name: bytes(1, 40),
+          replaces: fc.boolean(),
         },
         ["file", "status"],
       ),
@@ -135,7 +166,15 @@ export const MESSAGES: { readonly [N in MessageName]: fc.Arbitrary<Message<N>> }
   FINISH: record({ files: uint32 }),
   RECEIPT: record({ files: uint32, failed: uint32, bytes: byteCount, durationMs: count, cpuMicros: count }),
   PING: record({ id: uint32 }),
-  PONG: record({ id: uint32, doing: text }, ["id"]),
+  PONG: record(
+    {
+      id: uint32,
+      doing: text,
+      received: fc.array(byteCount, { maxLength: STREAMS_MAX }),
+      limit: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
+    },
+    ["id"],
+  ),
   ERROR: failure,
   ATTACH: record({ session, generation: uint32, stream, attempt: uint32 }),
   ATTACHED: record({ stream }),

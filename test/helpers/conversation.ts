@@ -70,9 +70,14 @@ export class End {
         },
         onChunk: (chunk) => {
           this.chunks.push(chunk);
-          const { file, offset, payload, intact } = chunk;
-          if (!chunk.isBundle) this.events.push({ chunk: { file, offset, payload: hexOf(payload), intact } });
-          else this.events.push({ bundle: { file, files: intact ? filesIn(payload) : [], intact } });
+          const { file, offset, payload, intact, encoding, decodedBytes } = chunk;
+          const encoded = encoding === "raw" ? {} : { encoding, decodedBytes };
+          if (!chunk.isBundle)
+            this.events.push({ chunk: { file, offset, payload: hexOf(payload), intact, ...encoded } });
+          else
+            this.events.push({
+              bundle: { file, files: intact === true ? filesIn(payload) : [], intact: intact === true },
+            });
         },
       },
     });

@@ -66,6 +66,7 @@ export async function startServer(t: Test, dir: string, options: Partial<ServeOp
   let closed: Promise<void> | undefined;
   const once: HawserServer = {
     address: server.address,
+    setRateLimit: (bytesPerSecond) => server.setRateLimit(bytesPerSecond),
     close: (how) => {
       closed ??= server.close(how);
       return closed;

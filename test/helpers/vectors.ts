@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import type { ErrorCode } from "../../src/protocol/errors.ts";
-import type { FrameName, MessageName } from "../../src/protocol/header.ts";
+import type { Encoding, FrameName, MessageName } from "../../src/protocol/header.ts";
 import type { Receiver } from "./conversation.ts";
 
 export interface ExpectedError {
@@ -33,6 +33,8 @@ export interface ExpectedHeader {
   readonly offset: number;
   readonly payloadBytes: number;
   readonly payloadCrc32: number;
+  readonly encoding: Encoding;
+  readonly decodedBytes: number;
 }
 
 /** What a conversation hands out: a message with its body, a chunk, or a bundle. */
@@ -43,7 +45,10 @@ export type ExpectedEvent =
         readonly file: number;
         readonly offset: number;
         readonly payload: string;
-        readonly intact: boolean;
+        readonly intact: boolean | null;
+        /** Missing where it is raw. */
+        readonly encoding?: Encoding;
+        readonly decodedBytes?: number;
       };
     }
   | {
@@ -57,6 +62,8 @@ export type ExpectedEvent =
 /** Frames that reach one end of a conversation, which stands in a certain state. */
 export interface FrameVector<Expect> extends Vector<Expect> {
   readonly receiver: Receiver;
+  /** Of an encoded chunk: what it stands for, in hex; null where that can't be made of it. */
+  readonly decoded?: string | null;
 }
 
 interface VectorFiles {

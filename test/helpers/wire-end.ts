@@ -1,7 +1,7 @@
 /** One end of real connections, driven by hand: what came is kept, and can be waited for. */
 import type { Test } from "tap";
 import { BlockPool } from "../../src/net/blocks.ts";
-import { Connection, type ConnectionEvents } from "../../src/net/connection.ts";
+import { Connection, type ConnectionEvents, type Limits } from "../../src/net/connection.ts";
 import { dial, type Endpoint } from "../../src/net/dial.ts";
 import { listen } from "../../src/net/listen.ts";
 import type { ArrivedChunk, NamedMessage } from "../../src/protocol/conversation.ts";
@@ -93,24 +93,34 @@ function endOf(connection: Connection, heard: Recorder): WireEnd {
 }
 
 /** A client's connection to a server. */
-export async function connectTo(t: Test, endpoint: Endpoint, role: Role = "source"): Promise<WireEnd> {
+export async function connectTo(
+  t: Test,
+  endpoint: Endpoint,
+  role: Role = "source",
+  limits: Limits = {},
+): Promise<WireEnd> {
   const heard = new Recorder();
-  const connection = new Connection("client", role, new BlockPool(), heard);
+  const connection = new Connection("client", role, new BlockPool(), heard, limits);
   connection.attach(await dial(endpoint, connection, { timeoutMs: PATIENCE_MS }), true);
   t.teardown(() => connection.destroy());
   return endOf(connection, heard);
 }
 
-/** Both ends of one connection. */
-export async function connectedPair(t: Test, clientRole: Role = "source", blocks = new BlockPool()) {
+/** Both ends of one connection: what the client sends and the server reads may be limited. */
+export async function connectedPair(
+  t: Test,
+  clientRole: Role = "source",
+  blocks = new BlockPool(),
+  { sending, reading }: Limits = {},
+) {
   const heard = new Recorder();
-  const connection = new Connection("server", undefined, blocks, heard);
+  const connection = new Connection("server", undefined, blocks, heard, { reading });
   const listener = await listen({ host: "127.0.0.1", port: 0 }, () => connection);
   t.teardown(() => {
     listener.close();
     connection.destroy();
   });
-  const client = await connectTo(t, listener.address, clientRole);
+  const client = await connectTo(t, listener.address, clientRole, { sending });
   return { client, server: endOf(connection, heard), listener };
 }
 

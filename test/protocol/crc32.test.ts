@@ -2,7 +2,14 @@ import { createRequire, registerHooks } from "node:module";
 import { crc32 as zlibCrc32 } from "node:zlib";
 import fc from "fast-check";
 import t from "tap";
-import { combineCrc32, combineEqualParts, crc32, formatCrc32, shiftOperator } from "../../src/protocol/crc32.ts";
+import {
+  appendZeros,
+  combineCrc32,
+  combineEqualParts,
+  crc32,
+  formatCrc32,
+  shiftOperator,
+} from "../../src/protocol/crc32.ts";
 
 const ascii = (text: string) => Uint8Array.from(Buffer.from(text, "latin1"));
 
@@ -33,6 +40,14 @@ t.test("is the CRC of the polynomial, and zlib's", async () => {
         whole === zlibCrc32(bytes) &&
         whole === crc32(bytes.subarray(cut), crc32(bytes.subarray(0, cut)))
       );
+    }),
+  );
+});
+
+t.test("zeros are appended without being read", async () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 50 }), fc.nat(10_000), (bytes, count) => {
+      return appendZeros(crc32(bytes), count) === crc32(new Uint8Array(count), crc32(bytes));
     }),
   );
 });

@@ -39,9 +39,14 @@ t.test("every header comes back", async () => {
       fc.oneof(fc.maxSafeNat(), fc.constantFrom(0, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 52, FILE_BYTES_MAX)),
       uint32,
       uint32,
-      (name, anyFile, anyOffset, payloadBytes, payloadCrc32) => {
+      fc.constantFrom("raw", "zstd", "sparse"),
+      fc.integer({ min: 1, max: 0xffffffff }),
+      (name, anyFile, anyOffset, anyBytes, payloadCrc32, anyEncoding, anyDecoded) => {
         const [file, offset] = name === "CHUNK" ? [anyFile, anyOffset] : [0, 0];
-        const header = { name, file, offset, payloadBytes, payloadCrc32 };
+        const encoding = name === "CHUNK" ? anyEncoding : "raw";
+        const payloadBytes = encoding === "raw" ? anyBytes : anyBytes % anyDecoded;
+        const decodedBytes = encoding === "raw" ? anyBytes : anyDecoded;
+        const header = { name, file, offset, payloadBytes, payloadCrc32, encoding, decodedBytes };
         const back = decodeHeader(encodeHeader(header));
         assert.deepEqual(back, header);
       },

@@ -49,6 +49,20 @@ t.test("a new file from a clone: longer, shorter, and where nobody may write to 
   }
 });
 
+t.test("zeros in the place of what the old file has there are written, though they come as a hole", async (t) => {
+  const { from, to: dir } = directories(t);
+  const content = Buffer.concat([OLD.subarray(0, 20 * CHUNK), Buffer.alloc(2 * CHUNK)]);
+  OLD.copy(content, 5 * CHUNK, 6 * CHUNK, 7 * CHUNK);
+  content.fill(0, 3 * CHUNK, 4 * CHUNK);
+  writeFileSync(join(from, "file"), content);
+  writeFileSync(join(dir, "file"), OLD);
+  const { to } = await startServer(t, dir);
+  const sent = await sendAll({ paths: [join(from, "file")], to, delta: true, chunkBytes: CHUNK });
+  assertOk(t, sent);
+  t.ok(sent.result.chunks.sparse > 0);
+  assertContent(t, join(dir, "file"), content);
+});
+
 t.test("a part that is dropped while it is cloned leaves nothing", async (t) => {
   const { to: dir } = directories(t);
   writeFileSync(join(dir, "file"), OLD);

@@ -289,9 +289,9 @@ t.test("a disk that fills up after the promise", async (t) => {
   const { sink, partsHeld } = diskSink(t, {}, dir);
   const part = await reserve(sink, specOf("a", 3 * MIB));
   const writer = openWriter(part.open());
-  await writer(0, new Uint8Array(MIB));
+  await writer.write(0, new Uint8Array(MIB));
   t.throws(() => writeFileSync(join(dir, "eater"), new Uint8Array(4 * MIB)), { code: "ENOSPC" });
-  t.throws(() => writer(MIB, new Uint8Array(2 * MIB)), { name: "HawserError", code: "E_NO_SPACE" });
+  t.throws(() => writer.write(MIB, new Uint8Array(2 * MIB)), { name: "HawserError", code: "E_NO_SPACE" });
   await part.abort();
   t.equal(partsHeld(), 0);
   t.notOk(existsSync(join(dir, "a")));

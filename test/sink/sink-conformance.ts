@@ -46,7 +46,7 @@ export async function write(part: Part, content: Uint8Array, chunkBytes: number,
   for (let at = 0; at < content.length; at += chunkBytes) offsets.push(at);
   for (const at of scrambled(offsets, seed)) {
     const bytes = content.subarray(at, at + chunkBytes);
-    await writer(at, bytes);
+    await writer.write(at, bytes);
     part.written(bytes.length);
   }
 }
@@ -96,7 +96,7 @@ export function sinkConformance(t: Test, { make, chunkBytes, reopens = true, fil
     const part = await reserve(sink, specOf("a", content.length));
     const other = randomBytesOf(chunkBytes, 99);
     const writer = openWriter(part.open());
-    await writer(chunkBytes, other);
+    await writer.write(chunkBytes, other);
     await write(part, content, chunkBytes);
     await commit(part, content);
     t.ok(same(read("a"), content), "what was written last is what counts");
@@ -106,9 +106,29 @@ export function sinkConformance(t: Test, { make, chunkBytes, reopens = true, fil
     const { sink, read } = await make(t);
     const part = await reserve(sink, specOf("a", content.length));
     await write(part, content, chunkBytes);
-    await openWriter(part.open())(2 * chunkBytes, content.subarray(2 * chunkBytes, 3 * chunkBytes));
+    await openWriter(part.open()).write(2 * chunkBytes, content.subarray(2 * chunkBytes, 3 * chunkBytes));
     await commit(part, content);
     t.ok(same(read("a"), content));
+  });
+
+  t.test("a chunk with holes has zeros there", async (t) => {
+    const { sink, read } = await make(t);
+    const part = await reserve(sink, specOf("a", content.length));
+    const holes = new Uint8Array(content);
+    holes.fill(0, 2 * chunkBytes, 3 * chunkBytes);
+    holes.fill(0, 4 * chunkBytes + 10, 5 * chunkBytes - 10);
+    const data = [0, chunkBytes - 10].map((start) => ({
+      start,
+      bytes: holes.subarray(4 * chunkBytes + start, 4 * chunkBytes + start + 10),
+    }));
+    const writer = openWriter(part.open());
+    for (let at = 0; at < holes.length; at += chunkBytes) {
+      if (at === 2 * chunkBytes) await writer.writeSparse(at, { bytes: chunkBytes, data: [] }, true);
+      else if (at === 4 * chunkBytes) await writer.writeSparse(at, { bytes: chunkBytes, data }, true);
+      else await writer.write(at, holes.subarray(at, at + chunkBytes));
+    }
+    await commit(part, holes);
+    t.ok(same(read("a"), holes));
   });
 
   t.test("a size that isn't known until the end", async (t) => {
@@ -297,7 +317,7 @@ export function sinkConformance(t: Test, { make, chunkBytes, reopens = true, fil
     t.ok(same(room, content.subarray(chunkBytes, 2 * chunkBytes)), "with what was written");
     const writer = openWriter(second.open());
     for (let at = 2 * chunkBytes; at < content.length; at += chunkBytes) {
-      await writer(at, content.subarray(at, at + chunkBytes));
+      await writer.write(at, content.subarray(at, at + chunkBytes));
     }
     await second.sync();
     await commit(second, content);

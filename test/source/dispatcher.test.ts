@@ -254,3 +254,45 @@ t.test("a file of which all is there is never handed out", async (t) => {
   dispatcher.giveBack({ file: 0, offset: 0, bytes: CHUNK });
   t.match(dispatcher.take(0), { file: 0, offset: 0 }, "but for what has to be sent once more");
 });
+
+t.test("a file that comes in order: what is there is handed out, and no more", async (t) => {
+  const dispatcher = new Dispatcher(CHUNK, CHUNK);
+  dispatcher.addEndless(3, 0);
+  t.equal(dispatcher.take(0), undefined, "nothing is there");
+  dispatcher.extend(3, 2 * CHUNK);
+  t.same(
+    [dispatcher.take(0), dispatcher.take(1), dispatcher.take(0)],
+    [{ file: 3, offset: 0, bytes: CHUNK }, { file: 3, offset: CHUNK, bytes: CHUNK }, undefined],
+  );
+  dispatcher.extend(3, 2 * CHUNK + 1);
+  t.same(dispatcher.take(1), { file: 3, offset: 2 * CHUNK, bytes: 1 }, "the last may be short");
+  t.equal(dispatcher.take(1), undefined);
+  dispatcher.extend(4, CHUNK);
+  t.equal(dispatcher.take(1), undefined, "one that was never added, or was dropped, stays away");
+});
+
+t.test("in order: streams take turns, and of what comes again the first goes first", async (t) => {
+  const dispatcher = new Dispatcher(CHUNK, 8 * CHUNK, true);
+  dispatcher.add(0, whole(4 * CHUNK + 1));
+  dispatcher.add(1, whole(CHUNK));
+  const offsets = (pieces: (Piece | undefined)[]) => pieces.map((piece) => piece && [piece.file, piece.offset / CHUNK]);
+  const taken = [0, 1, 2, 0].map((stream) => dispatcher.take(stream));
+  t.same(offsets(taken), [
+    [0, 0],
+    [0, 1],
+    [0, 2],
+    [0, 3],
+  ]);
+  dispatcher.release(1);
+  for (const piece of [taken[2], taken[0], taken[3]]) dispatcher.giveBack(piece as Piece);
+  t.same(offsets([dispatcher.takeAgain(), dispatcher.take(0), dispatcher.take(2), dispatcher.takeAgain()]), [
+    [0, 0],
+    [0, 2],
+    [0, 3],
+    undefined,
+  ]);
+  t.same(
+    [dispatcher.take(0), dispatcher.take(1), dispatcher.take(0)],
+    [{ file: 0, offset: 4 * CHUNK, bytes: 1 }, { file: 1, offset: 0, bytes: CHUNK }, undefined],
+  );
+});

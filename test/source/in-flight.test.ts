@@ -18,3 +18,18 @@ t.test("what was on its way of a file that is settled is told, once, with the st
   t.notOk(inFlight.isEmpty, "the other file's is still on its way");
   t.equal(inFlight.acknowledge(1, 0, 0, 9), undefined, "an acknowledgement that comes late says nothing new");
 });
+
+t.test("under a rate limit a chunk is overdue only after the system has had it for too long", async (t) => {
+  const inFlight = new InFlight();
+  const piece = (offset: number) => ({ file: 0, offset, bytes: 10 });
+  inFlight.deal(1, piece(0), 0);
+  inFlight.acknowledge(1, 0, 0, 10);
+  inFlight.deal(2, piece(10), Number.POSITIVE_INFINITY);
+  t.equal(inFlight.bytes, 10);
+  t.equal(inFlight.overdueFor(1, 1_000_000), undefined);
+  inFlight.accepted(1, 0, 10, 5);
+  t.equal(inFlight.overdueFor(1, 1_000_000), undefined, "it was another's");
+  inFlight.accepted(2, 0, 10, 1_000_000);
+  t.equal(inFlight.overdueFor(1, 1_000_500), undefined);
+  t.strictSame(inFlight.overdueFor(1, 1_000_501), piece(10));
+});

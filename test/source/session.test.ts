@@ -2,6 +2,7 @@
 import { readdirSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { RateLimit } from "../../src/net/rate-limit.ts";
 import type { Terms } from "../../src/net/transfer-end.ts";
 import { crc32 } from "../../src/protocol/crc32.ts";
 import type { HawserError } from "../../src/protocol/errors.ts";
@@ -132,8 +133,8 @@ class Hand {
     this.session.controlOpened(client.connection);
   }
 
-  async openStream(index = 0, chunkBytes = CHUNK): Promise<void> {
-    const { client, server } = await connectedPair(this.#t);
+  async openStream(index = 0, chunkBytes = CHUNK, sending?: RateLimit): Promise<void> {
+    const { client, server } = await connectedPair(this.#t, "source", undefined, { sending });
     client.connection.send("ATTACH", attachOf(index));
     await server.heard.message("ATTACH");
     server.connection.role = "sink";
@@ -799,4 +800,27 @@ t.test("told to stop, and the session begins anew after that: nothing is sent", 
   hand.plan(0);
   await hand.silence();
   t.strictSame(hand.came, []);
+});
+
+t.test("what a rate limit holds up is not overdue: an idle stream doesn't send it as well", async (t) => {
+  const path = join(t.testdir(), "f0");
+  writeFileSync(path, content);
+  const hand = new Hand(t, [new WatchedItem(path)]);
+  await hand.openControl();
+  const slow = new RateLimit(1024);
+  await hand.openStream(0, CHUNK, slow);
+  await hand.openStream(1);
+  await hand.offered();
+  hand.plan(0);
+  // All but the four that the first stream took, two of them to read ahead, and then time enough to call those overdue.
+  await hand.chunks(CHUNKS - 4);
+  await new Promise((resolve) => setTimeout(resolve, 1200));
+  await hand.silence();
+  t.equal(hand.came.length, CHUNKS - 4);
+  slow.set(null);
+  const all = async () => {
+    while (hand.came.length < CHUNKS) await new Promise((resolve) => setImmediate(resolve));
+  };
+  await soon(all(), "the rest");
+  t.strictSame(numbers(hand), [0, 1, 2, 3, 4, 5], "each once");
 });

@@ -1,0 +1,88 @@
+/**
+ * How fast bytes may go: a token bucket that computes delays from a clock value it is given, and never waits by itself.
+ * What was taken too early is a debt, which is paid before more may go; what was not used is soon forgotten.
+ */
+
+/**
+ * What may be caught up when nobody was there to take it, or a timer was late: 2% of five seconds. Timers and busy event
+ * loops are late by less, and an idle pause is followed by no burst.
+ */
+export const CATCH_UP_MS = 100;
+
+/** Bytes are taken in slices of this much time, so that the rate holds in between chunks as well. */
+const SLICE_MS = 2;
+
+/** Below 128,000 bytes a second slices are of this size: smaller ones would be headers of TCP mostly. */
+const SLICE_BYTES_MIN = 256;
+
+/** What is taken at once at this rate; null is no limit. */
+export function sliceBytesOf(bytesPerSecond: number | null): number {
+  if (bytesPerSecond === null) return Number.POSITIVE_INFINITY;
+  return Math.max(SLICE_BYTES_MIN, Math.floor((bytesPerSecond * SLICE_MS) / 1000));
+}
+
+export class Pace {
+  #bytesPerSecond: number | null;
+  /** What may go at once; below zero what went too early. */
+  #tokens = 0;
+  #countedMs: number;
+
+  /** null: no limit. */
+  constructor(bytesPerSecond: number | null, nowMs: number) {
+    this.#bytesPerSecond = bytesPerSecond;
+    this.#countedMs = nowMs;
+  }
+
+  get bytesPerSecond(): number | null {
+    return this.#bytesPerSecond;
+  }
+
+  /** The most to take at once. */
+  get sliceBytes(): number {
+    return sliceBytesOf(this.#bytesPerSecond);
+  }
+
+  /** From now on another rate holds. A debt that was made at the old one is paid within the catch-up time. */
+  set(bytesPerSecond: number | null, nowMs: number): void {
+    this.#count(nowMs);
+    this.#bytesPerSecond = bytesPerSecond;
+    const most = this.#catchUpBytes;
+    this.#tokens = Math.max(-most, Math.min(this.#tokens, most));
+  }
+
+  /**
+   * `bytes` go now, or were read; fewer than none were taken before and not used. Returns for how long nothing more may
+   * follow, in milliseconds.
+   */
+  take(bytes: number, nowMs: number): number {
+    this.#count(nowMs);
+    if (this.#bytesPerSecond !== null) this.#tokens = Math.min(this.#tokens - bytes, this.#catchUpBytes);
+    return this.#owedMs;
+  }
+
+  /** For how long nothing may go. */
+  delayMs(nowMs: number): number {
+    this.#count(nowMs);
+    return this.#owedMs;
+  }
+
+  /** How long so many bytes take by this limit alone; 0 without one. */
+  msFor(bytes: number): number {
+    return this.#bytesPerSecond === null ? 0 : (bytes / this.#bytesPerSecond) * 1000;
+  }
+
+  get #owedMs(): number {
+    return this.#tokens >= 0 ? 0 : this.msFor(-this.#tokens);
+  }
+
+  get #catchUpBytes(): number {
+    return this.#bytesPerSecond === null ? 0 : (this.#bytesPerSecond * CATCH_UP_MS) / 1000;
+  }
+
+  #count(nowMs: number): void {
+    const elapsedMs = Math.max(0, nowMs - this.#countedMs);
+    this.#countedMs = Math.max(this.#countedMs, nowMs);
+    if (this.#bytesPerSecond === null) return;
+    this.#tokens = Math.min(this.#catchUpBytes, this.#tokens + (this.#bytesPerSecond * elapsedMs) / 1000);
+  }
+}
