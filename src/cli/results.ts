@@ -45,11 +45,18 @@ export function receiptText(result: TransferResult): string {
   const bytesUnchanged = bytes - bytesChanged;
   const amount = (bytes: number) => `${formatBytes(bytes)} (${formatCount(bytes)} bytes)`;
   const skipped =
-    filesSkipped > 0 ? [["skipped", `${formatCount(filesSkipped)} that are no files: sockets, FIFOs, devices`]] : [];
+    filesSkipped > 0
+      ? [
+          [
+            "skipped",
+            filesSkipped === 1 ? "1 socket, FIFO or device" : `${formatCount(filesSkipped)} sockets, FIFOs and devices`,
+          ],
+        ]
+      : [];
   if (result.dryRun) {
     return linesOf([
       ["would send", `${plural(filesSent, "file")}, ${amount(bytesChanged)}`],
-      ["unchanged", `${plural(filesUnchanged, "file")}, ${amount(bytesUnchanged)}`],
+      ...(filesUnchanged > 0 ? [["unchanged", `${plural(filesUnchanged, "file")}, ${amount(bytesUnchanged)}`]] : []),
       ...skipped,
       ["dry run", "nothing was sent"],
     ]);

@@ -149,7 +149,8 @@ function entriesOf(
 function fileEntry(path: Buffer, name: Buffer, stats: Stats, smallMax: number): SourceEntry {
   try {
     assertSendable(name);
-    if (!stats.isFile()) throw new HawserError("E_SOURCE_SPECIAL", `'${displayName(path)}' is not a regular file`);
+    if (!stats.isFile())
+      throw new HawserError("E_SOURCE_SPECIAL", `'${displayName(path)}' is a socket, a FIFO or a device`);
     return stats.size <= smallMax ? smallItem(path, name, stats, false) : new FileItem(path, name);
   } catch (thrown) {
     return failed(name, asHawserError(thrown));
