@@ -1,7 +1,7 @@
 /** What becomes of what has a name already: the rules, apart from any disk. Pure. */
 import { HawserError } from "../protocol/errors.ts";
-import { COMPONENT_BYTES_MAX } from "../protocol/limits.ts";
-import type { OfferedFile, SettledFile } from "../protocol/messages.ts";
+import { COMPONENT_BYTES_MAX, NAME_BYTES_MAX } from "../protocol/limits.ts";
+import type { OfferedFile } from "../protocol/messages.ts";
 import { displayName } from "../protocol/names.ts";
 import type { Clobber, ExistingFile } from "./sink.ts";
 
@@ -34,12 +34,6 @@ export function clobberFor(name: Uint8Array, existing: ExistingFile, overwrite: 
   return "replace";
 }
 
-/** What an outcome says of a file that would be committed so. */
-export function plannedChange(name: Uint8Array, clobber: Clobber | undefined): Pick<SettledFile, "name" | "replaces"> {
-  if (clobber === "replace") return { replaces: true };
-  return clobber === "rename" ? { name: nextName(name, 1) } : {};
-}
-
 export function isSameTime([seconds, nanoseconds]: readonly [number, number], mtimeMs: number): boolean {
   return Math.abs(seconds * 1000 + nanoseconds / 1e6 - mtimeMs) <= SAME_TIME_MS;
 }
@@ -52,6 +46,11 @@ export function alreadyThere(name: Uint8Array, { size, isDirectory, target }: Ex
   return new HawserError("E_EXISTS", `${what} is already there under the name '${displayName(name)}'`);
 }
 
+/** E_NOT_DIRECTORY for something else that has the name of a directory. */
+export function notDirectory(name: Uint8Array): HawserError {
+  return new HawserError("E_NOT_DIRECTORY", `'${displayName(name)}' on the server is not a directory`);
+}
+
 /** E_EXISTS for a name that was free when it was looked at. */
 export function appeared(name: Uint8Array): HawserError {
   return new HawserError("E_EXISTS", `'${displayName(name)}' appeared on the server meanwhile, and was left as it is`);
@@ -60,13 +59,20 @@ export function appeared(name: Uint8Array): HawserError {
 const DOT = 0x2e;
 const SLASH = 0x2f;
 
-/** `dir/dump.sql` becomes `dir/dump (1).sql`, then `dir/dump (2).sql`: the name is cut where it would be too long. */
+/**
+ * `dir/dump.sql` becomes `dir/dump (1).sql`, then `dir/dump (2).sql`: the name is cut where it would be too long. Throws
+ * E_EXISTS where there is no room for another one.
+ */
 export function nextName(name: Uint8Array, nth: number): Uint8Array {
   const start = name.lastIndexOf(SLASH) + 1;
   const dot = name.lastIndexOf(DOT);
   // A dot at the start hides a file, and is no extension; nor is what is longer than any.
   const end = dot > start && name.length - dot <= 16 ? dot : name.length;
   const tail = Buffer.concat([Buffer.from(` (${nth})`), name.subarray(end)]);
-  const stem = name.subarray(start, Math.min(end, start + COMPONENT_BYTES_MAX - tail.length));
+  const room = Math.min(COMPONENT_BYTES_MAX, NAME_BYTES_MAX - start) - tail.length;
+  if (room < 0) {
+    throw new HawserError("E_EXISTS", `'${displayName(name)}' is already there, and too long for a number behind it`);
+  }
+  const stem = name.subarray(start, Math.min(end, start + room));
   return Buffer.concat([name.subarray(0, start), stem, tail]);
 }

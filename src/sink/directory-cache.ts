@@ -2,7 +2,12 @@
  * Directories held open for as long as many names below one root are looked at or made, so that each is opened once and
  * not for every name in it. For one batch: what a directory is called may change between two.
  */
+import { HawserError } from "../protocol/errors.ts";
+import { displayName } from "../protocol/names.ts";
 import { type HeldDirectory, splitName } from "./held-directory.ts";
+
+/** What says that a process, or the system, has no more descriptors. */
+const TOO_MANY = new Set(["EMFILE", "ENFILE"]);
 
 /** Descriptors that a batch holds at most. */
 const HELD_MAX = 64;
@@ -28,7 +33,24 @@ export class DirectoryCache {
     const key = keyOf(path);
     if (this.#held.has(key)) return this.#remember(path, this.#held.get(key));
     const [parent, last] = splitName(path);
-    return this.#keep(key, this.find(parent)?.child(last));
+    const above = this.find(parent);
+    return this.#keep(key, above && this.#child(above, last));
+  }
+
+  /** Held directories give way where there are too few descriptors. */
+  #child(directory: HeldDirectory, name: Uint8Array): HeldDirectory | undefined {
+    try {
+      return directory.child(name);
+    } catch (thrown) {
+      const { code } = ((thrown as Error).cause ?? {}) as NodeJS.ErrnoException;
+      if (!TOO_MANY.has(code ?? "")) throw thrown;
+    }
+    for (const [key, held] of this.#held) {
+      if (held === directory) continue;
+      this.#held.delete(key);
+      held?.close();
+    }
+    return directory.child(name);
   }
 
   /** The same; made, with what leads to it, where it is missing. */
@@ -37,7 +59,9 @@ export class DirectoryCache {
     if (there !== undefined) return there;
     const [parent, last] = splitName(path);
     const held = this.make(parent);
-    const made = held.makeChildNow(last);
+    held.makeNow(last);
+    const made = this.#child(held, last);
+    if (made === undefined) throw new HawserError("E_IO", `the directory '${displayName(path)}' was taken away`);
     this.changed.set(keyOf(parent), parent);
     return this.#keep(keyOf(path), made) as HeldDirectory;
   }

@@ -27,7 +27,7 @@ import { appeared, nextName } from "./clobber.ts";
 import { DirectReader } from "./direct-reader.ts";
 import { modeOf, timeOf } from "./disk-attributes.ts";
 import { ReadBackError, syncData, syncFile } from "./durable.ts";
-import { type HeldDirectory, inDirectoryOf } from "./held-directory.ts";
+import { type HeldDirectory, inDirectoryOf, splitName } from "./held-directory.ts";
 import { ioError } from "./io-error.ts";
 import type { NameLocks } from "./name-locks.ts";
 import { O_NOFOLLOW } from "./platform.ts";
@@ -283,14 +283,15 @@ export class DiskPart implements Part {
     const { locks } = this.#home;
     if (clobber === "replace") return this.#replace(directory, last);
     for (let nth = 0; ; nth++) {
-      const final = directory.entry(nth === 0 ? last : nextName(last, nth));
+      const chosen = nth === 0 ? name : nextName(name, nth);
+      const final = directory.entry(nth === 0 ? last : splitName(chosen)[1]);
       const isOurs =
         locks === undefined ? this.#link(final) : await locks.hold(name, async () => this.#renameTo(final));
       if (isOurs) {
         await this.#makeNameDurable(directory, () =>
           locks === undefined ? unlinkSync(final) : renameSync(final, this.#path),
         );
-        return nth === 0 ? {} : { name: nextName(name, nth) };
+        return nth === 0 ? {} : { name: chosen };
       }
       if (clobber === "never") throw appeared(name);
     }

@@ -65,6 +65,7 @@ export class DiskSink implements Sink {
         staging: this.#staging,
         hasHardLinks: this.hasHardLinks,
         fileBytesMax: this.capabilities.fileBytesMax,
+        assertSpace: (bytes) => this.#assertSpace(bytes),
         stagingNameOf,
       });
       home.close();
@@ -115,9 +116,7 @@ export class DiskSink implements Sink {
       release: (count) => {
         this.#promisedBytes -= count;
       },
-      assertSpace: () => {
-        if (this.#freeBytes() < 0) throw new HawserError("E_NO_SPACE", "the destination is as full as it may get");
-      },
+      assertSpace: () => this.#assertSpace(0),
     });
   }
 
@@ -163,6 +162,10 @@ export class DiskSink implements Sink {
     this.#staging.close();
     this.#root.close();
     return Promise.resolve();
+  }
+
+  #assertSpace(bytes: number): void {
+    if (this.#freeBytes() < bytes) throw new HawserError("E_NO_SPACE", "the destination is as full as it may get");
   }
 
   /** Free for us, less what is promised to parts under way and what is to stay free. */

@@ -3,6 +3,7 @@
  * synced together. A small file goes the way of every part: written in staging, synced, linked to its name.
  */
 import {
+  chmodSync,
   closeSync,
   constants,
   fchmodSync,
@@ -45,6 +46,8 @@ export interface DiskTreeHome {
   readonly staging: HeldDirectory;
   readonly hasHardLinks: boolean;
   readonly fileBytesMax: number;
+  /** Throws E_NO_SPACE where so many bytes more are not to be had. */
+  assertSpace(bytes: number): void;
   /** The name of a part in staging. */
   stagingNameOf(id: string): string;
 }
@@ -89,6 +92,7 @@ export class DiskTree implements TreeSink {
     if (content.length > fileBytesMax) {
       throw new HawserError("E_TOO_LARGE", `the server takes files of ${fileBytesMax} bytes at most`);
     }
+    this.#home.assertSpace(content.length);
     const path = this.#pathOf(spec);
     const mode = modeOf(spec);
     let fd: number | undefined;
@@ -114,8 +118,9 @@ export class DiskTree implements TreeSink {
   async commitStaged(files: readonly StagedFile[]): Promise<StagedOutcome[]> {
     let outcomes: StagedOutcome[];
     try {
-      await this.#syncStaged(files);
-      outcomes = await this.#publishAll(files);
+      const failed = await this.#syncStaged(files);
+      const published = await this.#publishAll(files.filter((file) => !failed.has(file)));
+      outcomes = files.map((file) => failed.get(file) ?? (published.shift() as StagedOutcome));
     } catch (thrown) {
       outcomes = files.map(() => asHawserError(thrown));
     }
@@ -174,7 +179,13 @@ export class DiskTree implements TreeSink {
     const place = replaces ? this.#home.staging.entry(Buffer.from(`link-${process.pid}-${this.#links++}`)) : final;
     symlinkSync(target as Buffer, place);
     tryTo(() => lutimesSync(place, time, time));
-    if (replaces) renameSync(place, final);
+    if (!replaces) return;
+    try {
+      renameSync(place, final);
+    } catch (thrown) {
+      tryTo(() => unlinkSync(place));
+      throw thrown;
+    }
   }
 
   #pathOf({ id }: PartSpec): string {
@@ -192,21 +203,34 @@ export class DiskTree implements TreeSink {
 
   // --- syncing ----------------------------------------------------------------------------------------------------
 
-  async #syncStaged(files: readonly StagedFile[]): Promise<void> {
-    if (!this.#syncs) return;
-    if (files.length >= SYNC_ALL_FROM && (await this.#syncAll())) return;
-    for (const { spec } of files) {
-      const fd = openSync(this.#pathOf(spec), constants.O_RDONLY | O_NOFOLLOW);
+  /** Returns those that could not be synced; throws where that is to be said of all. */
+  async #syncStaged(files: readonly StagedFile[]): Promise<Map<StagedFile, HawserError>> {
+    const failed = new Map<StagedFile, HawserError>();
+    if (!this.#syncs) return failed;
+    if (files.length >= SYNC_ALL_FROM && (await this.#syncAll())) return failed;
+    for (const file of files) {
       try {
-        await syncFile(fd);
-      } finally {
-        closeSync(fd);
+        await this.#syncOne(file);
+      } catch (thrown) {
+        failed.set(file, ioError(`syncing '${displayName(file.spec.name)}'`, thrown));
       }
+    }
+    return failed;
+  }
+
+  async #syncOne({ spec }: StagedFile): Promise<void> {
+    const fd = openToSync(this.#pathOf(spec), modeOf(spec));
+    try {
+      await syncFile(fd);
+    } finally {
+      closeSync(fd);
     }
   }
 
   /** Directories that got new entries. */
   async #syncChanged(cache: DirectoryCache): Promise<void> {
+    // While the disk is waited for, others need descriptors.
+    cache.close();
     if (cache.changed.size >= SYNC_ALL_FROM && (await this.#syncAll())) return;
     for (const path of cache.changed.values()) await cache.find(path)?.sync();
   }
@@ -276,11 +300,30 @@ function takeBack(cache: DirectoryCache, { name }: PartSpec, outcome: StagedOutc
   });
 }
 
+/** A part that its own mode may keep us from opening. */
+function openToSync(path: string, mode: number): number {
+  const flags = constants.O_RDONLY | O_NOFOLLOW;
+  try {
+    return openSync(path, flags);
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code !== "EACCES") throw thrown;
+  }
+  chmodSync(path, 0o600);
+  const fd = openSync(path, flags);
+  fchmodSync(fd, mode);
+  return fd;
+}
+
 /** Whether both are regular files with the same content. Small ones: they are read at once. */
 function holdsSame(part: string, final: Buffer): boolean {
   const [ours, theirs] = [lstatSync(part), lstatSync(final, { throwIfNoEntry: false })];
   if (!theirs?.isFile() || theirs.size !== ours.size) return false;
-  return Buffer.compare(readFileSync(part), readFileSync(final)) === 0;
+  try {
+    return Buffer.compare(readFileSync(part), readFileSync(final)) === 0;
+  } catch {
+    // What can't be read can't be said to be the same.
+    return false;
+  }
 }
 
 function tryTo(work: () => void): void {

@@ -16,6 +16,7 @@ import {
 } from "node:fs";
 import { HawserError } from "../protocol/errors.ts";
 import { componentsOf, displayName } from "../protocol/names.ts";
+import { notDirectory } from "./clobber.ts";
 import { syncDirectory, syncFile } from "./durable.ts";
 import { ioError } from "./io-error.ts";
 import { HOLDS_DIRECTORIES, O_DIRECTORY, O_NOFOLLOW } from "./platform.ts";
@@ -86,13 +87,15 @@ export class HeldDirectory {
   async makeChild(name: Uint8Array, durably = true): Promise<HeldDirectory> {
     const there = this.child(name);
     if (there !== undefined) return there;
-    const made = this.makeChildNow(name);
+    this.makeNow(name);
+    const made = this.child(name);
+    if (made === undefined) throw new HawserError("E_IO", `the directory '${displayName(name)}' was taken away`);
     if (durably) await this.sync();
     return made;
   }
 
-  /** The same without syncing. */
-  makeChildNow(name: Uint8Array): HeldDirectory {
+  /** Makes a directory in this one, unless it is there. */
+  makeNow(name: Uint8Array): void {
     try {
       mkdirSync(this.entry(name));
     } catch (thrown) {
@@ -100,9 +103,6 @@ export class HeldDirectory {
         throw ioError(`making the directory '${displayName(name)}'`, thrown);
       }
     }
-    const made = this.child(name);
-    if (made === undefined) throw new HawserError("E_IO", `the directory '${displayName(name)}' was taken away`);
-    return made;
   }
 
   /** Makes what was done to this directory's entries outlive a power cut. */
@@ -155,8 +155,4 @@ export async function inDirectoryOf<T>(
 export function splitName(name: Uint8Array): [directory: Uint8Array, last: Uint8Array] {
   const slash = name.lastIndexOf(SLASH);
   return [name.subarray(0, Math.max(0, slash)), name.subarray(slash + 1)];
-}
-
-function notDirectory(name: Uint8Array): HawserError {
-  return new HawserError("E_NOT_DIRECTORY", `'${displayName(name)}' on the server is not a directory`);
 }

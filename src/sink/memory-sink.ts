@@ -96,6 +96,9 @@ export class MemorySink implements Sink {
     this.#parts.delete(id);
     return { ...(free === name ? {} : { name: free }), ...(replaced && clobber === "replace" ? { replaced } : {}) };
   }
+  forgetFile(name: Uint8Array): void {
+    this.#files.delete(keyOf(name));
+  }
   letGo(id: string): void {
     const kept = this.#parts.get(id);
     if (kept !== undefined) kept.open = false;

@@ -1,7 +1,7 @@
 /** Directories, links and small files in memory: the disk's twin, for `MemorySink`. */
 import { asHawserError, HawserError } from "../protocol/errors.ts";
-import { componentsOf, displayName } from "../protocol/names.ts";
-import { alreadyThere } from "./clobber.ts";
+import { componentsOf } from "../protocol/names.ts";
+import { alreadyThere, nextName, notDirectory } from "./clobber.ts";
 import type { MemorySink } from "./memory-sink.ts";
 import type { EntrySpec, ExistingFile, PartSpec, StagedFile, StagedOutcome, TreeSink } from "./sink.ts";
 
@@ -73,13 +73,17 @@ export class MemoryTree implements TreeSink {
   }
 
   async makeLink({ name, target = new Uint8Array(0), mtime, clobber }: EntrySpec) {
-    const link = this.links.get(keyOf(name));
-    if (link !== undefined && Buffer.compare(link.target, target) === 0) return "unchanged" as const;
-    const there = this.#sink.look(name);
-    if (there !== undefined && clobber !== "replace") throw alreadyThere(name, there);
-    this.#makeParents(name);
-    this.links.set(keyOf(name), { target, mtimeMs: mtime[0] * 1000 + mtime[1] / 1e6 });
-    return there === undefined ? {} : { replaced: true };
+    for (let nth = 0; ; nth++) {
+      const chosen = nth === 0 ? name : nextName(name, nth);
+      const there = this.#sink.look(chosen);
+      if (there?.target !== undefined && Buffer.compare(there.target, target) === 0) return "unchanged" as const;
+      if (there !== undefined && clobber === "rename") continue;
+      if (there !== undefined && (clobber !== "replace" || there.isDirectory)) throw alreadyThere(name, there);
+      this.#makeParents(chosen);
+      this.#sink.forgetFile(chosen);
+      this.links.set(keyOf(chosen), { target, mtimeMs: mtime[0] * 1000 + mtime[1] / 1e6 });
+      return { ...(nth === 0 ? {} : { name: chosen }), ...(there === undefined ? {} : { replaced: true }) };
+    }
   }
 
   #makeParents(name: Uint8Array): void {
@@ -91,8 +95,4 @@ export class MemoryTree implements TreeSink {
       if (there === undefined) this.directories.set(keyOf(parent), { mode: 0o755, mtimeMs: 0 });
     }
   }
-}
-
-function notDirectory(name: Uint8Array): HawserError {
-  return new HawserError("E_NOT_DIRECTORY", `'${displayName(name)}' on the server is not a directory`);
 }

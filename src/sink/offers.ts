@@ -143,6 +143,8 @@ export class Offers {
       if (offer.whole && this.#terms.verify === "full") {
         return this.#fail(`file ${index} is to come whole, and every file is to be read back`);
       }
+      const refusal = contradictionIn(offer);
+      if (refusal !== undefined) return this.#fail(`file ${index} is offered as ${refusal}`);
       this.#below++;
       if (isSmall(offer)) {
         whole.push(offer);
@@ -260,4 +262,12 @@ export class Offers {
   #fail(message: string): void {
     this.#owner.fail(new HawserError("E_ILLEGAL", message));
   }
+}
+
+/** What an offer says of itself that can't be. */
+function contradictionIn({ kind, target, size, whole = false }: OfferedFile): string | undefined {
+  if (kind === "symlink" && target === undefined) return "a link that leads nowhere";
+  if (kind !== "symlink" && target !== undefined) return "something that is no link, with what a link says";
+  if (kind !== undefined && (size !== 0 || whole)) return `a ${kind} with content`;
+  return undefined;
 }

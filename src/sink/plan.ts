@@ -3,11 +3,11 @@ import { asHawserError, HawserError } from "../protocol/errors.ts";
 import type { OfferedFile } from "../protocol/messages.ts";
 import { displayName, nameRefusal } from "../protocol/names.ts";
 import { BlockPart } from "./block-part.ts";
-import { clobberFor, judgeExisting, type Overwrite } from "./clobber.ts";
+import { clobberFor, judgeExisting, nextName, type Overwrite } from "./clobber.ts";
 import { PLATFORM } from "./platform.ts";
 import type { ReceivedFile } from "./received-file.ts";
 import type { StoredFile } from "./session-store.ts";
-import type { ExistingFile, Part, PartSpec, Sink } from "./sink.ts";
+import type { Clobber, Committed, ExistingFile, Part, PartSpec, Sink } from "./sink.ts";
 import type { Owner, Unfinished } from "./unfinished.ts";
 
 export interface Planner {
@@ -90,7 +90,10 @@ export async function planDiffering(file: ReceivedFile, existing: ExistingFile, 
 
 async function readyPart(file: ReceivedFile, planner: Planner, stored: StoredFile | undefined): Promise<Action> {
   const { sink, wishes } = planner;
-  if (wishes.dryRun) return "planned";
+  if (wishes.dryRun) {
+    file.outcome = await plannedCommit(sink, file.offer.name, file.clobber);
+    return "planned";
+  }
   const how = { clobber: file.clobber, exactMode: wishes.exactMode };
   if (stored === undefined || !(await takeUp(file, stored, planner, how))) {
     file.id = undefined;
@@ -114,6 +117,16 @@ async function takeUp(
     if (!wishes.delta || asHawserError(thrown).code !== "E_NO_SPACE") throw thrown;
     await unfinished.discard(stored);
     return false;
+  }
+}
+
+/** What a commit would come to now. */
+export async function plannedCommit(sink: Sink, name: Uint8Array, clobber: Clobber | undefined): Promise<Committed> {
+  if (clobber === "replace") return { replaced: true };
+  if (clobber !== "rename") return {};
+  for (let nth = 1; ; nth++) {
+    const next = nextName(name, nth);
+    if ((await sink.find(next)) === undefined) return { name: next };
   }
 }
 

@@ -102,7 +102,11 @@ export class SinkSession implements TransferEnd {
     const unfinished = this.#unfinished;
     const partId = (index: number) => `${terms.transfer}-${terms.generation}-${index}`;
     this.#planner = { sink, unfinished, owner, partId, signal: this.#disposal.signal, wishes: options.wishes ?? {} };
-    this.#small = new SmallFiles(this.#planner, { onSettled: (record) => this.#outcomes.add(record) });
+    this.#small = new SmallFiles(this.#planner, {
+      onSettled: (record) => this.#outcomes.add(record),
+      wasOffered: (index) => index < this.#offers.below,
+      comesInChunks: (index) => this.#files.has(index),
+    });
     this.#checkpoints = new Checkpoints({
       store,
       durability: sink.capabilities.durability,
@@ -378,6 +382,10 @@ export class SinkSession implements TransferEnd {
   #isLegal({ file: index, offset, bytes }: ChunkFacts): boolean {
     const file = this.#files.get(index);
     if (file === undefined) {
+      if (this.#small.has(index)) {
+        this.#fail("E_WRONG_STATE", `a chunk of file ${index}, which is to come whole`);
+        return false;
+      }
       if (index < this.#offers.below) return true;
       this.#fail("E_FOREIGN_CHUNK", `a chunk of file ${index}, which was not offered`);
       return false;

@@ -3,14 +3,13 @@ import { formatCrc32 } from "../protocol/crc32.ts";
 import { asHawserError, ERRORS, type ErrorCode, type Failure, HawserError, wireFailureOf } from "../protocol/errors.ts";
 import type { SettledFile } from "../protocol/messages.ts";
 import type { Checkpoints } from "./checkpoints.ts";
-import { plannedChange } from "./clobber.ts";
 import { ReadBackError, SyncError } from "./durable.ts";
 import { Limiter } from "./limiter.ts";
 import type { SettledRecord } from "./outcome-queue.ts";
 import { digestOfPart } from "./part-digest.ts";
 import type { ReceivedFile } from "./received-file.ts";
 import type { SessionStore } from "./session-store.ts";
-import type { Part } from "./sink.ts";
+import type { Committed, Part } from "./sink.ts";
 import { hexOf, type Owner, type Unfinished } from "./unfinished.ts";
 
 /** Commits at once: each waits for the disk, and holds a few descriptors while it does. */
@@ -80,24 +79,16 @@ export class Settlement {
 
   committed(file: ReceivedFile, size: number, crc32: number): void {
     file.phase = "settling";
-    const { name, replaced } = file.outcome ?? {};
-    const changes = {
-      ...(name === undefined ? {} : { name }),
-      ...(replaced ? { replaces: true } : {}),
-      ...(file.blake3 === undefined ? {} : { blake3: file.blake3 }),
-    };
+    const blake3 = file.blake3 === undefined ? {} : { blake3: file.blake3 };
+    const changes = { ...changesOf(file.outcome), ...blake3 };
     this.#settle(file, { file: file.index, status: "committed", size, crc32, ...changes }, undefined, file.id);
   }
 
   /** It is only said what would be done. */
   planned(file: ReceivedFile): void {
     file.phase = "settling";
-    const { index, offer, clobber } = file;
-    this.#settle(
-      file,
-      { file: index, status: "planned", size: offer.size ?? 0, ...plannedChange(offer.name, clobber) },
-      undefined,
-    );
+    const { index, offer, outcome } = file;
+    this.#settle(file, { file: index, status: "planned", size: offer.size ?? 0, ...changesOf(outcome) }, undefined);
   }
 
   unchanged(file: ReceivedFile, size: number): void {
@@ -208,4 +199,9 @@ export class Settlement {
     const tracked = work.finally(() => this.#failures.delete(tracked));
     this.#failures.add(tracked);
   }
+}
+
+/** What an outcome says of a commit, besides what was offered. */
+export function changesOf({ name, replaced }: Committed = {}): Pick<SettledFile, "name" | "replaces"> {
+  return { ...(name === undefined ? {} : { name }), ...(replaced ? { replaces: true } : {}) };
 }

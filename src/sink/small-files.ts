@@ -7,13 +7,16 @@ import { crc32 } from "../protocol/crc32.ts";
 import { asHawserError, type Failure, HawserError, wireFailureOf } from "../protocol/errors.ts";
 import type { OfferedFile, PlannedFile, SettledFile } from "../protocol/messages.ts";
 import { displayName } from "../protocol/names.ts";
-import { judgeExisting, plannedChange, type Verdict } from "./clobber.ts";
+import { clobberFor, judgeExisting, notDirectory, type Verdict } from "./clobber.ts";
 import type { SettledRecord } from "./outcome-queue.ts";
-import { assertName, type Planner, specOf } from "./plan.ts";
+import { assertName, type Planner, plannedCommit, specOf } from "./plan.ts";
+import { changesOf } from "./settlement.ts";
 import type { Clobber, Committed, ExistingFile, PartSpec, StagedFile, StagedOutcome } from "./sink.ts";
 
 export interface SmallFilesOwner {
   onSettled(record: SettledRecord): void;
+  wasOffered(file: number): boolean;
+  comesInChunks(file: number): boolean;
 }
 
 interface OpenFile {
@@ -36,6 +39,8 @@ export class SmallFiles {
   readonly #planner: Planner;
   readonly #owner: SmallFilesOwner;
   readonly #open = new Map<number, OpenFile>();
+  /** Files that are being planned, from the first on to before the second: nothing was asked for yet. */
+  #planning: readonly [first: number, end: number] = [0, 0];
   /** Staged files that wait for the commit under way to end. */
   #waiting: Waiting[] = [];
   #committing: Promise<void> | undefined;
@@ -79,6 +84,7 @@ export class SmallFiles {
   ): Promise<{ readonly wanted: PlannedFile[]; readonly compare: OfferedFile[] }> {
     const wanted: PlannedFile[] = [];
     const compare: OfferedFile[] = [];
+    this.#planning = [offers[0]?.file ?? 0, (offers.at(-1)?.file ?? -1) + 1];
     const files = offers.filter(({ kind }) => kind === undefined);
     const found = this.#findAll(files);
     for (const offer of offers) {
@@ -92,22 +98,24 @@ export class SmallFiles {
             existing === undefined ? SEND : judgeExisting(offer, existing, this.#planner.wishes.overwrite ?? "never");
           if (verdict.action === "compare") compare.push(offer);
           else if (verdict.action === "unchanged") this.#unchanged(offer);
-          else if (this.#planner.wishes.dryRun) this.#planned(offer, verdict.clobber);
+          else if (this.#planner.wishes.dryRun) await this.#planned(offer, verdict.clobber);
           else this.#want(offer, verdict.clobber, wanted);
         }
       } catch (thrown) {
         this.#fail(offer, asHawserError(thrown).toFailure());
       }
     }
+    this.#planning = [0, 0];
     return { wanted, compare };
   }
 
-  /** A bundle came. Resolves when its bytes are of no more use; at once where the sink can do that. Throws E_ILLEGAL. */
+  /** A bundle came. Resolves when its bytes are of no more use; at once where the sink can do that. Throws E_ILLEGAL and its kind. */
   take(payload: Uint8Array): Promise<void> | undefined {
     const { stages = false } = this.#planner.sink.tree ?? {};
     const oneByOne: Promise<void>[] = [];
     for (const content of decodeBundle(payload)) {
       const open = this.#open.get(content.file);
+      this.#assertAskedFor(content.file);
       // Settled meanwhile, or come before: the source hears of it.
       if (open?.phase !== "wanted") continue;
       const bytes = payload.subarray(content.start, content.start + content.bytes);
@@ -118,6 +126,16 @@ export class SmallFiles {
     }
     if (this.#waiting.length > 0) this.#committing ??= this.#commit();
     return oneByOne.length === 0 ? undefined : Promise.all(oneByOne).then(() => {});
+  }
+
+  #assertAskedFor(file: number): void {
+    const [first, end] = this.#planning;
+    if (!this.#owner.wasOffered(file)) {
+      throw new HawserError("E_FOREIGN_CHUNK", `a bundle with file ${file}, which was not offered`);
+    }
+    if ((file >= first && file < end) || this.#owner.comesInChunks(file)) {
+      throw new HawserError("E_WRONG_STATE", `a bundle with file ${file}, which was not asked for`);
+    }
   }
 
   /** The source can't send a file after all. */
@@ -160,16 +178,14 @@ export class SmallFiles {
     else this.#committed(offer, made, undefined);
   }
 
-  #planEntry(offer: OfferedFile): void {
+  async #planEntry(offer: OfferedFile): Promise<void> {
     const [existing] = this.#planner.sink.tree?.findAll([offer.name]) ?? [];
     if (existing instanceof HawserError) throw existing;
     const { overwrite = "never" } = this.#planner.wishes;
-    if (existing !== undefined && isSameEntry(offer, existing)) {
-      this.#unchanged(offer);
-      return;
-    }
-    const verdict: Verdict = existing === undefined ? SEND : judgeExisting({ ...offer, size: -1 }, existing, overwrite);
-    this.#planned(offer, verdict.action === "send" ? verdict.clobber : undefined);
+    if (existing === undefined) await this.#planned(offer, undefined);
+    else if (isSameEntry(offer, existing)) this.#unchanged(offer);
+    else if (offer.kind === "directory") throw notDirectory(offer.name);
+    else await this.#planned(offer, clobberFor(offer.name, existing, overwrite));
   }
 
   #stage(open: OpenFile, bytes: Uint8Array, crc: number): void {
@@ -230,24 +246,18 @@ export class SmallFiles {
 
   // --- settling ---------------------------------------------------------------------------------------------------
 
-  #committed(offer: OfferedFile, { name, replaced }: Committed, crc: number | undefined): void {
+  #committed(offer: OfferedFile, committed: Committed, crc: number | undefined): void {
     const { file, size } = offer;
-    this.#settle(offer, {
-      file,
-      status: "committed",
-      size: size ?? 0,
-      ...(crc === undefined ? {} : { crc32: crc }),
-      ...(name === undefined ? {} : { name }),
-      ...(replaced ? { replaces: true } : {}),
-    });
+    const checked = crc === undefined ? {} : { crc32: crc };
+    this.#settle(offer, { file, status: "committed", size: size ?? 0, ...checked, ...changesOf(committed) });
   }
 
   #unchanged(offer: OfferedFile): void {
     this.#settle(offer, { file: offer.file, status: "unchanged", size: offer.size ?? 0 });
   }
 
-  #planned(offer: OfferedFile, clobber: Clobber | undefined): void {
-    const change = plannedChange(offer.name, clobber);
+  async #planned(offer: OfferedFile, clobber: Clobber | undefined): Promise<void> {
+    const change = changesOf(await plannedCommit(this.#planner.sink, offer.name, clobber));
     this.#settle(offer, { file: offer.file, status: "planned", size: offer.size ?? 0, ...change });
   }
 

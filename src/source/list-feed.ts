@@ -11,6 +11,8 @@ export class ListFeed implements EntryFeed {
   readonly #entriesOf: (path: Uint8Array & Buffer) => Iterable<SourceEntry>;
   readonly #waiting: Uint8Array[] = [];
   #current: Iterator<SourceEntry> | undefined;
+  /** Why no more can be read: it comes after what was. */
+  #failed: SourceEntry | undefined;
   #isReading = false;
   #isOver = false;
   #isTelling = false;
@@ -29,14 +31,20 @@ export class ListFeed implements EntryFeed {
       this.#current = this.#entriesOf(Buffer.from(path.buffer, path.byteOffset, path.length))[Symbol.iterator]();
     }
     this.#current = undefined;
-    if (this.#isOver) return undefined;
+    if (this.#isOver) {
+      const last = this.#failed;
+      this.#failed = undefined;
+      return last;
+    }
     if (!this.#isReading) void this.#read();
     return "later";
   }
 
   close(): void {
-    this.#current?.return?.();
     this.#isOver = true;
+    this.#waiting.length = 0;
+    this.#current?.return?.();
+    this.#current = undefined;
     // What is still being read ends when it has come.
     void this.#paths.return?.();
   }
@@ -57,7 +65,7 @@ export class ListFeed implements EntryFeed {
     } catch (thrown) {
       this.#isOver = true;
       const failure = asHawserError(thrown).toFailure();
-      this.#current = [{ kind: "failed" as const, name: Buffer.from("the list of files"), failure }][Symbol.iterator]();
+      this.#failed = { kind: "failed", name: Buffer.from("the list of files"), failure };
     }
     this.#isReading = false;
     this.#tell();

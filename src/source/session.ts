@@ -21,7 +21,7 @@ import { Compression, type CompressMode } from "./compression.ts";
 import { Dealer } from "./dealer.ts";
 import { Digests } from "./digests.ts";
 import type { Piece } from "./dispatcher.ts";
-import { type EntryFeed, feedOf, type SmallEntry, type SourceEntry } from "./entry.ts";
+import { type EntryFeed, feedOf, type SmallEntry, type SmallItem, type SourceEntry } from "./entry.ts";
 import type { Feed } from "./feed.ts";
 import type { ItemDigest, SourceItem } from "./item.ts";
 import { Offering } from "./offering.ts";
@@ -93,7 +93,7 @@ export class SourceSession implements TransferEnd {
   #files = new Map<number, SentFile>();
   readonly #small: SmallEntries;
   /** Files that were offered to come whole, and are as any other now: they count as what they were offered as. */
-  readonly #moved = new Set<number>();
+  readonly #moved = new Map<number, SmallItem>();
   readonly #rereader = new Rereader({
     onRead: (item, piece, crc, bytes) =>
       this.#files.get(piece.file)?.item === item && this.#onReread(piece, crc, bytes),
@@ -166,6 +166,7 @@ export class SourceSession implements TransferEnd {
       this.#events.onFailed(forgotten(once));
       return;
     }
+    this.#moveBack();
     const open = [...this.#files.keys(), ...this.#small.indexes].sort((a, b) => a - b);
     const numbers = new Map(open.map((before, now) => [before, now]));
     const renumber = (before: number) => numbers.get(before) ?? 0;
@@ -177,7 +178,6 @@ export class SourceSession implements TransferEnd {
     if (this.#stopped) this.#dealer.stop();
     const files = [...this.#files.values()];
     this.#files = new Map();
-    this.#moved.clear();
     this.#offered = open.length;
     this.#settledBelow = 0;
     this.#offering.restart(this.#offered);
@@ -342,20 +342,38 @@ export class SourceSession implements TransferEnd {
 
   /** A file that would have been sent whole: it is as any other from now on. */
   #compareSmall(index: number): void {
-    this.#moveToFiles(index);
-    this.#moved.add(index);
-    this.#onPlan({ file: index, action: "compare" });
+    const item = this.#moveToFiles(index);
+    // It was withdrawn before, and the sink has not heard.
+    if (item === undefined) this.#small.wanted(index);
+    else if (this.#files.has(index)) {
+      this.#moved.set(index, item);
+      this.#onPlan({ file: index, action: "compare" });
+    }
   }
 
-  #moveToFiles(index: number): void {
+  /** They count as what they are offered as: offered anew as files in chunks they would be too many. */
+  #moveBack(): void {
+    for (const [index, item] of this.#moved) {
+      const file = this.#files.get(index);
+      if (file === undefined) continue;
+      this.#files.delete(index);
+      file.end();
+      file.item.close();
+      this.#small.add(index, item, file.withdrawn);
+    }
+    this.#moved.clear();
+  }
+
+  #moveToFiles(index: number): SmallItem | undefined {
     const item = this.#small.take(index);
-    if (item === undefined) return;
+    if (item === undefined) return undefined;
     try {
       this.#files.set(index, new SentFile(index, item.asFile(), this.#terms.chunkBytes));
     } catch (thrown) {
       this.#small.add(index, item);
       this.#small.fail(index, asHawserError(thrown).toFailure());
     }
+    return item;
   }
 
   #onPlan({ file: index, action }: PlannedFile): void {

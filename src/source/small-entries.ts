@@ -67,8 +67,9 @@ export class SmallEntries {
     return this.#open.keys();
   }
 
-  add(index: number, item: SmallEntry): void {
-    this.#open.set(index, { item, phase: "offered", crc32: undefined, failure: undefined });
+  /** `failure`: why it can't be sent after all. */
+  add(index: number, item: SmallEntry, failure?: Failure): void {
+    this.#open.set(index, { item, phase: failure === undefined ? "offered" : "withdrawn", crc32: undefined, failure });
   }
 
   /** The sink wants a file. What was withdrawn it hears of again. */
@@ -94,11 +95,12 @@ export class SmallEntries {
 
   /** Sends on what waits for more to keep it company. */
   flush(): void {
-    const [first] = this.#ready;
+    const [bundle, bytes] = [this.#ready, this.#readyBytes];
+    const [first] = bundle;
     if (first === undefined) return;
-    this.#owner.onBundle({ file: first.file, offset: 0, bytes: this.#readyBytes, bundle: this.#ready });
     this.#ready = [];
     this.#readyBytes = 0;
+    this.#owner.onBundle({ file: first.file, offset: 0, bytes, bundle });
   }
 
   /** Of a bundle, the files that have no outcome yet. */
@@ -173,8 +175,7 @@ export class SmallEntries {
     const tooLarge: [number, SmallItem][] = [];
     for (const [index, { item, failure }] of before) {
       if (item.kind === "small" && item.size > smallBytesMax(chunkBytes)) tooLarge.push([renumber(index), item]);
-      const phase = failure === undefined ? "offered" : "withdrawn";
-      this.#open.set(renumber(index), { item, phase, crc32: undefined, failure });
+      this.add(renumber(index), item, failure);
     }
     return tooLarge;
   }

@@ -1,5 +1,6 @@
 /** A client that says what it likes: legal frames, illegal ones and plain bytes, and writes down what comes back. */
 import { connect, type Socket } from "node:net";
+import { bundleTableBytes, encodeBundleTable } from "../../src/protocol/bundle.ts";
 import { crc32 } from "../../src/protocol/crc32.ts";
 import { FrameDecoder, SLACK_BYTES } from "../../src/protocol/decoder.ts";
 import { errorCodeOf } from "../../src/protocol/errors.ts";
@@ -32,6 +33,22 @@ export const messageFrame = <N extends MessageName>(name: N, body: Message<N>): 
 
 export const chunkHeader = (file: number, offset: number, payload: Uint8Array, payloadBytes = payload.length): Buffer =>
   Buffer.from(encodeHeader({ name: "CHUNK", file, offset, payloadBytes, payloadCrc32: crc32(payload) }));
+
+/** The payload of a BUNDLE; a length or a CRC-32 that is given stands in the table in place of the right one. */
+export function bundleOf(
+  files: readonly { file: number; content: Uint8Array; bytes?: number; crc32?: number }[],
+): Uint8Array {
+  const table = new Uint8Array(bundleTableBytes(files.length));
+  encodeBundleTable(
+    files.map(({ file, content, bytes = content.length, crc32: crc = crc32(content) }) => ({
+      file,
+      bytes,
+      crc32: crc,
+    })),
+    table,
+  );
+  return new Uint8Array(Buffer.concat([table, ...files.map(({ content }) => content)]));
+}
 
 interface Came {
   readonly name: MessageName;
@@ -108,6 +125,14 @@ export class RawClient {
   }
   chunk(file: number, offset: number, payload: Uint8Array): this {
     return this.write(chunkHeader(file, offset, payload), payload);
+  }
+
+  bundle(payload: Uint8Array, file = 0): this {
+    const crc = crc32(payload);
+    return this.write(
+      Buffer.from(encodeHeader({ name: "BUNDLE", file, offset: 0, payloadBytes: payload.length, payloadCrc32: crc })),
+      payload,
+    );
   }
 
   /** The next message of this name; what comes before it is passed over. Fails when the connection ends first. */

@@ -25,6 +25,8 @@ const FRAMES: readonly (readonly [direction: Direction, name: FrameName, last: n
   ["up", "CHUNK", "chunks"],
   ["up", "CHUNK", "chunks"],
   ["up", "CHUNK", "chunks"],
+  ["up", "BUNDLE", 4],
+  ["up", "BUNDLE", 20],
   ["up", "SEAL", 5],
   ["down", "OUTCOME", 5],
   ["down", "OUTCOME", 5],

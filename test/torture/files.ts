@@ -1,6 +1,6 @@
 /** The files of a case: made from its draws, and looked for at the destination, byte by byte. */
-import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readdirSync, readSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { contentOf, hexCrc32, KIB, MIB } from "../helpers/files.ts";
 import type { Case, Failure } from "./case.ts";
 import type { Draw } from "./draw.ts";
@@ -10,7 +10,14 @@ export interface SourceFile {
   readonly path: string;
   readonly bytes: number;
   readonly crc32: string;
+  /** What is named to send it: itself, unless given. */
+  readonly top?: string;
 }
+
+/** What a client is given to send all of them. */
+export const pathsOf = (sources: readonly SourceFile[]): string[] => [
+  ...new Set(sources.map(({ path, top = path }) => top)),
+];
 
 /** From nothing to `most` bytes: small ones are the many, and ones around a chunk's border are there too. */
 export function drawBytes(draw: Draw, chunkBytes: number, most: number): number {
@@ -21,8 +28,38 @@ export function drawBytes(draw: Draw, chunkBytes: number, most: number): number 
 
 export const drawChunkBytes = (draw: Draw): number => draw.pick([64, 128, 256, 512, 1024, 2048, 4096]) * KIB;
 
-/** Files of one to `most` bytes, `total` at most together. */
-export function makeSources(
+/** How often files are accompanied by a tree of small ones. */
+const TREES = 0.4;
+const TREE_FILES = 2500;
+const TREE_FILE_BYTES = 12 * KIB;
+
+/** Files of one to `most` bytes, `total` at most together; with them goes, now and then, a tree of small files. */
+export function makeSources(it: Case, options: Parameters<typeof makeFiles>[1]): SourceFile[] {
+  const hasTree = it.draw.chance(TREES);
+  return [...makeFiles(it, options), ...(hasTree ? makeTree(it) : [])];
+}
+
+/** Up to some thousand, a few too large for a bundle, in directories that are wide, deep or neither. */
+function makeTree(it: Case): SourceFile[] {
+  const { draw } = it;
+  const top = join(it.directory("from"), "tree");
+  const count = draw.log(10, TREE_FILES);
+  const [wide, deep] = [draw.log(1, 40), draw.whole(0, 4)];
+  const first = draw.whole(1, 2 ** 30);
+  it.note(`source tree: ${count} files`);
+  return draw.list(count, (index) => {
+    const bytes = draw.chance(0.002) ? draw.log(MIB, 2 * MIB) : draw.log(1, TREE_FILE_BYTES) - 1;
+    const below = "deep/".repeat(index % (deep + 1));
+    const name = `tree/${below}d${index % wide}/f${index}`;
+    const path = join(top, "..", name);
+    const content = contentOf(bytes, first + index);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, content);
+    return { name, path, bytes, crc32: hexCrc32(content), top };
+  });
+}
+
+function makeFiles(
   it: Case,
   { count, chunkBytes, most, total }: { count: number; chunkBytes: number; most: number; total: number },
 ): SourceFile[] {
@@ -151,8 +188,16 @@ export class Destination {
     const parts = readdirSync(join(this.#served, ".hawser", "parts"));
     if (parts.length > 0) it.fail("left-over part", parts.join(" "));
     const names = new Set(this.#sources.map(({ name }) => name));
-    for (const found of readdirSync(join(this.#served, this.#into), { withFileTypes: true })) {
-      if (found.isFile() && !names.has(found.name)) it.fail("other", `there is a file '${found.name}'`);
+    const top = join(this.#served, this.#into);
+    const found = [
+      ...readdirSync(top, { withFileTypes: true }),
+      ...(names.size > 0 && existsSync(join(top, "tree"))
+        ? readdirSync(join(top, "tree"), { withFileTypes: true, recursive: true })
+        : []),
+    ];
+    for (const entry of found) {
+      const name = join(entry.parentPath, entry.name).slice(top.length + 1);
+      if (entry.isFile() && !names.has(name)) it.fail("other", `there is a file '${name}'`);
     }
   }
 }

@@ -1,6 +1,6 @@
 /** A server and a client at one case's files, through all the deaths and returns of either. */
 import type { Case } from "./case.ts";
-import { Destination, type SourceFile } from "./files.ts";
+import { Destination, pathsOf, type SourceFile } from "./files.ts";
 import { type CallMoment, Client, type Exit, freePort, type Receipt, Server } from "./programs.ts";
 
 export interface PairOptions {
@@ -88,7 +88,7 @@ export class Pair {
   startClient(moment?: CallMoment): Client {
     const destination = this.#destination;
     const { sources, streams, chunkBytes, timeoutMs, trustsMtime = false } = this.#options;
-    const paths = sources.map(({ path }) => path);
+    const paths = pathsOf(sources);
     const send = { paths, port: this.dialled, streams, chunkBytes, timeoutMs, trustsMtime, into: this.#into };
     this.#isHarmed = false;
     this.client = new Client(this.#case, send, (file) => destination.heard(file), moment);

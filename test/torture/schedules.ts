@@ -20,7 +20,7 @@ import {
 } from "../helpers/proxy.ts";
 import type { Case } from "./case.ts";
 import type { Draw } from "./draw.ts";
-import { Destination, makeSources, type SourceFile, type ToldFile } from "./files.ts";
+import { Destination, makeSources, pathsOf, type SourceFile, type ToldFile } from "./files.ts";
 import { Client, freePort, type Receipt, Server } from "./programs.ts";
 
 type Api = typeof import("../../src/index.ts");
@@ -29,7 +29,7 @@ type Api = typeof import("../../src/index.ts");
 const FRAMES: readonly (readonly [kind: Kind, direction: Direction, frames: readonly FrameName[]])[] = [
   ["control", "up", ["HELLO", "OFFER", "DIGEST", "SEAL", "FINISH", "PING"]],
   ["control", "down", ["WELCOME", "HAVE", "PLAN", "OUTCOME", "RECEIPT", "PONG"]],
-  ["stream", "up", ["ATTACH", "CHUNK", "CHUNK", "CHUNK"]],
+  ["stream", "up", ["ATTACH", "CHUNK", "CHUNK", "CHUNK", "BUNDLE", "BUNDLE"]],
   ["stream", "down", ["ATTACHED", "ACK", "ACK"]],
 ];
 
@@ -188,7 +188,7 @@ async function runOnce(it: Case, ends: Ends, harm: Harm | undefined, sending: Se
   const later = harm?.later;
   const timer = later && setTimeout(() => proxy.harmAll(later.kind, later.action), later.afterMs);
   const { port } = proxy.address;
-  const paths = sources.map(({ path }) => path);
+  const paths = pathsOf(sources);
   try {
     const retries = harm?.retries === undefined ? {} : { retries: harm.retries };
     return await ends.send({ paths, port, streams, chunkBytes, timeoutMs, ...retries }, (file) =>
