@@ -49,6 +49,8 @@ const LIMITS: Record<keyof typeof limits, string> = {
   RESUME_KEY_BYTES: "bytes of the key that a file is known again by",
   RESUME_KEYS_MAX: "most keys in HELLO",
   HAVE_CHUNKS_MAX: "most chunks in one HAVE",
+  CHUNK_DIGEST_BYTES: "bytes of a chunk's BLAKE3 digest that HAVE carries",
+  HAVE_DIGESTS_MAX: "most chunks in one HAVE with digests",
   DIGEST_BYTES: "bytes of a BLAKE3 digest",
   TEXT_CHARS_MAX: "longest text in a message, in UTF-16 code units",
   CHUNK_RESENDS_MAX: "how often one chunk may arrive damaged before the source gives up",

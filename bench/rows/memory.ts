@@ -1,11 +1,11 @@
 /** How much memory either end needs for a file that is far larger than what it may use. */
-import { closeSync, existsSync, ftruncateSync, mkdirSync, openSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runHawser, startHawser } from "../lib/hawser.ts";
 import { fileSystemOf, freeBytes } from "../lib/machine.ts";
 import { run } from "../lib/processes.ts";
-import { makeScratch, removeScratch } from "../lib/scratch.ts";
+import { makeScratch, removeScratch, writeRandomFile } from "../lib/scratch.ts";
 import { table } from "../lib/table.ts";
 import type { Context, RowResult } from "./row.ts";
 
@@ -19,17 +19,16 @@ export async function memory({ streams, say }: Context): Promise<RowResult> {
   const title = "Peak memory of either end, for a file of 5 GiB";
   // On tmpfs the file itself would take memory: only where the disk has no room.
   const parent = [tmpdir(), "/dev/shm"].find(
-    (place) => existsSync(place) && freeBytes(place) > FILE_BYTES + SPARE_BYTES,
+    (place) => existsSync(place) && freeBytes(place) > 2 * FILE_BYTES + SPARE_BYTES,
   );
   if (parent === undefined) {
     return { title, text: "", lines: [], goals: [], missing: ["a place with room for it"] };
   }
   const scratch = makeScratch(parent);
   try {
-    const source = join(scratch, "sparse.bin");
-    const fd = openSync(source, "wx");
-    ftruncateSync(fd, FILE_BYTES);
-    closeSync(fd);
+    const source = join(scratch, "source.bin");
+    say("writing the source");
+    writeRandomFile(source, FILE_BYTES);
     const served = join(scratch, "served");
     mkdirSync(served);
     const { server, to } = await startHawser(served, scratch);
@@ -39,7 +38,7 @@ export async function memory({ streams, say }: Context): Promise<RowResult> {
       const client = await runHawser(args, scratch, { watchMemory: true });
       const peaks = { client: client.peakBytes, server: server.peakBytes };
       say("verifying");
-      await run("cmp", [source, join(served, "sparse.bin")]);
+      await run("cmp", [source, join(served, "source.bin")]);
       const rows = Object.entries(peaks).map(([end, bytes]) => [end, bytes === null ? "unknown" : mib(bytes)]);
       const goals = Object.entries(peaks).flatMap(([end, bytes]) => {
         if (bytes === null) return [];

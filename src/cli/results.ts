@@ -17,7 +17,7 @@ export const NO_RESULTS: ResultsView = { file: () => {}, finish: () => {} };
 export function receipt(write: (text: string) => void): ResultsView {
   return {
     file: (file) => {
-      if (file.status !== "failed") write(fileLine(file));
+      if (file.status !== "failed") write(fileLine(file) + digestLine(file));
     },
     finish: (result) => {
       if (result.filesCommitted > 0 || result.dryRun) write(receiptText(result));
@@ -32,19 +32,31 @@ export function fileLine({ status, bytes, crc32, name, replaced }: FileResult): 
   return `${shownStatus.padEnd(9)}  ${formatBytes(bytes).padStart(8)}  ${shownCrc}  ${escapeText(name)}\n`;
 }
 
+/** As `b3sum` prints it, and reads it with --check: where both ends have read the whole. */
+export function digestLine({ blake3, name }: FileResult): string {
+  return blake3 === undefined ? "" : `${blake3}  ${escapeText(name)}\n`;
+}
+
 export function receiptText(result: TransferResult): string {
   const { filesCommitted, filesUnchanged, filesSkipped, bytes, bytesSent, durationMs, bytesResumed, retries, streams } =
     result;
-  const bytesChanged = bytesSent + bytesResumed;
+  const bytesChanged = bytesSent + bytesResumed + result.bytesMatched;
   const filesSent = filesCommitted - filesUnchanged;
   const bytesUnchanged = bytes - bytesChanged;
   const amount = (bytes: number) => `${formatBytes(bytes)} (${formatCount(bytes)} bytes)`;
   const skipped =
-    filesSkipped > 0 ? [["skipped", `${formatCount(filesSkipped)} that are no files: sockets, FIFOs, devices`]] : [];
+    filesSkipped > 0
+      ? [
+          [
+            "skipped",
+            filesSkipped === 1 ? "1 socket, FIFO or device" : `${formatCount(filesSkipped)} sockets, FIFOs and devices`,
+          ],
+        ]
+      : [];
   if (result.dryRun) {
     return linesOf([
       ["would send", `${plural(filesSent, "file")}, ${amount(bytesChanged)}`],
-      ["unchanged", `${plural(filesUnchanged, "file")}, ${amount(bytesUnchanged)}`],
+      ...(filesUnchanged > 0 ? [["unchanged", `${plural(filesUnchanged, "file")}, ${amount(bytesUnchanged)}`]] : []),
       ...skipped,
       ["dry run", "nothing was sent"],
     ]);
@@ -58,6 +70,7 @@ export function receiptText(result: TransferResult): string {
     ...(result.limitBytesPerSecond === null ? [] : [["limit", formatLimit(result.limitBytesPerSecond)]]),
     ...(result.bytesSaved > 0 ? [["saved", savedText(result)]] : []),
     ["resumed", resumedText(result)],
+    ...(result.bytesMatched > 0 ? [["matched", formatBytes(result.bytesMatched)]] : []),
     ["retries", formatCount(retries)],
     ["streams", formatCount(streams)],
     ["durability", result.durability ?? "unknown"],
@@ -89,8 +102,17 @@ export class JsonResults implements ResultsView {
     this.#document = new ListDocument("files", write);
   }
 
-  file({ name, bytes, crc32, status, replaced, error }: FileResult): void {
-    this.#document.add({ name, bytes, crc32, status, ...(replaced === undefined ? {} : { replaced }), error });
+  file({ name, bytes, crc32, blake3, status, replaced, error }: FileResult): void {
+    const digest = blake3 === undefined ? {} : { blake3 };
+    this.#document.add({
+      name,
+      bytes,
+      crc32,
+      ...digest,
+      status,
+      ...(replaced === undefined ? {} : { replaced }),
+      error,
+    });
     if (status !== "failed") this.#bytes += bytes;
   }
 
@@ -119,6 +141,7 @@ const NOTHING_SENT = {
   limitBytesPerSecond: null,
   bytesOnWire: 0,
   bytesSaved: 0,
+  bytesMatched: 0,
 };
 
 export function transferFields(result: TransferResult): Record<string, unknown> {
@@ -137,6 +160,7 @@ export function transferFields(result: TransferResult): Record<string, unknown> 
     limitBytesPerSecond: result.limitBytesPerSecond,
     bytesOnWire: result.bytesOnWire,
     bytesSaved: result.bytesSaved,
+    bytesMatched: result.bytesMatched,
     ...(result.dryRun ? { dryRun: true } : {}),
     ...(result.spooled === null ? {} : { spooled: result.spooled }),
     ...(result.error === null ? {} : { error: result.error }),

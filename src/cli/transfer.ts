@@ -88,6 +88,8 @@ export async function runTransfer(
       const hint = options.signal?.aborted ? "" : result.error.hint;
       if (!isSame(result.error, firstFailure)) say(formatFailure({ ...result.error, hint }));
     }
+    // Whoever left everything out, or named an empty directory, is to know why there is so little to see.
+    if (result.ok && result.filesCommitted + result.filesSkipped === 0 && !view.quiet) say(NO_FILES);
     if (view.verbose) {
       say(`hawser: ${chunksText(result)}\n`);
       say(`hawser: ${cpuText(result)}\n`);
@@ -99,6 +101,8 @@ export async function runTransfer(
     progress.stop();
   }
 }
+
+const NO_FILES = "hawser: no file was found to be sent: only directories, or all was left out\n";
 
 function isSame(a: FailureReport, b: FailureReport | null): boolean {
   return a.code === b?.code && a.message === b.message;

@@ -31,6 +31,8 @@ export interface LinkOptions {
   readonly fresh?: boolean;
   readonly overwrite?: Message<"HELLO">["overwrite"];
   readonly preserveMode?: boolean;
+  readonly verify?: Message<"HELLO">["verify"];
+  readonly delta?: boolean;
   /** Without progress for this long the transfer has failed. */
   readonly timeoutMs: number;
   /** How often a connection is dialled again, one after the other, before it is given up. */
@@ -200,11 +202,14 @@ export class Link {
   }
 
   async #openControl(): Promise<void> {
-    const { role, purpose, streams, chunkBytes, keys = [], fresh = false, overwrite, preserveMode } = this.#options;
+    const { role, purpose, streams, chunkBytes, keys = [], fresh = false } = this.#options;
+    const { overwrite, preserveMode, verify, delta } = this.#options;
     const hello: Message<"HELLO"> = { agent: AGENT, role, purpose, streams, chunkBytes };
     if (keys.length > 0) hello.keys = [...keys];
     if (overwrite !== undefined) hello.overwrite = overwrite;
     if (preserveMode !== undefined) hello.preserveMode = preserveMode;
+    if (verify !== undefined) hello.verify = verify;
+    if (delta !== undefined) hello.delta = delta;
     if (this.#terms !== undefined) {
       hello.session = this.#terms.session;
       hello.generation = this.#terms.generation;

@@ -33,6 +33,7 @@ export interface PlanOptions {
   readonly name?: string | undefined;
   readonly chunkBytes: number;
   readonly checksum?: boolean | undefined;
+  readonly verify?: "crc" | "full" | undefined;
   readonly copyLinks?: boolean | undefined;
   readonly filter?: readonly FilterRule[] | undefined;
 }
@@ -49,7 +50,10 @@ export function planTransfer(options: SendOptions & { readonly chunkBytes: numbe
 
 /** One input that is read once. Throws E_USAGE, E_NAME and what `openInput` throws. */
 function planInput(options: SendOptions): Plan {
-  const { input = 0, expectBytes, expectCrc32 } = options;
+  const { input = 0, expectBytes, expectCrc32, verify } = options;
+  if (verify === "full") {
+    throw new HawserError("E_USAGE", "what is piped in is read once, and --verify full reads it again: use --spool");
+  }
   const expected = { bytes: expectBytes, crc32: expectCrc32 };
   const name = nameOfInput(options);
   const item = new PipeItem(openInput(input), name, expected, Date.now());
@@ -74,6 +78,8 @@ function assertSendable(name: Uint8Array): void {
   const refusal = nameRefusal(name, "posix");
   if (refusal !== undefined) throw new HawserError("E_NAME", `the name '${displayName(name)}' is refused: ${refusal}`);
 }
+/** No file is so small that it is sent whole. */
+const NONE = -1;
 
 /**
  * Looks at each path, and at what is in directories when its turn comes. Throws E_USAGE where what was asked for makes no
@@ -85,8 +91,9 @@ export function planFiles(options: PlanOptions): Plan {
   const tree: TreeOptions = {
     filter: new Filter(options.filter ?? []),
     copyLinks: options.copyLinks === true,
-    quick: options.checksum !== true,
-    smallMax: smallBytesMax(options.chunkBytes),
+    // What is to be verified is read, and read back, in chunks.
+    quick: options.checksum !== true && options.verify !== "full",
+    smallMax: options.verify === "full" ? NONE : smallBytesMax(options.chunkBytes),
   };
   if (filesFrom !== undefined) return listPlan(filesFrom, into, tree);
   const found = paths.map((path) => lookAt(Buffer.from(path)));
@@ -142,7 +149,8 @@ function entriesOf(
 function fileEntry(path: Buffer, name: Buffer, stats: Stats, smallMax: number): SourceEntry {
   try {
     assertSendable(name);
-    if (!stats.isFile()) throw new HawserError("E_SOURCE_SPECIAL", `'${displayName(path)}' is not a regular file`);
+    if (!stats.isFile())
+      throw new HawserError("E_SOURCE_SPECIAL", `'${displayName(path)}' is a socket, a FIFO or a device`);
     return stats.size <= smallMax ? smallItem(path, name, stats, false) : new FileItem(path, name);
   } catch (thrown) {
     return failed(name, asHawserError(thrown));

@@ -14,13 +14,14 @@ export function reportOf({ code, message }: Failure): FailureReport {
 }
 
 /** The result of a file from its outcome. */
-export function fileResultOf({ item, outcome, crc32, bytesResumed }: SettledItem): FileResult {
+export function fileResultOf({ item, outcome, crc32, blake3, bytesResumed }: SettledItem): FileResult {
   const { error, name, replaces = false } = outcome;
   const status = statusOf(outcome, bytesResumed);
   return {
     name: displayName(name ?? item.name),
     bytes: outcome.size ?? item.size ?? 0,
     crc32: status !== "failed" && crc32 !== undefined ? formatCrc32(crc32) : null,
+    ...(blake3 === undefined ? {} : { blake3: Buffer.from(blake3).toString("hex") }),
     status,
     ...(replaces ? { replaced: true } : {}),
     error: error === undefined ? null : reportOf({ code: errorCodeOf(error.code), message: escapeText(error.message) }),
@@ -54,6 +55,7 @@ export class ResultBuilder {
   #bytesOnWire = 0;
   #bytesSaved = 0;
   readonly #chunks = { raw: 0, zstd: 0, sparse: 0 };
+  #bytesMatched = 0;
   #isRetryable = false;
   #firstFailure: FailureReport | undefined;
   readonly #dryRun: boolean;
@@ -74,7 +76,7 @@ export class ResultBuilder {
     return performance.now() - this.#startedMs;
   }
 
-  addFile(file: FileResult, bytesResumed = 0, bytesTrusted = 0): void {
+  addFile(file: FileResult, bytesResumed = 0, bytesTrusted = 0, bytesMatched = 0): void {
     if (file.error !== null) {
       this.#failed++;
       this.#isRetryable ||= file.error.retryable;
@@ -84,9 +86,10 @@ export class ResultBuilder {
       this.#committed++;
       this.#bytes += file.bytes;
       if (file.status === "unchanged") this.#unchanged++;
-      else this.#bytesSent += file.bytes - bytesResumed;
+      else this.#bytesSent += file.bytes - bytesResumed - bytesMatched;
       this.#bytesResumed += bytesResumed;
       this.#bytesTrusted += bytesTrusted;
+      this.#bytesMatched += bytesMatched;
     }
   }
 
@@ -119,6 +122,7 @@ export class ResultBuilder {
       bytesSent: this.#bytesSent,
       bytes: this.#bytes,
       bytesResumed: this.#bytesResumed,
+      bytesMatched: this.#bytesMatched,
       bytesTrusted: this.#bytesTrusted,
       bytesOnWire: this.#bytesOnWire,
       bytesSaved: this.#bytesSaved,

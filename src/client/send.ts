@@ -1,5 +1,5 @@
 /** One transfer from this machine: look at the files, connect, send, and say what became of it. */
-import { asHawserError, type HawserError } from "../protocol/errors.ts";
+import { asHawserError, HawserError } from "../protocol/errors.ts";
 import { CHUNK_BYTES_DEFAULT, STREAMS_DEFAULT } from "../protocol/limits.ts";
 import { type SourceEvents, SourceSession } from "../source/session.ts";
 import { abortReason } from "./abort.ts";
@@ -25,13 +25,14 @@ export async function send(options: SendOptions): Promise<TransferResult> {
   if (options.input !== undefined && options.spool !== undefined) return sendSpooled(options, send);
   const results = new ResultBuilder(options.dryRun);
   const emit = (event: TransferEvent) => options.onEvent?.(event);
-  const settle = (file: FileResult, bytesResumed = 0, bytesTrusted = 0) => {
-    results.addFile(file, bytesResumed, bytesTrusted);
+  const settle = (file: FileResult, bytesResumed = 0, bytesTrusted = 0, bytesMatched = 0) => {
+    results.addFile(file, bytesResumed, bytesTrusted, bytesMatched);
     emit({ type: "file", file });
   };
   results.readOnce = options.input !== undefined;
   let plan: Plan;
   try {
+    if (options.delta === true) refuseDelta(options.overwrite);
     plan = planTransfer({ ...options, chunkBytes: options.chunkBytes ?? CHUNK_BYTES_DEFAULT });
   } catch (thrown) {
     const error = asHawserError(thrown);
@@ -52,9 +53,10 @@ async function transfer(
   options: SendOptions,
   { feed, keys, totals }: Plan,
   results: ResultBuilder,
-  settle: (file: FileResult, bytesResumed: number, bytesTrusted: number) => void,
+  settle: (file: FileResult, bytesResumed: number, bytesTrusted: number, bytesMatched: number) => void,
 ): Promise<TransferResult> {
   const emit = (event: TransferEvent) => options.onEvent?.(event);
+  const { overwrite = options.delta === true ? "if-different" : undefined } = options;
   const progress = new ProgressReporter(totals, emit, () => link.limitBytesPerSecond);
   let session: SourceSession | undefined;
   let resent = 0;
@@ -62,8 +64,10 @@ async function transfer(
     to: options.to,
     role: "source",
     purpose: options.dryRun ? "plan" : "transfer",
-    ...(options.overwrite === undefined ? {} : { overwrite: options.overwrite }),
+    ...(overwrite === undefined ? {} : { overwrite }),
+    ...(options.delta === true ? { delta: true } : {}),
     ...(options.preserveMode === undefined ? {} : { preserveMode: options.preserveMode }),
+    ...(options.verify === "full" ? { verify: "full" } : {}),
     streams: options.streams ?? STREAMS_DEFAULT,
     chunkBytes: options.chunkBytes ?? CHUNK_BYTES_DEFAULT,
     keys,
@@ -79,12 +83,13 @@ async function transfer(
       results.opened(terms);
       const { transfer: transferId, agent, streams, chunkBytes, durability } = terms;
       emit({ type: "connected", ...address, transferId, agent, streams, chunkBytes, durability });
+      if (options.verify === "full" && terms.verify !== "full") link.fail(cannotReadBack());
     },
     onWarning: (message) => emit({ type: "warning", message }),
     makeEnd: (terms) => {
       const events: SourceEvents = {
         onFound: (entry) => {
-          if (entry.kind === "failed" || entry.kind === "skipped") settle(passedOver(entry), 0, 0);
+          if (entry.kind === "failed" || entry.kind === "skipped") settle(passedOver(entry), 0, 0, 0);
           else if (entry.kind !== "directory") progress.found(entry.size);
         },
         onAllFound: () => progress.allFound(),
@@ -92,7 +97,7 @@ async function transfer(
           // A directory that is there is no news.
           if (settled.item.kind === "directory" && settled.outcome.status !== "failed") return;
           if (settled.item.kind !== "directory") progress.settled(settled.item.size ?? settled.outcome.size ?? 0);
-          settle(fileResultOf(settled), settled.bytesResumed, settled.bytesTrusted);
+          settle(fileResultOf(settled), settled.bytesResumed, settled.bytesTrusted, settled.bytesMatched);
         },
         onSized: (bytes) => progress.sized(bytes),
         onInherited: (bytes) => progress.inherited(bytes),
@@ -127,6 +132,19 @@ async function transfer(
   feed.close();
   progress.stop();
   return results.build(error, link.retries + resent, link.limitBytesPerSecond);
+}
+
+/** What stays as it is gives nothing to a new file. */
+function refuseDelta(overwrite: SendOptions["overwrite"]): void {
+  if (overwrite === "never" || overwrite === "rename") {
+    const message = `what differs is sent where the old file gives way, and with --overwrite ${overwrite} it stays`;
+    throw new HawserError("E_USAGE", `${message}: use --delta with --overwrite if-different or always`);
+  }
+}
+
+function cannotReadBack(): HawserError {
+  const message = "the server can't read back what it has written: send without --verify full";
+  return new HawserError("E_USAGE", message);
 }
 
 /** Lets what is in flight be recorded, for a while, and ends the transfer. */

@@ -11,6 +11,9 @@ import type { FilterRule } from "../source/filter-rules.ts";
 /** What becomes of what has a name already: `--overwrite` of send. */
 export type Overwrite = NonNullable<Message<"HELLO">["overwrite"]>;
 
+/** How a file is checked before it is committed: `--verify` of send. */
+export type Verify = NonNullable<Message<"HELLO">["verify"]>;
+
 /** What the server syncs, and when: `--durability` of serve. */
 type Durability = Terms["durability"];
 
@@ -32,6 +35,8 @@ export interface FileResult {
   readonly bytes: number;
   /** Eight hexadecimal digits; null where the file was not read. */
   readonly crc32: string | null;
+  /** 64 hexadecimal digits, as `b3sum` prints them: of what both ends read back; else missing. */
+  readonly blake3?: string;
   readonly status: FileStatus;
   /** Something else that had the name gave way to it; else missing. */
   readonly replaced?: true;
@@ -57,7 +62,9 @@ export interface TransferResult {
   readonly bytes: number;
   /** Of these, what earlier runs had brought. */
   readonly bytesResumed: number;
-  /** Of that, what was not read again, because `trustMtime` says so. */
+  /** And what was in the files that gave way to them, because of `delta`. */
+  readonly bytesMatched: number;
+  /** Of the resumed ones, what was not read again, because `trustMtime` says so. */
   readonly bytesTrusted: number;
   /** What this run's chunks took on the wire, those included that were sent again. */
   readonly bytesOnWire: number;
@@ -156,8 +163,15 @@ export interface SendOptions {
   readonly resume?: boolean;
   /** What earlier runs read of a file of the same size, times and inode is not read again (false). */
   readonly trustMtime?: boolean;
+  /** `full`: after the last byte both ends read each file once more, whole, and compare its BLAKE3 ("crc"). */
+  readonly verify?: Verify;
   /** What becomes of what has a name already ("never"). */
   readonly overwrite?: Overwrite;
+  /**
+   * A file that gives way to another is compared with it chunk by chunk, and only what differs is sent; `overwrite` is
+   * "if-different" then unless it is "always" (false).
+   */
+  readonly delta?: boolean;
   /** Files in directories are compared by content, not by size and time (false). */
   readonly checksum?: boolean;
   /** Links in directories are sent as what they point to (false). */

@@ -11,7 +11,7 @@ import { watchInterrupts } from "../cli/interrupts.ts";
 import { JsonResults, NO_RESULTS, type ResultsView, receipt } from "../cli/results.ts";
 import { optional, type Resolved, type Setting } from "../cli/settings.ts";
 import { choice, crc32, onOff, size, text, wholeNumber } from "../cli/values.ts";
-import type { Overwrite, SendOptions, TransferEvent } from "../client/types.ts";
+import type { Overwrite, SendOptions, TransferEvent, Verify } from "../client/types.ts";
 import { isClosed } from "../source/input.ts";
 import { HawserCommand } from "./base.ts";
 
@@ -43,6 +43,22 @@ const SETTINGS = {
     kind: choice("never", "if-different", "always", "rename"),
     fallback: "never",
     fallbackText: "never",
+  }),
+  delta: common.setting({
+    flag: "delta",
+    about:
+      "send only the chunks in which a file that is there differs, where it gives way: implies --overwrite if-different",
+    kind: onOff,
+    fallback: false,
+  }),
+  verify: common.setting<Verify>({
+    flag: "verify",
+    placeholder: "crc|full",
+    about:
+      "full: after the last byte both ends read each file back and compare its BLAKE3, whatever --trust-mtime says",
+    kind: choice("crc", "full"),
+    fallback: "crc",
+    fallbackText: "crc",
   }),
   checksum: common.setting({
     flag: "checksum",
@@ -216,7 +232,10 @@ export class SendCommand extends HawserCommand {
         timeoutMs: values.timeoutMs,
         resume: values.resume,
         trustMtime: values.trustMtime,
-        overwrite: values.overwrite,
+        // What nobody said is for --delta to say.
+        ...(values.delta && origins.overwrite.from === "default" ? {} : { overwrite: values.overwrite }),
+        delta: values.delta,
+        verify: values.verify,
         checksum: values.checksum,
         copyLinks: values.copyLinks,
         preserveMode: values.preserveMode,

@@ -52,7 +52,12 @@ export const ERRORS = {
   E_ILLEGAL: row(207, 76, false, "The other end breaks the protocol: update it, or report it."),
   E_DAMAGED_PATH: row(208, 76, true, "One chunk arrived damaged again and again: check the network, or use another."),
 
-  E_EXISTS: row(301, 73, false, "Choose another name with --name or --into, or remove the file that is there."),
+  E_EXISTS: row(
+    301,
+    73,
+    false,
+    "Choose another name with --name or --into, remove what is there, or say what to do with it: --overwrite.",
+  ),
   E_NAME: row(302, 73, false, "Rename it, or give it another name with --name, another place with --into."),
   E_TOO_LARGE: row(303, 73, false, "The server's --max-file-size forbids it."),
   E_NO_SPACE: row(304, 74, true, "Free space on the destination, then run the same command again."),

@@ -80,6 +80,14 @@ export const RESUME_KEYS_MAX = 64;
 /** Chunks in one HAVE: four bytes each, half of what a control frame holds. */
 export const HAVE_CHUNKS_MAX = 8192;
 
+/**
+ * Of a chunk's BLAKE3 digest, what HAVE carries: with the CRC-32 it tells contents apart that nobody made to be taken for
+ * each other, and costs each end 16 bytes a chunk.
+ */
+export const CHUNK_DIGEST_BYTES = 16;
+/** Chunks in one HAVE that carries digests: twenty bytes each. */
+export const HAVE_DIGESTS_MAX = 2048;
+
 /** BLAKE3's digest. */
 export const DIGEST_BYTES = 32;
 

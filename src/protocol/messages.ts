@@ -10,10 +10,12 @@ import {
   CHUNK_BYTES_MAX,
   CHUNK_BYTES_MIN,
   CHUNK_BYTES_STEP,
+  CHUNK_DIGEST_BYTES,
   CONTROL_PAYLOAD_BYTES_MAX,
   DIGEST_BYTES,
   FILE_BYTES_MAX,
   HAVE_CHUNKS_MAX,
+  HAVE_DIGESTS_MAX,
   NAME_BYTES_MAX,
   PAGE_BYTES,
   PAGE_ENTRIES_MAX,
@@ -40,6 +42,9 @@ const text = v.pipe(v.string(), v.maxLength(TEXT_CHARS_MAX));
 const chunkBytes = v.pipe(integer(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX), v.multipleOf(CHUNK_BYTES_STEP));
 const resumeKey = bytes(RESUME_KEY_BYTES, RESUME_KEY_BYTES);
 const sessionId = bytes(SESSION_ID_BYTES, SESSION_ID_BYTES);
+const wholeDigest = bytes(DIGEST_BYTES, DIGEST_BYTES);
+/** How a file is checked before it is committed: by the CRC-32s of its chunks, or read back whole as well. */
+const verify = v.optional(v.picklist(["crc", "full"]));
 /** [file, offset, length]. */
 const fileExtent = v.pipe(
   v.tuple([uint32, byteCount, integer(1, FILE_BYTES_MAX)]),
@@ -91,6 +96,8 @@ const settledFile = v.object({
   name: v.optional(bytes(1, NAME_BYTES_MAX)),
   /** Whether something with this name gave way, or would. */
   replaces: v.optional(v.boolean()),
+  /** Of what was committed in a session that verifies: what the sink read back. */
+  blake3: v.optional(wholeDigest),
 });
 
 export const SCHEMAS = {
@@ -112,6 +119,9 @@ export const SCHEMAS = {
     overwrite: v.optional(v.picklist(["never", "if-different", "always", "rename"])),
     /** Permission bits are set as they are, and not as the sink's mask leaves them. */
     preserveMode: v.optional(v.boolean()),
+    verify,
+    /** Of what gives way to a file, the chunks that are the same need not be sent. */
+    delta: v.optional(v.boolean()),
   }),
   WELCOME: v.object({
     agent: text,
@@ -133,6 +143,8 @@ export const SCHEMAS = {
     durability: v.picklist(["none", "commit", "checkpoint", "strict"]),
     /** Files, and the chunks of each, go in their order over all streams: the sink can't put anything later first. */
     inOrder: v.optional(v.boolean()),
+    /** `full` where HELLO asked for it, and the sink can. */
+    verify,
   }),
   OFFER: v.object({
     /** All files below this index are settled, and the source knows it: the sink may forget them. */
@@ -140,17 +152,25 @@ export const SCHEMAS = {
     files: page(offeredFile),
   }),
   /** Chunks that are there already: neighbours from `offset` on, four bytes of CRC-32 each, big-endian. */
-  HAVE: v.object({
-    file: uint32,
-    offset: byteCount,
-    crcs: v.pipe(
-      bytes(4, 4 * HAVE_CHUNKS_MAX),
-      v.check((crcs) => crcs.length % 4 === 0),
-    ),
-  }),
+  HAVE: v.pipe(
+    v.object({
+      file: uint32,
+      offset: byteCount,
+      crcs: v.pipe(
+        bytes(4, 4 * HAVE_CHUNKS_MAX),
+        v.check((crcs) => crcs.length % 4 === 0),
+      ),
+      /** Of chunks that are not of an earlier run but of another file: the first bytes of the BLAKE3 of each. */
+      digests: v.optional(bytes(CHUNK_DIGEST_BYTES, CHUNK_DIGEST_BYTES * HAVE_DIGESTS_MAX)),
+    }),
+    v.check(({ crcs, digests }) => digests === undefined || digests.length / CHUNK_DIGEST_BYTES === crcs.length / 4),
+  ),
   PLAN: v.object({ files: page(plannedFile) }),
-  DIGEST: v.object({ files: page(v.object({ file: uint32, blake3: bytes(DIGEST_BYTES, DIGEST_BYTES) })) }),
-  SEAL: v.object({ files: page(v.object({ file: uint32, size: byteCount, crc32: uint32 })) }),
+  DIGEST: v.object({ files: page(v.object({ file: uint32, blake3: wholeDigest })) }),
+  SEAL: v.object({
+    /** `blake3`: where the session verifies, of the file as it was read once more. */
+    files: page(v.object({ file: uint32, size: byteCount, crc32: uint32, blake3: v.optional(wholeDigest) })),
+  }),
   WITHDRAW: v.object({ files: page(v.object({ file: uint32, error: failure })) }),
   OUTCOME: v.object({ files: page(settledFile) }),
   FINISH: v.object({ files: uint32 }),

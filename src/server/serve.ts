@@ -234,12 +234,13 @@ class Server implements HawserServer {
             overwrite: hello.overwrite ?? "never",
             exactMode: hello.preserveMode === true,
             dryRun: hello.purpose === "plan",
+            delta: hello.delta === true,
           },
           ...this.#whereTo(hello.purpose),
           events: {
             onSettled: async (records) => log?.files(session, records),
             onFinished: async () => {
-              await log?.finished(session, part.bytesResumed);
+              await log?.finished(session, part.bytesResumed, part.bytesMatched);
               session.settled();
             },
             onReceiptSent: () => session.finished(),

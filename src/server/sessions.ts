@@ -141,6 +141,7 @@ export class Sessions {
   ): Terms {
     const { randomAccess, blockBytes, durability, inOrder } = this.#options.capabilities;
     const { session, transferId, chunkBytes, generation } = kept;
+    const verifies = hello.verify === "full" && hello.role === "source" && hello.purpose !== "discard";
     const streamed = inOrder === true && hello.purpose === "transfer";
     return {
       agent: AGENT,
@@ -155,6 +156,8 @@ export class Sessions {
       openSmall: OPEN_SMALL_MAX,
       durability: hello.purpose === "discard" ? "none" : durability,
       ...(streamed ? { inOrder: true } : {}),
+      // What takes whole blocks only, or goes on to somebody else, gives nothing back before it is committed.
+      ...(verifies && randomAccess && inOrder !== true ? { verify: "full" } : {}),
     };
   }
 }

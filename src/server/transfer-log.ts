@@ -39,8 +39,9 @@ export class TransferLog {
     }
   }
 
-  async finished(session: LiveSession, bytesResumed: number): Promise<void> {
-    const record = this.#record(session, this.#status, bytesResumed);
+  /** `bytesMatched`: what did not have to come, since it was in the files that gave way. */
+  async finished(session: LiveSession, bytesResumed: number, bytesMatched: number): Promise<void> {
+    const record = this.#record(session, this.#status, bytesResumed, bytesMatched);
     await this.#write(record);
     this.#emit({ type: "transfer", record });
   }
@@ -71,7 +72,12 @@ export class TransferLog {
     }
   }
 
-  #record(session: LiveSession, status: TransferRecord["status"], bytesResumed: number): TransferRecord {
+  #record(
+    session: LiveSession,
+    status: TransferRecord["status"],
+    bytesResumed: number,
+    bytesMatched = 0,
+  ): TransferRecord {
     const durationMs = performance.now() - this.#startedMs;
     return {
       transferId: session.terms.transfer,
@@ -82,7 +88,7 @@ export class TransferLog {
       files: this.#files,
       filesFailed: this.#failed,
       bytes: this.#bytes,
-      bytesPerSecond: (Math.max(0, this.#bytesReceived - bytesResumed) / durationMs) * 1000,
+      bytesPerSecond: (Math.max(0, this.#bytesReceived - bytesResumed - bytesMatched) / durationMs) * 1000,
       bytesResumed,
       retries: session.retries,
       streams: session.streamsSeen,

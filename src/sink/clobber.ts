@@ -39,8 +39,9 @@ export function isSameTime([seconds, nanoseconds]: readonly [number, number], mt
 }
 
 /** E_EXISTS for a name that something else has. */
-export function alreadyThere(name: Uint8Array, { size, isDirectory }: ExistingFile): HawserError {
-  const other = isDirectory ? "a directory" : "something that is not a file";
+export function alreadyThere(name: Uint8Array, { size, isDirectory, target }: ExistingFile): HawserError {
+  const link = target === undefined ? "something that is not a file" : "a link";
+  const other = isDirectory ? "a directory" : link;
   const what = size === null ? other : "a file with other content";
   return new HawserError("E_EXISTS", `${what} is already there under the name '${displayName(name)}'`);
 }

@@ -1,15 +1,18 @@
 /** What lies at a name on the disk already, and its digest. */
 import { constants, lstatSync, readlinkSync } from "node:fs";
-import { open } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { Blake3Hasher } from "@napi-rs/blake-hash";
 import { HawserError } from "../protocol/errors.ts";
 import { displayName } from "../protocol/names.ts";
 import { type HeldDirectory, inDirectoryOf } from "./held-directory.ts";
 import { ioError } from "./io-error.ts";
-import { O_NOFOLLOW } from "./platform.ts";
-import type { ExistingFile } from "./sink.ts";
+import { HOLDS_DIRECTORIES, O_NOFOLLOW } from "./platform.ts";
+import type { ExistingFile, HeldFile } from "./sink.ts";
 
 const READ_BYTES = 1024 * 1024;
+
+/** O_NONBLOCK: a FIFO that has taken the file's place must not make us wait. */
+const READ_ONLY = constants.O_RDONLY | O_NOFOLLOW | constants.O_NONBLOCK;
 
 export function findOnDisk(root: HeldDirectory, name: Uint8Array): Promise<ExistingFile | undefined> {
   return inDirectoryOf(root, name, "no", (directory, last) => existingIn(root, directory, name, last));
@@ -31,10 +34,47 @@ export function existingIn(
       target: found.isSymbolicLink() ? readlinkSync(directory.entry(last), "buffer") : undefined,
       mtimeMs: found.mtimeMs,
       digest: (signal) => digestOnDisk(root, name, signal),
+      hold: () => holdOnDisk(root, name),
     };
   } catch (thrown) {
     throw ioError(`looking at '${displayName(name)}'`, thrown);
   }
+}
+
+async function holdOnDisk(root: HeldDirectory, name: Uint8Array): Promise<HeldFile> {
+  const held = await inDirectoryOf(root, name, "no", (directory, last) => holdIn(directory, last));
+  if (held === undefined) throw new HawserError("E_IO", `'${displayName(name)}' was taken away`);
+  return held;
+}
+
+async function holdIn(directory: HeldDirectory, name: Uint8Array): Promise<HeldFile> {
+  try {
+    const file = await open(directory.entry(name), READ_ONLY);
+    const found = await file.stat().catch(() => undefined);
+    if (!found?.isFile()) {
+      await file.close();
+      throw new HawserError("E_IO", `'${displayName(name)}' is no file any more`);
+    }
+    return {
+      size: found.size,
+      // By its descriptor: a name could be led elsewhere meanwhile.
+      path: HOLDS_DIRECTORIES ? `/proc/self/fd/${file.fd}` : undefined,
+      read: (offset, room) => readFully(file, offset, room),
+      close: () => file.close(),
+    };
+  } catch (thrown) {
+    throw ioError(`opening '${displayName(name)}'`, thrown);
+  }
+}
+
+async function readFully(file: FileHandle, offset: number, room: Uint8Array): Promise<number> {
+  let count = 0;
+  while (count < room.length) {
+    const { bytesRead } = await file.read(room, count, room.length - count, offset + count);
+    if (bytesRead === 0) break;
+    count += bytesRead;
+  }
+  return count;
 }
 
 async function digestOnDisk(root: HeldDirectory, name: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
@@ -46,8 +86,7 @@ async function digestOnDisk(root: HeldDirectory, name: Uint8Array, signal: Abort
 async function digestOf(directory: HeldDirectory, name: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
   const shown = displayName(name);
   try {
-    // O_NONBLOCK: a FIFO that has taken the file's place must not make us wait.
-    const file = await open(directory.entry(name), constants.O_RDONLY | O_NOFOLLOW | constants.O_NONBLOCK);
+    const file = await open(directory.entry(name), READ_ONLY);
     try {
       const hasher = new Blake3Hasher();
       const room = Buffer.allocUnsafeSlow(READ_BYTES);

@@ -7,6 +7,7 @@ import {
   chmodSync,
   closeSync,
   constants,
+  copyFile,
   fchmodSync,
   fstatSync,
   ftruncateSync,
@@ -30,7 +31,7 @@ import { type HeldDirectory, inDirectoryOf, splitName } from "./held-directory.t
 import { ioError } from "./io-error.ts";
 import type { NameLocks } from "./name-locks.ts";
 import { O_NOFOLLOW } from "./platform.ts";
-import type { Committed, Durability, Part, PartSpec, WriterDescriptor } from "./sink.ts";
+import type { Committed, Durability, HeldFile, Part, PartSpec, WriterDescriptor } from "./sink.ts";
 import { writeAll } from "./writer.ts";
 
 interface DiskPartHome {
@@ -39,6 +40,8 @@ interface DiskPartHome {
   readonly staging: HeldDirectory;
   /** Where there are no hard links. */
   readonly locks: NameLocks | undefined;
+  /** Whether files can be cloned here, as far as is known: one word for all parts. */
+  readonly clones: { work: boolean };
   /** Takes back what was promised of the free space. */
   release(bytes: number): void;
   /** Throws E_NO_SPACE where less is free than has to stay free. */
@@ -49,6 +52,10 @@ const SPACE_CHECK_BYTES = 64 * 1024 * 1024;
 const READ_BACK_BYTES = 1024 * 1024;
 
 const readAsync = promisify(read);
+const copyFileAsync = promisify(copyFile);
+
+/** What FICLONE says where blocks can't be shared (ioctl_ficlonerange(2)). */
+const NO_CLONES = new Set(["ENOTSUP", "EOPNOTSUPP", "ENOTTY", "ENOSYS", "EINVAL", "EXDEV"]);
 
 /** What a file keeps when it gets its name: its inode, and when that was made; inodes are used again. */
 export const fingerprintOf = ({ dev, ino, birthtimeNs }: BigIntStats) => `${dev}:${ino}:${birthtimeNs}`;
@@ -103,6 +110,34 @@ export class DiskPart implements Part {
     // A commit that did not come about has given it the mode of a file that nobody may write.
     chmodSync(this.#path, 0o600);
     return openSync(this.#path, constants.O_RDWR | flags);
+  }
+
+  cloneFrom({ path }: HeldFile): Promise<boolean> {
+    if (path === undefined || this.#ended || this.#fd !== undefined || !this.#home.clones.work) {
+      return Promise.resolve(false);
+    }
+    return this.#use(this.#clone(path));
+  }
+
+  async #clone(from: string): Promise<boolean> {
+    const path = this.#path;
+    try {
+      await copyFileAsync(from, path, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE);
+    } catch (thrown) {
+      // No other file of this file system will be cloned either.
+      if (NO_CLONES.has((thrown as NodeJS.ErrnoException).code ?? "")) this.#home.clones.work = false;
+      return false;
+    }
+    try {
+      if (this.#ended) unlinkSync(path);
+      else {
+        this.#fd = this.#openLeft();
+        fchmodSync(this.#fd, 0o600);
+      }
+      return !this.#ended;
+    } catch (thrown) {
+      throw ioError(`cloning for '${displayName(this.#spec.name)}'`, thrown);
+    }
   }
 
   write(offset: number, bytes: Uint8Array): void {

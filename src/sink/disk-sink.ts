@@ -36,6 +36,7 @@ export class DiskSink implements Sink {
   readonly #root: HeldDirectory;
   readonly #staging: HeldDirectory;
   readonly #locks = new NameLocks();
+  readonly #clones = { work: true };
   readonly #minFreeBytes: number;
   /** Bytes promised to open parts and not written yet. */
   #promisedBytes = 0;
@@ -111,6 +112,7 @@ export class DiskSink implements Sink {
       root: this.#root,
       staging: this.#staging,
       locks: this.hasHardLinks ? undefined : this.#locks,
+      clones: this.#clones,
       release: (count) => {
         this.#promisedBytes -= count;
       },

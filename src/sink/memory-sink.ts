@@ -39,7 +39,13 @@ export class MemorySink implements Sink {
     if (file === undefined) return this.tree.look(name);
     const { content, mtimeMs } = file;
     const digest = () => Promise.resolve(blake3(Buffer.from(content)));
-    return { size: content.length, isDirectory: false, mtimeMs, digest };
+    const read = (offset: number, room: Uint8Array) => {
+      const bytes = content.subarray(offset, offset + room.length);
+      room.set(bytes);
+      return Promise.resolve(bytes.length);
+    };
+    const hold = () => Promise.resolve({ size: content.length, read, close: () => Promise.resolve() });
+    return { size: content.length, isDirectory: false, mtimeMs, digest, hold };
   }
 
   reserve(spec: PartSpec): Promise<Part> {

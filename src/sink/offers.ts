@@ -21,6 +21,8 @@ export interface OffersOwner {
   onSettled(file: ReceivedFile, action: "committed" | "unchanged" | "planned"): void;
   /** It has chunks of an earlier run, which nobody has compared with their records. */
   check(file: ReceivedFile): void;
+  /** It has been planned, and what has its name is to be copied from first; again where that is so already. */
+  copy(file: ReceivedFile): void;
   /** What comes whole. */
   readonly small: SmallFiles;
   /** Tells the outcome of a settled file again. Returns false where that isn't known any more. */
@@ -138,6 +140,9 @@ export class Offers {
       if (offer.whole && (offer.size ?? Number.POSITIVE_INFINITY) + bundleTableBytes(1) > this.#terms.chunkBytes) {
         return this.#fail(`file ${index} is to come whole, and is larger than a chunk`);
       }
+      if (offer.whole && this.#terms.verify === "full") {
+        return this.#fail(`file ${index} is to come whole, and every file is to be read back`);
+      }
       const refusal = contradictionIn(offer);
       if (refusal !== undefined) return this.#fail(`file ${index} is offered as ${refusal}`);
       this.#below++;
@@ -159,6 +164,22 @@ export class Offers {
     const answers: PlannedFile[] = [];
     await this.#plan(file, answers, () => planDiffering(file, existing, this.#planner));
     await this.#answerAll(answers);
+  }
+
+  /** Chunks were copied: the source reads and compares them, and sends those that differ, while others are copied. */
+  copied(file: ReceivedFile, from: number, end: number): void {
+    file.copiedBelow = end;
+    if (!this.#offered.has(file.index)) return;
+    for (const have of file.haveCopied(from, end)) this.#send("HAVE", have);
+  }
+
+  /** All was copied: what the source has not heard of has to be sent. */
+  copiedAll(file: ReceivedFile): void {
+    file.copiedBelow = undefined;
+    // On a new control connection the file is offered again, and then answered.
+    if (!this.#offered.has(file.index)) return;
+    this.#send("PLAN", { files: [{ file: file.index, action: "send" }] });
+    if (file.hasUnchecked) this.#owner.check(file);
   }
 
   async #planSmall(offers: readonly OfferedFile[], offered: Set<number>): Promise<PlannedFile[]> {
@@ -189,12 +210,13 @@ export class Offers {
     this.#planning++;
     try {
       const action = await plan();
-      if (action !== "send" && action !== "compare") {
+      if (action === "copy") file.copiedBelow = 0;
+      if (action !== "send" && action !== "compare" && action !== "copy") {
         this.#owner.onSettled(file, action);
         return;
       }
-      file.phase = action === "send" ? "receiving" : "comparing";
-      answers.push({ file: file.index, action });
+      file.phase = action === "compare" ? "comparing" : "receiving";
+      answers.push({ file: file.index, action: action === "compare" ? action : "send" });
     } catch (thrown) {
       if (!this.#planner.signal.aborted) this.#owner.giveUp(file.index, asHawserError(thrown).toFailure());
     } finally {
@@ -215,14 +237,21 @@ export class Offers {
 
   #answer(answers: readonly PlannedFile[]): void {
     const spoilt: FileExtent[] = [];
-    for (const { file: index } of answers) {
-      const file = this.#owner.files.get(index);
-      if (file?.phase !== "receiving") continue;
-      for (const have of file.have()) this.#send("HAVE", have);
-      spoilt.push(...file.spoiltExtents);
-      if (file.hasUnchecked) this.#owner.check(file);
+    const planned: PlannedFile[] = [];
+    for (const answer of answers) {
+      const file = this.#owner.files.get(answer.file);
+      if (file?.phase === "receiving") {
+        for (const have of file.have()) this.#send("HAVE", have);
+        if (file.copiedBelow !== undefined) {
+          this.#owner.copy(file);
+          continue;
+        }
+        spoilt.push(...file.spoiltExtents);
+        if (file.hasUnchecked) this.#owner.check(file);
+      }
+      planned.push(answer);
     }
-    for (const page of pages(answers, () => PLAN_BYTES)) this.#send("PLAN", { files: page });
+    for (const page of pages(planned, () => PLAN_BYTES)) this.#send("PLAN", { files: page });
     for (const page of pages(spoilt, () => EXTENT_BYTES)) this.#send("RESEND", { chunks: page });
   }
 

@@ -122,7 +122,7 @@ function merged(records: readonly SettledRecord[]): SettledFile[] {
   return outcomes;
 }
 
-/** Fields and names of an entry, a name, and a message of up to four bytes a character. */
+/** Fields and names of an entry, a digest, a name, and a message of up to four bytes a character. */
 function wireBytesOf({ error, name }: SettledFile): number {
-  return 112 + (name?.length ?? 0) + 4 * (error?.message.length ?? 0);
+  return 160 + (name?.length ?? 0) + 4 * (error?.message.length ?? 0);
 }

@@ -1,5 +1,5 @@
 /** What to do with a file that is offered: refuse it, compare it with what is there, have it sent, or what is left of it. */
-import { HawserError } from "../protocol/errors.ts";
+import { asHawserError, HawserError } from "../protocol/errors.ts";
 import type { OfferedFile } from "../protocol/messages.ts";
 import { displayName, nameRefusal } from "../protocol/names.ts";
 import { BlockPart } from "./block-part.ts";
@@ -27,14 +27,16 @@ export interface Wishes {
   readonly exactMode?: boolean;
   /** It is only to be said what would be done. */
   readonly dryRun?: boolean;
+  /** Of what gives way to a file, what is the same need not come. */
+  readonly delta?: boolean;
 }
 
 /**
  * `send`: its part is there, new or taken up. `compare`: something of the same size has the name, and its digest will say
- * whether it is the same. `committed`: an earlier run did, and what it put there is still there. `unchanged`: what is there
+ * whether it is the same. `copy`: its part is there, and gets what the file that gives way has first. `committed`: an earlier run did, and what it put there is still there. `unchanged`: what is there
  * counts as the same. `planned`: it would be sent.
  */
-export type Action = "send" | "compare" | "committed" | "unchanged" | "planned";
+export type Action = "send" | "compare" | "copy" | "committed" | "unchanged" | "planned";
 
 /** E_NAME where this platform can't have a name. */
 export function assertName(name: Uint8Array): void {
@@ -57,6 +59,12 @@ export async function planFile(file: ReceivedFile, planner: Planner): Promise<Ac
   if (existing !== undefined) {
     const verdict = judgeExisting(file.offer, existing, wishes.overwrite ?? "never");
     if (verdict.action === "unchanged") return "unchanged";
+    if (isBase(existing, file.offer, planner)) {
+      file.clobber = "replace";
+      const action = await readyPart(file, planner, stored);
+      if (action === "send") file.base = existing;
+      return action === "send" ? "copy" : action;
+    }
     if (verdict.action === "compare") {
       file.existing = existing;
       return "compare";
@@ -66,6 +74,14 @@ export async function planFile(file: ReceivedFile, planner: Planner): Promise<Ac
   return readyPart(file, planner, stored);
 }
 
+/** Whether what is there may have chunks of what is offered: one of them at least, and it is to give way. */
+function isBase(existing: ExistingFile, { size, whole }: OfferedFile, { sink, owner, wishes }: Planner): boolean {
+  const { delta = false, dryRun = false, overwrite } = wishes;
+  if (!delta || dryRun || whole || (overwrite !== "if-different" && overwrite !== "always")) return false;
+  if (existing.hold === undefined || !sink.capabilities.randomAccess) return false;
+  return size !== null && size > 0 && (existing.size ?? 0) >= Math.min(size, owner.chunkBytes);
+}
+
 /** Of a file that was compared and differs: what is then to be done with it. Throws E_EXISTS, and as `planFile` does. */
 export async function planDiffering(file: ReceivedFile, existing: ExistingFile, planner: Planner): Promise<Action> {
   file.clobber = clobberFor(file.offer.name, existing, planner.wishes.overwrite ?? "never");
@@ -73,19 +89,35 @@ export async function planDiffering(file: ReceivedFile, existing: ExistingFile, 
 }
 
 async function readyPart(file: ReceivedFile, planner: Planner, stored: StoredFile | undefined): Promise<Action> {
-  const { sink, unfinished, signal, wishes } = planner;
+  const { sink, wishes } = planner;
   if (wishes.dryRun) {
     file.outcome = await plannedCommit(sink, file.offer.name, file.clobber);
     return "planned";
   }
   const how = { clobber: file.clobber, exactMode: wishes.exactMode };
-  if (stored === undefined || !(await unfinished.takeUpPart(file, stored, signal, how))) {
+  if (stored === undefined || !(await takeUp(file, stored, planner, how))) {
     file.id = undefined;
     file.partId = undefined;
     file.part = await newPart(sink, { ...specOf(file.offer, planner.partId(file.index)), ...how });
     file.isPartNew = true;
   }
   return "send";
+}
+
+/** A part that was copied to may have used the room that it would be promised again: then it goes. */
+async function takeUp(
+  file: ReceivedFile,
+  stored: StoredFile,
+  { unfinished, signal, wishes }: Planner,
+  how: Pick<PartSpec, "clobber" | "exactMode">,
+): Promise<boolean> {
+  try {
+    return await unfinished.takeUpPart(file, stored, signal, how);
+  } catch (thrown) {
+    if (!wishes.delta || asHawserError(thrown).code !== "E_NO_SPACE") throw thrown;
+    await unfinished.discard(stored);
+    return false;
+  }
 }
 
 /** What a commit would come to now. */

@@ -2,8 +2,9 @@
  * What is known of one file that is being received: which chunks are there, which of them an earlier run left and nobody
  * has checked yet, and which turned out to be spoilt. Pure: no files, no sockets, no clock.
  */
+import { ChunkDigests } from "../protocol/chunk-digests.ts";
 import { ChunkLedger } from "../protocol/chunks.ts";
-import { HAVE_CHUNKS_MAX } from "../protocol/limits.ts";
+import { CHUNK_DIGEST_BYTES, HAVE_CHUNKS_MAX, HAVE_DIGESTS_MAX } from "../protocol/limits.ts";
 import type { FileExtent, Message, OfferedFile } from "../protocol/messages.ts";
 import { RangeSet } from "../protocol/ranges.ts";
 import type { CommitRecord, StoredChunk } from "./session-store.ts";
@@ -19,11 +20,17 @@ export class ReceivedFile {
   /** No earlier run has written to the part. */
   isPartNew = false;
   existing: ExistingFile | undefined;
+  /** What has the name, and gives way: chunks of it are copied to the part. */
+  base: ExistingFile | undefined;
+  /** While they are: only what starts below this may come, since the source has heard of it. */
+  copiedBelow: number | undefined;
   /** What its commit does where something has the name. */
   clobber: Clobber | undefined;
   /** What its commit came to. */
   outcome: Committed | undefined;
-  seal: { readonly size: number; readonly crc32: number } | undefined;
+  seal: { readonly size: number; readonly crc32: number; readonly blake3?: Uint8Array | undefined } | undefined;
+  /** Of what is committed, where the session verifies. */
+  blake3: Uint8Array | undefined;
   /** In the session's store; undefined until it is there, and of a file that can't be known again. */
   id: number | undefined;
   partId: string | undefined;
@@ -35,6 +42,10 @@ export class ReceivedFile {
   readonly #unchecked = new RangeSet();
   /** Bytes of chunks that are still as an earlier run left them, or were when they were checked. */
   bytesInherited = 0;
+  /** Chunks that were copied from another file, by number; what comes now takes their place, whatever its CRC-32. */
+  readonly #copied = new RangeSet();
+  readonly #digests = new ChunkDigests();
+  bytesCopied = 0;
   /** Chunks that were found spoilt, and are not here again yet, by offset. */
   readonly #spoilt = new Set<number>();
 
@@ -53,6 +64,22 @@ export class ReceivedFile {
       for (const set of [this.#inherited, this.#unchecked]) set.add(this.#chunkAt(offset), this.#chunkAt(offset) + 1);
       this.bytesInherited += bytes;
     }
+  }
+
+  /** A chunk that the part has not was copied to it. */
+  copied(offset: number, crc32: number, digest: Uint8Array): void {
+    const bytes = this.ledger.bytesAt(offset);
+    this.ledger.record(offset, bytes, crc32);
+    this.#copied.add(this.#chunkAt(offset), this.#chunkAt(offset) + 1);
+    this.#digests.set(this.#chunkAt(offset), digest);
+    this.bytesCopied += bytes;
+  }
+  isCopied(offset: number): boolean {
+    return this.#copied.covers(this.#chunkAt(offset), this.#chunkAt(offset) + 1);
+  }
+  /** Whether it is what had the name, and nothing else. */
+  get isAllCopied(): boolean {
+    return this.base !== undefined && this.bytesCopied === this.ledger.size && this.base.size === this.ledger.size;
   }
 
   get hasUnchecked(): boolean {
@@ -84,11 +111,19 @@ export class ReceivedFile {
     this.#spoilt.add(offset);
   }
 
-  /** A chunk arrived and was written. An inherited one gives way to it. */
+  /** A chunk arrived and was written. An inherited or copied one gives way to it. */
   record(offset: number, bytes: number, crc32: number): "new" | "same" | "different" {
     if (this.isInherited(offset)) this.#giveWay(offset);
+    else if (this.isCopied(offset)) this.#uncopy(offset);
     this.#spoilt.delete(offset);
     return this.ledger.record(offset, bytes, crc32);
+  }
+
+  #uncopy(offset: number): void {
+    this.#copied.subtract(this.#chunkAt(offset), this.#chunkAt(offset) + 1);
+    this.#digests.delete(this.#chunkAt(offset));
+    this.ledger.forget(offset);
+    this.bytesCopied -= this.ledger.bytesAt(offset);
   }
 
   #giveWay(offset: number): void {
@@ -104,22 +139,52 @@ export class ReceivedFile {
 
   /** Whether all of it is there, checked, and sealed. */
   get isWhole(): boolean {
-    return this.phase === "receiving" && this.seal !== undefined && this.ledger.isComplete && !this.hasUnchecked;
+    return (
+      this.phase === "receiving" &&
+      this.seal !== undefined &&
+      this.ledger.isComplete &&
+      !this.hasUnchecked &&
+      this.copiedBelow === undefined
+    );
   }
 
   /** What the source is told of the chunks that are here already, in pages. */
   *have(): Generator<Message<"HAVE">> {
+    const { chunkBytes } = this.ledger;
     for (const { start, end } of this.ledger.presentRanges) {
-      const step = HAVE_CHUNKS_MAX * this.ledger.chunkBytes;
-      for (let offset = start; offset < end; offset += step) {
-        const count = Math.ceil(Math.min(step, end - offset) / this.ledger.chunkBytes);
-        const crcs = Buffer.alloc(4 * count);
-        for (let i = 0; i < count; i++) {
-          crcs.writeUInt32BE(this.ledger.crcAt(offset + i * this.ledger.chunkBytes) ?? 0, 4 * i);
+      const [first, last] = [this.#chunkAt(start), Math.ceil(end / chunkBytes)];
+      for (const range of this.#copied.missing(first, last)) {
+        for (let at = range.start; at < range.end; at += HAVE_CHUNKS_MAX) {
+          yield this.#haveOf(at, Math.min(range.end, at + HAVE_CHUNKS_MAX));
         }
-        yield { file: this.index, offset, crcs };
       }
     }
+    yield* this.haveCopied(0, this.ledger.size ?? 0);
+  }
+
+  /** Of these, what was copied: bytes from `from` to `end`. */
+  *haveCopied(from: number, end: number): Generator<Message<"HAVE">> {
+    const [first, last] = [this.#chunkAt(from), Math.ceil(end / this.ledger.chunkBytes)];
+    for (const range of this.#copied) {
+      const stop = Math.min(range.end, last);
+      for (let at = Math.max(range.start, first); at < stop; at += HAVE_DIGESTS_MAX) {
+        const to = Math.min(stop, at + HAVE_DIGESTS_MAX);
+        const digests = new Uint8Array((to - at) * CHUNK_DIGEST_BYTES);
+        for (let chunk = at; chunk < to; chunk++) {
+          digests.set(this.#digests.get(chunk) ?? [], (chunk - at) * CHUNK_DIGEST_BYTES);
+        }
+        yield { ...this.#haveOf(at, to), digests };
+      }
+    }
+  }
+
+  #haveOf(first: number, end: number): Message<"HAVE"> {
+    const { chunkBytes } = this.ledger;
+    const crcs = Buffer.alloc(4 * (end - first));
+    for (let chunk = first; chunk < end; chunk++) {
+      crcs.writeUInt32BE(this.ledger.crcAt(chunk * chunkBytes) ?? 0, 4 * (chunk - first));
+    }
+    return { file: this.index, offset: first * chunkBytes, crcs };
   }
 
   /** What has to be sent again, though it was said to be here. */

@@ -10,6 +10,7 @@ import { asHawserError, errorCodeOf, HawserError } from "../protocol/errors.ts";
 import type { Message } from "../protocol/messages.ts";
 import { escapeText } from "../protocol/names.ts";
 import { Checkpoints } from "./checkpoints.ts";
+import { ChunkCopies } from "./chunk-copies.ts";
 import { Limiter } from "./limiter.ts";
 import { Offers } from "./offers.ts";
 import { OutcomeQueue, type SettledRecord } from "./outcome-queue.ts";
@@ -68,6 +69,7 @@ export class SinkSession implements TransferEnd {
   readonly #checkpoints: Checkpoints;
   readonly #settlement: Settlement;
   readonly #check: PartCheck;
+  readonly #copies: ChunkCopies;
   readonly #outcomes: OutcomeQueue;
   readonly #offers: Offers;
   readonly #files = new Map<number, ReceivedFile>();
@@ -82,6 +84,7 @@ export class SinkSession implements TransferEnd {
   #comparing = 0;
   /** Of committed files, what an earlier run had brought. */
   #bytesResumed = 0;
+  #bytesMatched = 0;
   /** How many files there are, once the source has said so. */
   #announced: number | undefined;
   #receipt: Promise<Message<"RECEIPT">> | undefined;
@@ -117,11 +120,22 @@ export class SinkSession implements TransferEnd {
       unfinished,
       owner,
       checkpoints: this.#checkpoints,
+      isStill: (file) => this.#isStill(file),
+      verifies: this.#verifies,
+      signal: this.#disposal.signal,
       onSettled: (file, record) => this.#onSettled(file, record),
     });
     this.#check = new PartCheck(this.#disposal.signal, {
       onSpoilt: (file, offset) => this.#onSpoilt(file, offset),
       onChecked: (file) => this.#commitIfWhole(file),
+    });
+    this.#copies = new ChunkCopies(this.#disposal.signal, {
+      onCopied: (file, from, end) => this.#offers.copied(file, from, end),
+      onDone: (file) => {
+        this.#offers.copiedAll(file);
+        this.#commitIfWhole(file);
+      },
+      onFailed: (file, failure) => this.#giveUp(file.index, failure),
     });
     this.#offers = new Offers(terms, this.#planner, {
       files: this.#files,
@@ -129,6 +143,7 @@ export class SinkSession implements TransferEnd {
       small: this.#small,
       onSettled: (file, action) => this.#onNothingToSend(file, action),
       check: (file) => this.#check.add(file),
+      copy: (file) => this.#copies.add(file),
       tellAgain: (index) => this.#outcomes.sendAgain(index),
       fail: (error) => this.#options.events.onFailed(error),
     });
@@ -139,9 +154,19 @@ export class SinkSession implements TransferEnd {
     });
   }
 
+  /** Whether every file is read back, whole, before it is committed. */
+  get #verifies(): boolean {
+    return this.#terms.verify === "full";
+  }
+
   /** Of the files committed by now, bytes that earlier runs had brought. */
   get bytesResumed(): number {
     return this.#bytesResumed;
+  }
+
+  /** And bytes that are those of the files that gave way to them. */
+  get bytesMatched(): number {
+    return this.#bytesMatched;
   }
 
   /** One word of what keeps it, for a source that asks why nothing moves (PROTOCOL.md, PONG). */
@@ -149,7 +174,7 @@ export class SinkSession implements TransferEnd {
     if (this.#options.sink.isWriting ?? this.#writing > 0) return "writing";
     if (this.#settlement.committing > 0 || this.#small.isCommitting) return "committing";
     if (this.#checkpoints.isSyncing) return "syncing";
-    if (this.#comparing > 0) return "comparing";
+    if (this.#comparing > 0 || this.#copies.isRunning) return "comparing";
     return this.#offers.isPlanning || this.#check.isRunning ? "checking" : "receiving";
   }
 
@@ -168,7 +193,7 @@ export class SinkSession implements TransferEnd {
         for (const { file, blake3 } of message.body.files) this.#onDigest(file, blake3);
         break;
       case "SEAL":
-        for (const { file, size, crc32 } of message.body.files) this.#onSeal(file, size, crc32);
+        for (const { file, ...seal } of message.body.files) this.#onSeal(file, seal);
         break;
       case "WITHDRAW":
         for (const { file, error } of message.body.files) {
@@ -211,6 +236,7 @@ export class SinkSession implements TransferEnd {
     await this.#offers.idle();
     // What is being committed gets its outcome, and its place in history, also when nobody hears of it any more.
     await this.#check.idle();
+    await this.#copies.idle();
     await this.#settlement.idle();
     await this.#small.idle();
     this.#small.clear();
@@ -244,7 +270,24 @@ export class SinkSession implements TransferEnd {
   #onCommittedBefore(file: ReceivedFile): void {
     const { size, crc32 } = file.committed ?? { size: 0, crc32: 0 };
     this.#bytesResumed += size;
-    this.#settlement.committed(file, size, crc32);
+    if (!this.#verifies) this.#settlement.committed(file, size, crc32);
+    else void this.#verifyCommitted(file, size, crc32);
+  }
+
+  /** Who wants every file read back wants it of this one too. */
+  async #verifyCommitted(file: ReceivedFile, size: number, crc32: number): Promise<void> {
+    this.#comparing++;
+    try {
+      file.blake3 = await this.#comparisons.run(async () => {
+        const existing = await this.#options.sink.find(file.offer.name);
+        return existing?.digest(this.#disposal.signal);
+      });
+      if (!this.#disposal.signal.aborted) this.#settlement.committed(file, size, crc32);
+    } catch (thrown) {
+      if (!this.#disposal.signal.aborted) this.#giveUp(file.index, asHawserError(thrown).toFailure());
+    } finally {
+      this.#comparing--;
+    }
   }
 
   // --- comparing --------------------------------------------------------------------------------------------------
@@ -318,8 +361,9 @@ export class SinkSession implements TransferEnd {
     if (file === undefined || file.part === undefined || file.phase === "settling") return false;
     const known = file.ledger.crcAt(chunk.offset);
     // What an earlier run left gives way to what comes now.
-    if (known === chunk.crc32 && !file.isUnchecked(chunk.offset)) return false;
-    if (known !== undefined && !file.isInherited(chunk.offset)) {
+    const isCopied = file.isCopied(chunk.offset);
+    if (known === chunk.crc32 && !file.isUnchecked(chunk.offset) && !isCopied) return false;
+    if (known !== undefined && !file.isInherited(chunk.offset) && !isCopied) {
       this.#fail("E_ILLEGAL", "a chunk came twice, with different content");
       return undefined;
     }
@@ -346,7 +390,8 @@ export class SinkSession implements TransferEnd {
       this.#fail("E_FOREIGN_CHUNK", `a chunk of file ${index}, which was not offered`);
       return false;
     }
-    if (file.phase === "planning" || file.phase === "comparing") {
+    const isEarly = file.phase === "receiving" && offset >= (file.copiedBelow ?? Number.POSITIVE_INFINITY);
+    if (file.phase === "planning" || file.phase === "comparing" || isEarly) {
       this.#fail("E_WRONG_STATE", `a chunk of file ${index}, which was not asked for`);
       return false;
     }
@@ -385,15 +430,26 @@ export class SinkSession implements TransferEnd {
     this.#control?.send("RESEND", { chunks: [[file.index, offset, file.ledger.bytesAt(offset)]] });
   }
 
-  #onSeal(index: number, size: number, crc32: number): void {
+  #onSeal(index: number, seal: NonNullable<ReceivedFile["seal"]>): void {
     const file = this.#files.get(index);
     if (file === undefined || file.phase !== "receiving" || file.seal !== undefined) return;
-    if (!file.ledger.settleSize(size)) {
-      this.#fail("E_ILLEGAL", `file ${index} is sealed with ${size} bytes, which is not what was offered or sent`);
+    if (this.#verifies && seal.blake3 === undefined) {
+      this.#fail("E_ILLEGAL", `file ${index} is sealed without its BLAKE3, which was agreed on`);
       return;
     }
-    file.seal = { size, crc32 };
+    if (!file.ledger.settleSize(seal.size)) {
+      this.#fail("E_ILLEGAL", `file ${index} is sealed with ${seal.size} bytes, which is not what was offered or sent`);
+      return;
+    }
+    file.seal = seal;
     this.#commitIfWhole(file);
+  }
+
+  /** Whether all that would be committed is there already, under its name, so that it may stay. */
+  async #isStill(file: ReceivedFile): Promise<boolean> {
+    if (!file.isAllCopied || this.#planner.wishes.overwrite === "always") return false;
+    const existing = await this.#options.sink.find(file.offer.name);
+    return existing?.size === file.base?.size && existing?.mtimeMs === file.base?.mtimeMs;
   }
 
   // --- settling ---------------------------------------------------------------------------------------------------
@@ -415,7 +471,10 @@ export class SinkSession implements TransferEnd {
   #onSettled(file: ReceivedFile, record: SettledRecord): void {
     if (!this.#files.delete(file.index)) return;
     this.#offers.settled(file.index);
-    if (record.outcome.status === "committed") this.#bytesResumed += file.bytesInherited;
+    if (record.outcome.status === "committed") {
+      this.#bytesResumed += file.bytesInherited;
+      this.#bytesMatched += file.bytesCopied;
+    }
     this.#outcomes.add(record);
   }
 

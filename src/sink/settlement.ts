@@ -1,15 +1,16 @@
 /** How files come to their end: committed, found unchanged, failed. What of a failed one is worth keeping stays. */
 import { formatCrc32 } from "../protocol/crc32.ts";
-import { asHawserError, ERRORS, type ErrorCode, type Failure, wireFailureOf } from "../protocol/errors.ts";
+import { asHawserError, ERRORS, type ErrorCode, type Failure, HawserError, wireFailureOf } from "../protocol/errors.ts";
 import type { SettledFile } from "../protocol/messages.ts";
 import type { Checkpoints } from "./checkpoints.ts";
 import { ReadBackError, SyncError } from "./durable.ts";
 import { Limiter } from "./limiter.ts";
 import type { SettledRecord } from "./outcome-queue.ts";
+import { digestOfPart } from "./part-digest.ts";
 import type { ReceivedFile } from "./received-file.ts";
 import type { SessionStore } from "./session-store.ts";
-import type { Committed } from "./sink.ts";
-import type { Owner, Unfinished } from "./unfinished.ts";
+import type { Committed, Part } from "./sink.ts";
+import { hexOf, type Owner, type Unfinished } from "./unfinished.ts";
 
 /** Commits at once: each waits for the disk, and holds a few descriptors while it does. */
 const COMMITS_MAX = 16;
@@ -22,6 +23,11 @@ export interface SettlementOptions {
   readonly unfinished: Unfinished;
   readonly owner: Owner;
   readonly checkpoints: Checkpoints;
+  /** Whether what a commit would put in place is there already. */
+  readonly isStill: (file: ReceivedFile) => Promise<boolean>;
+  /** Every file is read back before it is committed. */
+  readonly verifies: boolean;
+  readonly signal: AbortSignal;
   readonly onSettled: (file: ReceivedFile, record: SettledRecord) => void;
 }
 
@@ -61,15 +67,20 @@ export class Settlement {
         .run(() => this.#commit(file, size, crc32))
         .finally(() => this.#committing--)
         .then(
-          () => this.committed(file, size, crc32),
-          (thrown) => this.#commitFailed(file, thrown),
+          (isUnchanged) => (isUnchanged ? this.unchanged(file, size) : this.committed(file, size, crc32)),
+          async (thrown) => {
+            // It was not begun yet: another run goes on with the part.
+            if (this.#options.signal.aborted && thrown === this.#options.signal.reason) return;
+            await this.#commitFailed(file, thrown);
+          },
         ),
     );
   }
 
   committed(file: ReceivedFile, size: number, crc32: number): void {
     file.phase = "settling";
-    const changes = changesOf(file.outcome);
+    const blake3 = file.blake3 === undefined ? {} : { blake3: file.blake3 };
+    const changes = { ...changesOf(file.outcome), ...blake3 };
     this.#settle(file, { file: file.index, status: "committed", size, crc32, ...changes }, undefined, file.id);
   }
 
@@ -101,10 +112,13 @@ export class Settlement {
     this.#track(this.#failSync(file, failure));
   }
 
-  async #commit(file: ReceivedFile, size: number, crc32: number): Promise<void> {
-    const { store, checkpoints, unfinished, owner } = this.#options;
+  /** Returns whether there was nothing to be done. */
+  async #commit(file: ReceivedFile, size: number, crc32: number): Promise<boolean> {
+    const { store, checkpoints, unfinished, owner, verifies } = this.#options;
     const { id, part } = file;
-    if (part === undefined) return;
+    if (part === undefined) return false;
+    if (verifies) await this.#verify(file, part, size);
+    if (await this.#options.isStill(file)) return true;
     // First the intent: after a crash it tells whether what lies under the name is this file.
     if (id !== undefined) await store.beginCommit(id, { size, crc32, fingerprint: part.fingerprint });
     file.outcome = await part.commit(size, crc32);
@@ -112,6 +126,18 @@ export class Settlement {
     // The file is there, whether or not that can be written down.
     if (id !== undefined) await store.endCommit(id, true).catch(() => {});
     await unfinished.supersede(owner, { name: file.offer.name, id }).catch(() => {});
+    return false;
+  }
+
+  /** What the part holds must be what the source read last. Throws E_CONTENT. */
+  async #verify(file: ReceivedFile, part: Part, size: number): Promise<void> {
+    const ours = await digestOfPart(part, size, this.#options.signal);
+    const theirs = file.seal?.blake3;
+    if (theirs === undefined || Buffer.compare(ours, theirs) !== 0) {
+      const message = `what was written has the BLAKE3 ${hexOf(ours)} when it is read back, what was read ${hexOf(theirs ?? [])}`;
+      throw new HawserError("E_CONTENT", message);
+    }
+    file.blake3 = ours;
   }
 
   async #commitFailed(file: ReceivedFile, thrown: unknown): Promise<void> {

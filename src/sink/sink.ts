@@ -69,6 +69,18 @@ export interface ExistingFile {
   readonly mtimeMs: number;
   /** The BLAKE3 digest of its content. */
   digest(signal: AbortSignal): Promise<Uint8Array>;
+  /** Opens its content to be read; missing where only the whole can be had. Throws E_IO. */
+  hold?(): Promise<HeldFile>;
+}
+
+/** A file that is held open: it is what it was when another takes its name. */
+export interface HeldFile {
+  readonly size: number;
+  /** By which this process can have it cloned; undefined where it can't. */
+  readonly path?: string | undefined;
+  /** As `Part.read`. */
+  read(offset: number, room: Uint8Array): Promise<number>;
+  close(): Promise<void>;
 }
 
 /** How a stream writes to a part, as plain data: a file descriptor serves every thread of the process. */
@@ -86,6 +98,11 @@ export interface Part {
    * range may be written again, with the same bytes. Throws E_NO_SPACE, E_IO: the part is then good for nothing but `abort`.
    */
   write(offset: number, bytes: Uint8Array): void | Promise<void>;
+  /**
+   * Makes the part begin as a copy of this file that shares its blocks, before it is opened. Returns false where that
+   * can't be, and nothing was done; missing where it never can.
+   */
+  cloneFrom?(file: HeldFile): Promise<boolean>;
   /** Told of bytes that a stream wrote by itself through the descriptor. Throws E_NO_SPACE, as `write` does. */
   written(bytes: number): void;
   /**

@@ -20,7 +20,7 @@ export interface Owner {
   readonly fresh: boolean;
 }
 
-export const hexOf = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
+export const hexOf = (bytes: Uint8Array | readonly number[]) => Buffer.from(bytes).toString("hex");
 
 export class Unfinished {
   readonly #sink: Sink;

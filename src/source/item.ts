@@ -110,7 +110,7 @@ export class FileItem implements SourceItem {
 
   async digest(signal: AbortSignal): Promise<ItemDigest> {
     const hasher = new Blake3Hasher();
-    const room = Buffer.allocUnsafeSlow(DIGEST_READ_BYTES);
+    const room = Buffer.allocUnsafeSlow(Math.min(this.size, DIGEST_READ_BYTES));
     let crc = 0;
     for (let at = 0; at < this.size; ) {
       signal.throwIfAborted();
@@ -121,6 +121,8 @@ export class FileItem implements SourceItem {
       crc = crc32(bytes, crc);
       at += count;
     }
+    // What was closed meanwhile must not be opened again.
+    signal.throwIfAborted();
     this.assertUnchanged();
     return { blake3: hasher.digestBuffer(), crc32: crc };
   }

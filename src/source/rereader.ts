@@ -8,7 +8,8 @@ import type { Piece } from "./dispatcher.ts";
 import type { SourceItem } from "./item.ts";
 
 export interface RereaderEvents {
-  onRead(item: SourceItem, piece: Piece, crc32: number): void;
+  /** `bytes` are there for the time of the call. */
+  onRead(item: SourceItem, piece: Piece, crc32: number, bytes: Buffer): void;
   /** The file ended before the piece did, or could not be read. */
   onUnreadable(item: SourceItem, piece: Piece, failure: Failure | null): void;
 }
@@ -70,7 +71,7 @@ export class Rereader {
       const count = await item.read(piece.offset, room);
       if (this.#stopped) return;
       if (count < piece.bytes) this.#events.onUnreadable(item, piece, null);
-      else this.#events.onRead(item, piece, crc32(room));
+      else this.#events.onRead(item, piece, crc32(room), room);
     } catch (thrown) {
       if (!this.#stopped) this.#events.onUnreadable(item, piece, asHawserError(thrown).toFailure());
     }

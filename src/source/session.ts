@@ -3,6 +3,7 @@
  * read, and collects what became of each. The one owner of the files; of ranges and streams it is the dealer.
  */
 import { availableParallelism } from "node:os";
+import { blake3 } from "@napi-rs/blake-hash";
 import type { Connection } from "../net/connection.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
@@ -18,6 +19,7 @@ import {
 import { displayName } from "../protocol/names.ts";
 import { Compression, type CompressMode } from "./compression.ts";
 import { Dealer } from "./dealer.ts";
+import { Digests } from "./digests.ts";
 import type { Piece } from "./dispatcher.ts";
 import { type EntryFeed, feedOf, type SmallEntry, type SmallItem, type SourceEntry } from "./entry.ts";
 import type { Feed } from "./feed.ts";
@@ -26,7 +28,7 @@ import { Offering } from "./offering.ts";
 import type { ReaderDescriptor } from "./reader.ts";
 import { Rereader } from "./rereader.ts";
 import { SentFile } from "./sent-file.ts";
-import { fitChunks, SmallEntries } from "./small-entries.ts";
+import { fitTerms, SmallEntries } from "./small-entries.ts";
 import type { SentAs } from "./stream.ts";
 
 /** What happens, told to whoever runs the transfer. */
@@ -58,9 +60,13 @@ export interface SettledItem {
   readonly outcome: SettledFile;
   /** Of what this end read, or trusts; missing where it knows nothing or not all. */
   readonly crc32: number | undefined;
+  /** Of the whole, where the session verifies and both ends agree on it. */
+  readonly blake3: Uint8Array | undefined;
   /** Of a committed file, what earlier runs had brought. */
   readonly bytesResumed: number;
-  /** Of that, what was not read again. */
+  /** And what was in the file that gave way to it. */
+  readonly bytesMatched: number;
+  /** Of the resumed ones, what was not read again. */
   readonly bytesTrusted: number;
 }
 
@@ -72,6 +78,9 @@ const OFFER_ENTRY_BYTES = 160;
 
 /** Entries that are looked for before others have their turn: some milliseconds' worth. */
 const OFFERS_AT_ONCE = 512;
+
+/** Before a file is planned to be sent. */
+const HEARS_OF_CHUNKS = new Set<SentFile["phase"]>(["offered", "comparing", "matching"]);
 
 export class SourceSession implements TransferEnd {
   readonly role = "source";
@@ -86,11 +95,12 @@ export class SourceSession implements TransferEnd {
   /** Files that were offered to come whole, and are as any other now: they count as what they were offered as. */
   readonly #moved = new Map<number, SmallItem>();
   readonly #rereader = new Rereader({
-    onRead: (item, piece, crc) => this.#files.get(piece.file)?.item === item && this.#onReread(piece, crc),
+    onRead: (item, piece, crc, bytes) =>
+      this.#files.get(piece.file)?.item === item && this.#onReread(piece, crc, bytes),
     onUnreadable: (item, piece, failure) =>
       this.#files.get(piece.file)?.item === item && this.#onUnreadable(piece, failure),
   });
-  readonly #disposal = new AbortController();
+  readonly #digests = new Digests();
   #control: Connection | undefined;
   #offered = 0;
   /** All below have their outcome. */
@@ -112,19 +122,33 @@ export class SourceSession implements TransferEnd {
   ) {
     const feed = Symbol.iterator in entries ? feedOf(entries) : entries;
     feed.onMore = () => this.#offerMore();
-    this.#offering = new Offering(feed, (entry) => fitChunks(entry, this.#terms.chunkBytes));
+    this.#offering = new Offering(feed, (entry) => fitTerms(entry, this.#terms));
     this.#small = new SmallEntries(terms.chunkBytes, {
       onBundle: (bundle) => this.#dealer.addBundle(bundle),
       onSettled: (item, outcome, crc32) =>
-        this.#events.onSettled({ item, outcome, crc32, bytesResumed: 0, bytesTrusted: 0 }),
+        this.#events.onSettled({
+          item,
+          outcome,
+          crc32,
+          blake3: undefined,
+          bytesResumed: 0,
+          bytesMatched: 0,
+          bytesTrusted: 0,
+        }),
       withdraw: (file, failure) => this.#sendWithdrawal(file, failure),
       onFailed: (error) => this.#events.onFailed(error),
     });
     this.#terms = terms;
-    this.#trustsTime = trustsTime;
+    // What is verified is read.
+    this.#trustsTime = trustsTime && !this.#verifies;
     this.#events = events;
     this.#compression = new Compression(compress, Math.min(POOL_THREADS, availableParallelism()));
     this.#dealer = this.#newDealer();
+  }
+
+  /** Whether files are read once more, whole, and compared before they are committed. */
+  get #verifies(): boolean {
+    return this.#terms.verify === "full";
   }
 
   controlOpened(control: Connection): void {
@@ -217,8 +241,11 @@ export class SourceSession implements TransferEnd {
     this.#idle?.();
     this.#dealer.dispose();
     this.#rereader.stop();
-    this.#disposal.abort();
-    for (const file of this.#files.values()) file.item.close();
+    this.#digests.stop();
+    for (const file of this.#files.values()) {
+      file.end();
+      file.item.close();
+    }
     this.#files.clear();
     this.#small.clear();
     return Promise.resolve();
@@ -238,7 +265,11 @@ export class SourceSession implements TransferEnd {
   }
   /** Files are read here, and not to be sent. */
   get isComparing(): boolean {
-    return this.#rereader.isRunning || [...this.#files.values()].some(({ phase }) => phase === "comparing");
+    return (
+      this.#rereader.isRunning ||
+      this.#digests.isRunning ||
+      [...this.#files.values()].some(({ phase }) => phase === "comparing" || phase === "matching")
+    );
   }
 
   /** Offers as much as may be open; what has to be looked for takes turns with what else there is to do. */
@@ -326,7 +357,7 @@ export class SourceSession implements TransferEnd {
       const file = this.#files.get(index);
       if (file === undefined) continue;
       this.#files.delete(index);
-      file.isOver = true;
+      file.end();
       file.item.close();
       this.#small.add(index, item, file.withdrawn);
     }
@@ -359,7 +390,8 @@ export class SourceSession implements TransferEnd {
       else if (file.phase === "offered") this.#compare(file);
     } else if (file.phase === "sealed") this.#sendSeal(file);
     // What was compared may differ, and then be wanted all the same.
-    else if (file.phase === "offered" || file.phase === "comparing") this.#beginSending(file);
+    else if (file.phase === "offered" || file.phase === "comparing" || file.phase === "matching")
+      this.#beginSending(file);
   }
 
   #beginSending(file: SentFile): void {
@@ -397,7 +429,13 @@ export class SourceSession implements TransferEnd {
 
   #onHave(have: Message<"HAVE">): void {
     const file = this.#files.get(have.file);
-    if (file?.phase === "offered") file.has(have);
+    // What was compared, and differs, may have been begun by an earlier run.
+    if (file === undefined || !HEARS_OF_CHUNKS.has(file.phase)) return;
+    file.has(have);
+    if (have.digests === undefined) return;
+    // Of what it has of another file more may come: meanwhile these are compared.
+    file.phase = "matching";
+    this.#rereader.add(file.item, file.claims(have));
   }
 
   /** What the sink had of a chunk is not what it should be. */
@@ -419,20 +457,29 @@ export class SourceSession implements TransferEnd {
   }
 
   /** What the sink has of a chunk must be what the file is now; where it isn't, the file as it is now counts. */
-  #onReread(piece: Piece, crc: number): void {
+  #onReread(piece: Piece, crc: number, bytes: Buffer): void {
     // It may have been asked for when the session had chunks of another size.
     if (!this.#files.get(piece.file)?.ledger.isChunk(piece.offset, piece.bytes)) return;
     this.#onRead(piece, crc);
     const file = this.#files.get(piece.file);
     if (file === undefined || file.withdrawn !== undefined) return;
     if (file.phase === "confirming") this.#confirmIfRead(file);
+    else if (file.isClaimed(piece.offset)) this.#onCompared(file, piece, crc, bytes);
     else if (file.differs(piece.offset)) this.#sendAgain(file, piece.offset);
     else this.#sealIfRead(file);
   }
 
+  /** What the sink has of another file counts where CRC-32 and digest are the same. */
+  #onCompared(file: SentFile, { offset, bytes }: Piece, crc: number, content: Buffer): void {
+    if (file.compare(offset, crc, blake3(content))) this.#events.onInherited(bytes);
+    else this.#dealer.add(file.index, [{ start: offset, end: offset + bytes }]);
+    this.#sealIfRead(file);
+  }
+
   #compare(file: SentFile): void {
     file.phase = "comparing";
-    file.item.digest(this.#disposal.signal).then(
+    this.#digests.add(
+      file,
       (digest) => {
         file.digest = digest;
         this.#sendDigest(file, digest);
@@ -511,6 +558,10 @@ export class SourceSession implements TransferEnd {
   #sealIfRead(file: SentFile): void {
     if (file.phase !== "sending" || !file.isRead) return;
     if (this.#stopped && file.item.feed !== undefined) return;
+    if (this.#verifies && file.verified === undefined) {
+      this.#verify(file);
+      return;
+    }
     const failure = this.#changeOf(file);
     if (failure !== undefined) {
       this.#withdraw(file, failure);
@@ -518,6 +569,27 @@ export class SourceSession implements TransferEnd {
     }
     file.phase = "sealed";
     this.#sendSeal(file);
+  }
+
+  /** Reads a file once more, after all of it was read: what is committed must be just that. */
+  #verify(file: SentFile): void {
+    if (file.verifying !== undefined) return;
+    const run = Symbol();
+    file.verifying = run;
+    this.#digests.add(
+      file,
+      (digest) => {
+        // The session may have been begun anew meanwhile.
+        if (file.verifying !== run) return;
+        file.verified = digest;
+        if (file.ledger.isComplete && digest.crc32 !== file.ledger.wholeCrc32()) {
+          const message = `'${displayName(file.item.name)}' changed while it was being sent: it read differently the second time`;
+          this.#withdraw(file, { code: "E_SOURCE_CHANGED", message });
+        } else if (file.phase === "confirming") this.#confirmIfRead(file);
+        else this.#sealIfRead(file);
+      },
+      (thrown) => this.#withdraw(file, asHawserError(thrown).toFailure()),
+    );
   }
 
   #changeOf(file: SentFile): Failure | undefined {
@@ -530,8 +602,10 @@ export class SourceSession implements TransferEnd {
     }
   }
 
-  #sendSeal({ index, ledger }: SentFile): void {
-    this.#control?.send("SEAL", { files: [{ file: index, size: ledger.size ?? 0, crc32: ledger.wholeCrc32() }] });
+  #sendSeal({ index, ledger, verified }: SentFile): void {
+    const seal = { file: index, size: ledger.size ?? 0, crc32: ledger.wholeCrc32() };
+    const blake3 = this.#verifies ? verified?.blake3 : undefined;
+    this.#control?.send("SEAL", { files: [blake3 === undefined ? seal : { ...seal, blake3 }] });
   }
 
   /** Takes an offer back: nothing more of the file is sent, and the sink settles it as failed. */
@@ -545,7 +619,7 @@ export class SourceSession implements TransferEnd {
       return;
     }
     file.withdrawn = failure;
-    file.isOver = true;
+    file.end();
     this.#dealer.drop(file.index);
     file.item.feed?.close();
     this.#sendWithdrawal(file.index, failure);
@@ -559,7 +633,8 @@ export class SourceSession implements TransferEnd {
     const file = this.#files.get(outcome.file);
     if (file === undefined || file.phase === "confirming") return;
     file.outcome = outcome;
-    if (outcome.status === "committed" && !file.ledger.isComplete && !this.#trustsTime) {
+    const isKnown = file.ledger.isComplete && (!this.#verifies || file.verified !== undefined);
+    if (outcome.status === "committed" && !isKnown && !this.#trustsTime) {
       // An earlier run's commit: it is this run's too if the file still is what was committed.
       file.phase = "confirming";
       this.#rereader.add(file.item, file.unreadOfAll());
@@ -569,10 +644,14 @@ export class SourceSession implements TransferEnd {
 
   #confirmIfRead(file: SentFile): void {
     if (!file.ledger.isComplete || file.outcome === undefined) return;
+    if (this.#verifies && file.verified === undefined) {
+      this.#verify(file);
+      return;
+    }
     const failure = this.#changeOf(file);
     const { index, item, outcome } = file;
     if (failure !== undefined) this.#settle(file, { file: index, status: "failed", error: wireFailureOf(failure) });
-    else if (outcome.crc32 === file.ledger.wholeCrc32()) this.#settle(file, outcome);
+    else if (outcome.crc32 === file.ledger.wholeCrc32() && this.#isVerified(file, outcome)) this.#settle(file, outcome);
     else {
       const message = `what an earlier run committed as '${displayName(item.name)}' is not what the file is now`;
       const error = wireFailureOf({ code: "E_CONTENT", message });
@@ -586,7 +665,7 @@ export class SourceSession implements TransferEnd {
   #settle(file: SentFile, outcome: SettledFile): void {
     this.#files.delete(file.index);
     this.#moved.delete(file.index);
-    file.isOver = true;
+    file.end();
     const underWay = this.#dealer.forget(file.index);
     // The outcome overtakes acknowledgements, which wait for company.
     if (outcome.status === "committed") {
@@ -602,11 +681,24 @@ export class SourceSession implements TransferEnd {
       return;
     }
     const isCommitted = outcome.status === "committed";
+    if (isCommitted && !this.#isVerified(file, outcome)) {
+      const what = outcome.blake3 === undefined ? "without its BLAKE3" : "with another BLAKE3 than was read";
+      this.#events.onFailed(new HawserError("E_CONTENT", `the server committed a file ${what}`));
+      return;
+    }
+    const blake3 = this.#verifies && outcome.status !== "failed" ? (file.verified ?? file.digest)?.blake3 : undefined;
     const bytesResumed = isCommitted ? file.bytesResumed : 0;
+    const bytesMatched = isCommitted ? file.bytesMatched : 0;
     const bytesUnread = file.ledger.isComplete ? file.bytesTrusted : (outcome.size ?? 0);
     const bytesTrusted = isCommitted && trusted !== undefined ? bytesUnread : 0;
-    this.#events.onSettled({ item: file.item, outcome, crc32: crc, bytesResumed, bytesTrusted });
+    this.#events.onSettled({ item: file.item, outcome, crc32: crc, blake3, bytesResumed, bytesMatched, bytesTrusted });
     this.#checkIdle();
+  }
+
+  /** Whether the sink has read back what this end has read, where that was agreed on. */
+  #isVerified({ verified }: SentFile, { blake3 }: SettledFile): boolean {
+    if (!this.#verifies) return true;
+    return blake3 !== undefined && verified !== undefined && Buffer.compare(blake3, verified.blake3) === 0;
   }
 
   #checkReceipt(): void {

@@ -2,6 +2,7 @@
  * What is offered and not sent in chunks: files that are sent whole, directories and links. Files are put into bundles
  * when the sink wants them; the others have nothing to be sent. The one owner of these until they are settled.
  */
+import type { Terms } from "../net/transfer-end.ts";
 import { type BundledFile, bundleTableBytes } from "../protocol/bundle.ts";
 import { asHawserError, type Failure, HawserError } from "../protocol/errors.ts";
 import { BUNDLE_FILES_MAX } from "../protocol/limits.ts";
@@ -195,9 +196,9 @@ export function smallBytesMax(chunkBytes: number): number {
   return Math.min(BUNDLE_BYTES, chunkBytes / 4);
 }
 
-/** An entry as it can be offered where chunks are of this size: a file that is too large for a bundle is one in chunks. */
-export function fitChunks(entry: SourceEntry, chunkBytes: number): SourceEntry {
-  if (entry.kind !== "small" || entry.size <= smallBytesMax(chunkBytes)) return entry;
+/** An entry as it can be offered on these terms: a file that is too large for a bundle, or to be read back, is one in chunks. */
+export function fitTerms(entry: SourceEntry, { chunkBytes, verify }: Terms): SourceEntry {
+  if (entry.kind !== "small" || (entry.size <= smallBytesMax(chunkBytes) && verify !== "full")) return entry;
   try {
     return entry.asFile();
   } catch (thrown) {

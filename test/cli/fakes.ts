@@ -64,6 +64,7 @@ export const RESULT: TransferResult = {
   bytesSent: 268_435_456,
   bytes: 268_435_456,
   bytesResumed: 0,
+  bytesMatched: 0,
   bytesTrusted: 0,
   bytesOnWire: 268_435_456,
   bytesSaved: 0,

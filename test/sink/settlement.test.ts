@@ -56,6 +56,9 @@ async function setUp(_t: Test, { chunks = 3, key = true }: { chunks?: number; ke
     unfinished,
     owner,
     checkpoints,
+    isStill: async () => false,
+    verifies: false,
+    signal: never,
     onSettled: (_file, record) => {
       store.log.push(`outcome ${record.outcome.status}`);
       records.push(record);

@@ -6,7 +6,8 @@ import { BUNDLE_FILES_MAX } from "../../src/protocol/limits.ts";
 import type { SettledFile } from "../../src/protocol/messages.ts";
 import type { Piece } from "../../src/source/dispatcher.ts";
 import type { DirectoryItem, SmallEntry, SmallItem } from "../../src/source/entry.ts";
-import { fitChunks, SmallEntries, smallBytesMax } from "../../src/source/small-entries.ts";
+import { fitTerms, SmallEntries, smallBytesMax } from "../../src/source/small-entries.ts";
+import { WELCOME } from "../helpers/conversation.ts";
 
 const CHUNK = 64 * 1024;
 const GONE: Failure = { code: "E_SOURCE_MISSING", message: "gone" };
@@ -191,11 +192,13 @@ t.test("with smaller chunks some are too large to be sent whole", async (t) => {
 });
 
 t.test("an entry as a session can offer it", async (t) => {
+  const terms = { ...WELCOME, chunkBytes: CHUNK };
   const fits = item("a", smallBytesMax(CHUNK));
-  t.equal(fitChunks(fits, CHUNK), fits);
-  t.match(fitChunks(item("b", smallBytesMax(CHUNK) + 1), CHUNK), {
+  t.equal(fitTerms(fits, terms), fits);
+  t.match(fitTerms(item("b", smallBytesMax(CHUNK) + 1), terms), {
     kind: "failed",
     failure: { message: /as a file: b/ },
   });
-  t.equal(fitChunks(directory, CHUNK), directory);
+  t.equal(fitTerms(directory, terms), directory);
+  t.match(fitTerms(fits, { ...terms, verify: "full" }), { kind: "failed" }, "what is read back goes in chunks");
 });
