@@ -277,7 +277,8 @@ export class SourceSession implements TransferEnd {
     if (this.#stopped || this.#control === undefined) return;
     const fresh: number[] = [];
     const { openFiles, openSmall = openFiles } = this.#terms;
-    while (fresh.length < OFFERS_AT_ONCE) {
+    let found = 0;
+    for (; found < OFFERS_AT_ONCE; found++) {
       this.#advanceSettled();
       const moved = this.#moved.size;
       const room = { files: openFiles - this.#files.size + moved, small: openSmall - this.#small.count - moved };
@@ -291,7 +292,7 @@ export class SourceSession implements TransferEnd {
       fresh.push(index);
     }
     this.#sendOffers(fresh);
-    if (fresh.length === OFFERS_AT_ONCE) this.#offerMoreSoon();
+    if (found === OFFERS_AT_ONCE) this.#offerMoreSoon();
     else if (this.#offering.isOver && !this.#finishSent) {
       this.#finishSent = true;
       this.#events.onAllFound?.();

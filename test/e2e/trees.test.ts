@@ -5,8 +5,9 @@ import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
+import type { TransferEvent } from "../../src/index.ts";
 import { run, startServe } from "../commands/program.ts";
-import { assertOk, sendAll, startServer, startServerChild } from "../helpers/e2e.ts";
+import { assertOk, EventLog, sendAll, startServer, startServerChild } from "../helpers/e2e.ts";
 import { contentOf, directories, MIB, makeFile, partsIn } from "../helpers/files.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { assertSameTree, type Plant, plant, readTree } from "../helpers/trees.ts";
@@ -264,4 +265,27 @@ t.test("a bundle that is ready when every stream is idle is sent at once", async
   proxy.release("control");
   assertOk(t, await sending);
   assertSameTree(t, from, dir);
+});
+
+t.test("thousands of things that are only skipped leave others their turn", async (t) => {
+  const { from, to: dir } = directories(t);
+  const made = spawnSync("sh", ["-c", `cd '${from}' && seq 3000 | xargs mkfifo`]);
+  if (made.status !== 0) return t.pass("skipped: there is no mkfifo");
+  const { to } = await startServer(t, dir);
+  let turns = 0;
+  const timer = setInterval(() => turns++, 0);
+  const told = new Map<number, number>();
+  const log = new EventLog<TransferEvent>();
+  const { add } = log;
+  Object.assign(log, {
+    add: (event: TransferEvent) => {
+      if (event.type === "file") told.set(turns, (told.get(turns) ?? 0) + 1);
+      add(event);
+    },
+  });
+  const sent = await sendAll({ paths: [`${from}/`], to }, log);
+  clearInterval(timer);
+  assertOk(t, sent);
+  t.equal(sent.result.filesSkipped, 3000);
+  t.ok(Math.max(...told.values()) < 3000, `${Math.max(...told.values())} in one turn`);
 });
