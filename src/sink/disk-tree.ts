@@ -52,6 +52,8 @@ export interface DiskTreeHome {
   stagingNameOf(id: string): string;
 }
 
+const SPACE_CHECK_BYTES = 4 * 1024 * 1024;
+
 /** From so many on one sync of the whole file system is cheaper than one of each. */
 const SYNC_ALL_FROM = 4;
 
@@ -63,6 +65,8 @@ export class DiskTree implements TreeSink {
   readonly #stagingPrefix: string;
   #canSyncAll = canSyncFileSystems();
   #links = 0;
+  /** Of the free space that was seen, what is not used yet. */
+  #spaceSeenBytes = 0;
 
   constructor(home: DiskTreeHome) {
     this.#home = home;
@@ -92,7 +96,7 @@ export class DiskTree implements TreeSink {
     if (content.length > fileBytesMax) {
       throw new HawserError("E_TOO_LARGE", `the server takes files of ${fileBytesMax} bytes at most`);
     }
-    this.#home.assertSpace(content.length);
+    this.#assertSpace(content.length);
     const path = this.#pathOf(spec);
     const mode = modeOf(spec);
     let fd: number | undefined;
@@ -109,6 +113,20 @@ export class DiskTree implements TreeSink {
     } finally {
       if (fd !== undefined) closeSync(fd);
     }
+  }
+
+  /** Looked at now and then, as long as there is plenty; where there is little, for every file. */
+  #assertSpace(bytes: number): void {
+    if (bytes > this.#spaceSeenBytes) {
+      try {
+        this.#home.assertSpace(SPACE_CHECK_BYTES);
+        this.#spaceSeenBytes = SPACE_CHECK_BYTES;
+      } catch {
+        this.#home.assertSpace(bytes);
+        this.#spaceSeenBytes = bytes;
+      }
+    }
+    this.#spaceSeenBytes -= bytes;
   }
 
   dropStaged({ spec }: StagedFile): void {
