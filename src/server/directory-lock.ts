@@ -15,14 +15,19 @@ const SQLITE_BUSY = 5;
 /** For as long somebody may be looking whether the lock is taken. */
 const LOOK_MS = 100;
 const HOLDER_NAME = "server.txt";
+/** What stands there when the last one has let go. */
+const NOBODY = "nobody";
 
 export class DirectoryLock {
   readonly #database: DatabaseSync;
   readonly #holderPath: string;
+  /** Whether whoever held it last ended without letting go of it. */
+  readonly wasLeft: boolean;
 
   private constructor(database: DatabaseSync, holderPath: string) {
     this.#database = database;
     this.#holderPath = holderPath;
+    this.wasLeft = !["", NOBODY].includes(readHolder(holderPath));
   }
 
   /** Takes the lock of a staging directory. Throws E_DIRECTORY_IN_USE, which says by whom. */
@@ -74,13 +79,20 @@ export class DirectoryLock {
   }
 
   release(): void {
+    this.describe(NOBODY);
     this.#database.close();
   }
 }
 
 function holderOf(path: string): string {
+  const holder = readHolder(path);
+  return holder === "" ? "" : ` (${escapeText(holder)})`;
+}
+
+/** Empty where nothing is said. */
+function readHolder(path: string): string {
   try {
-    return ` (${escapeText(readFileSync(path, "utf8").trim())})`;
+    return readFileSync(path, "utf8").trim();
   } catch {
     return "";
   }

@@ -37,6 +37,8 @@ export async function openDirectory(options: ServeOptions): Promise<Backend> {
     toRelease.push(() => sink.close());
     const lock = DirectoryLock.take(staging);
     toRelease.push(() => lock.release());
+    // A name that was made and not synced may count as unchanged from now on: it has to last.
+    if (lock.wasLeft) await sink.syncNames();
     let parts = new Set<string>();
     const store = await orSetAside(join(staging, SESSIONS_NAME), warn, async (path) => {
       const opened = DatabaseSessionStore.open(path);

@@ -15,6 +15,7 @@ import { ioError } from "./io-error.ts";
 import { NameLocks } from "./name-locks.ts";
 import { NO_HARD_LINKS } from "./platform.ts";
 import type { Durability, ExistingFile, Part, PartSpec, Sink, SinkCapabilities, TreeSink } from "./sink.ts";
+import { canSyncFileSystems, isInMemory, syncFileSystem } from "./sync-file-system.ts";
 
 const PARTS_NAME = "parts";
 const PART_SUFFIX = ".part";
@@ -156,6 +157,16 @@ export class DiskSink implements Sink {
 
   #stagingNames(): string[] {
     return readdirSync(this.#staging.entry(Buffer.from(".")), { encoding: "latin1" });
+  }
+
+  /**
+   * Makes all names below the directory outlive a power cut that a server which was killed may not have synced; of no
+   * effect where nothing is to be synced, or the platform can't sync so many at once. Throws SyncError.
+   */
+  async syncNames(): Promise<void> {
+    if (this.capabilities.durability === "none" || !canSyncFileSystems()) return;
+    if (this.#root.fd !== undefined && !isInMemory(this.#root.entry(Buffer.from("."))))
+      await syncFileSystem(this.#root.fd);
   }
 
   close(): Promise<void> {

@@ -21,6 +21,7 @@ import { serve } from "../../src/server/serve.ts";
 import type { ServerEvent } from "../../src/server/types.ts";
 import { DatabaseSessionStore } from "../../src/sink/database-session-store.ts";
 import { DiskSink } from "../../src/sink/disk-sink.ts";
+import { canSyncFileSystems, isInMemory } from "../../src/sink/sync-file-system.ts";
 import { leave, offerOf } from "../helpers/received.ts";
 
 function directory(t: Test) {
@@ -246,4 +247,37 @@ t.test("files that a power cut has brought back without their parts are forgotte
   t.strictSame(await filesOf("half"), [half[1].id]);
   t.strictSame(await filesOf("done"), [done.id, pending.id], "a commit has its file elsewhere");
   t.strictSame(readdirSync(join(staging, "parts")), [`${half[1].partId}.part`]);
+});
+
+t.test("what a server that was killed may not have synced is synced when the next one starts", async (t) => {
+  const dir = t.testdir({ bin: {} });
+  const calls = join(dir, "calls");
+  const script = `#!/bin/sh\necho "$@" >> '${calls}'\n`;
+  writeFileSync(join(dir, "bin", "sync"), script, { mode: 0o755 });
+  const path = process.env["PATH"];
+  process.env["PATH"] = `${join(dir, "bin")}:${path}`;
+  t.teardown(() => {
+    process.env["PATH"] = path;
+  });
+  const served = mkdtempSync(join(tmpdir(), "hawser-"));
+  t.teardown(() => rmSync(served, { recursive: true, force: true }));
+  if (isInMemory(Buffer.from(served)) || !canSyncFileSystems()) {
+    t.pass("nothing to be synced here: temporary files lie in memory, or this system can't sync a whole file system");
+    return;
+  }
+  const begin = async () => {
+    const backend = await openDirectory({ dir: served });
+    return { backend, synced: existsSync(calls) ? readFileSync(calls, "utf8").split("\n").length - 1 : 0 };
+  };
+  const first = await begin();
+  t.equal(first.synced, 0, "the first one has nothing before it");
+  await first.backend.release();
+  const second = await begin();
+  t.equal(second.synced, 0, "the one before let go of it");
+  await second.backend.release();
+  // As a server leaves it that is killed.
+  writeFileSync(join(served, ".hawser", "server.txt"), "process 1\n");
+  const third = await begin();
+  t.equal(third.synced, 1);
+  await third.backend.release();
 });
