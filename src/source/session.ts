@@ -1,55 +1,39 @@
 /**
- * The source's part in a transfer: offers files in pages, has what the sink lacks sent, seals a file when all of it was
- * read, and collects what became of each. The one owner of the files; of ranges and streams it is the dealer.
+ * The source's part in a transfer: hears what the sink says and has each of its rooms do its part. What is offered is for
+ * `offers.ts`; what the sink has already, for `comparison.ts`; what it lacks, for `sending.ts`; what becomes of each file,
+ * for `settlement.ts`; and what has no chunks, for `small-entries.ts`. The one owner of the files that are open.
  */
-import { availableParallelism } from "node:os";
-import { blake3 } from "@napi-rs/blake-hash";
 import type { Connection } from "../net/connection.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
-import { asHawserError, HawserError } from "../protocol/errors.ts";
-import type { FileExtent, Message, PlannedFile } from "../protocol/messages.ts";
-import { Compression, type CompressMode } from "./compression.ts";
-import { Dealer } from "./dealer.ts";
+import { HawserError } from "../protocol/errors.ts";
+import type { Message, PlannedFile } from "../protocol/messages.ts";
+import { Comparison } from "./comparison.ts";
+import type { CompressMode } from "./compression.ts";
 import { Digests } from "./digests.ts";
-import type { Piece } from "./dispatcher.ts";
 import { type EntryFeed, feedOf, type SourceEntry } from "./entry.ts";
 import type { SourceEvents } from "./events.ts";
-import type { Feed } from "./feed.ts";
-import type { ItemDigest } from "./item.ts";
 import { Offers } from "./offers.ts";
-import type { ReaderDescriptor } from "./reader.ts";
-import { Rereader } from "./rereader.ts";
+import { Sending } from "./sending.ts";
 import type { SentFile } from "./sent-file.ts";
 import { Settlement } from "./settlement.ts";
 import { SmallEntries } from "./small-entries.ts";
 
-/** Threads of the pool that chunks are compressed in: as many as libuv makes unless it is told otherwise. */
-const POOL_THREADS = 4;
-
-/** Before a file is planned to be sent. */
-const HEARS_OF_CHUNKS = new Set<SentFile["phase"]>(["offered", "comparing", "matching"]);
+/** Of what has no chunks: nothing is resumed, and it is not read back. */
+const WHOLE = { blake3: undefined, bytesResumed: 0, bytesMatched: 0, bytesTrusted: 0 };
 
 export class SourceSession implements TransferEnd {
   readonly role = "source";
-  #terms: Terms;
-  readonly #trustsTime: boolean;
   readonly #events: SourceEvents;
-  readonly #compression: Compression;
-  #dealer: Dealer;
+  /** Those that are sent in chunks, by their index. */
   readonly #files = new Map<number, SentFile>();
   readonly #small: SmallEntries;
   readonly #offers: Offers;
+  readonly #comparison: Comparison;
+  readonly #sending: Sending;
   readonly #settlement: Settlement;
-  readonly #rereader = new Rereader({
-    onRead: (item, piece, crc, bytes) =>
-      this.#files.get(piece.file)?.item === item && this.#onReread(piece, crc, bytes),
-    onUnreadable: (item, piece, failure) =>
-      this.#files.get(piece.file)?.item === item && this.#settlement.onUnreadable(piece, failure),
-  });
   readonly #digests = new Digests();
   #control: Connection | undefined;
-  #stopped = false;
   #idle: (() => void) | undefined;
   /** It came while files were still being confirmed. */
   #receipt: Message<"RECEIPT"> | undefined;
@@ -62,38 +46,31 @@ export class SourceSession implements TransferEnd {
     trustsTime = false,
     compress: CompressMode = "none",
   ) {
-    this.#small = new SmallEntries(terms.chunkBytes, {
-      onBundle: (bundle) => this.#dealer.addBundle(bundle),
-      onSettled: (item, outcome, crc32) =>
-        this.#events.onSettled({
-          item,
-          outcome,
-          crc32,
-          blake3: undefined,
-          bytesResumed: 0,
-          bytesMatched: 0,
-          bytesTrusted: 0,
-        }),
-      withdraw: (file, failure) => this.#settlement.sendWithdrawal(file, failure),
-      onFailed: (error) => this.#events.onFailed(error),
-    });
-    const feed = Symbol.iterator in entries ? feedOf(entries) : entries;
-    this.#offers = new Offers(feed, terms, { files: this.#files, small: this.#small, events });
-    this.#terms = terms;
-    // What is verified is read.
-    this.#trustsTime = trustsTime && terms.verify !== "full";
     this.#events = events;
+    const files = this.#files;
+    const digests = this.#digests;
+    this.#small = new SmallEntries(terms.chunkBytes, {
+      onBundle: (bundle) => this.#sending.addBundle(bundle),
+      onSettled: (item, outcome, crc32) => events.onSettled({ item, outcome, crc32, ...WHOLE }),
+      withdraw: (file, failure) => this.#settlement.sendWithdrawal(file, failure),
+      onFailed: (error) => events.onFailed(error),
+    });
+    const small = this.#small;
+    const feed = Symbol.iterator in entries ? feedOf(entries) : entries;
+    this.#offers = new Offers(feed, terms, { files, small, events });
+    // What is verified is read.
+    const trusts = trustsTime && terms.verify !== "full";
     this.#settlement = new Settlement(terms, {
-      files: this.#files,
-      digests: this.#digests,
+      files,
+      digests,
       events,
-      trustsTime: this.#trustsTime,
+      trustsTime: trusts,
       send: (name, body) => this.#control?.send(name, body),
-      readAll: (file) => this.#rereader.add(file.item, file.unreadOfAll()),
-      drop: (file) => void this.#dealer.drop(file.index),
+      readAll: (file) => this.#comparison.readAll(file),
+      drop: (file) => this.#sending.drop(file),
       forget: (file) => {
         this.#offers.settled(file.index);
-        return this.#dealer.forget(file.index);
+        return this.#sending.forget(file);
       },
       onSettled: () => this.#checkIdle(),
       onSettledHere: () => {
@@ -102,8 +79,25 @@ export class SourceSession implements TransferEnd {
         this.#checkReceipt();
       },
     });
-    this.#compression = new Compression(compress, Math.min(POOL_THREADS, availableParallelism()));
-    this.#dealer = this.#newDealer();
+    const settlement = this.#settlement;
+    this.#comparison = new Comparison({
+      files,
+      digests,
+      settlement,
+      events,
+      send: (name, body) => this.#control?.send(name, body),
+      lacks: (piece) => this.#sending.add(piece),
+      sendAgain: (file, offset) => this.#sending.again(file, offset),
+    });
+    this.#sending = new Sending(terms, compress, {
+      files,
+      small,
+      settlement,
+      events,
+      trustsTime: trusts,
+      readThere: (file) => this.#comparison.readThere(file),
+      onIdle: () => this.#checkIdle(),
+    });
   }
 
   controlOpened(control: Connection): void {
@@ -119,26 +113,23 @@ export class SourceSession implements TransferEnd {
       return;
     }
     this.#events.onRestarted();
-    this.#terms = terms;
-    this.#rereader.clear();
-    this.#dealer.dispose();
-    this.#dealer = this.#newDealer();
-    if (this.#stopped) this.#dealer.stop();
+    this.#comparison.clear();
+    this.#sending.restart(terms);
     this.#settlement.restart(terms);
     this.#offers.restart(terms);
     for (const file of this.#files.values()) {
-      if (file.phase === "confirming") this.#rereader.add(file.item, file.unreadOfAll());
+      if (file.phase === "confirming") this.#comparison.readAll(file);
     }
   }
 
   peerReads(bytesPerSecond: number | null): void {
-    this.#dealer.peerReads(bytesPerSecond);
+    this.#sending.peerReads(bytesPerSecond);
   }
 
   controlMessage(message: NamedMessage): void {
-    if (message.name === "HAVE") this.#onHave(message.body);
+    if (message.name === "HAVE") this.#comparison.onHave(message.body);
     else if (message.name === "RESEND") {
-      for (const extent of message.body.chunks) this.#onSpoilt(extent);
+      for (const extent of message.body.chunks) this.#sending.onSpoilt(extent);
     } else if (message.name === "PLAN") {
       for (const plan of message.body.files) this.#onPlans(plan);
       this.#small.flush();
@@ -154,16 +145,15 @@ export class SourceSession implements TransferEnd {
   }
 
   streamOpened(connection: Connection, index: number, onClosed: (error: HawserError | undefined) => void): void {
-    this.#dealer.openStream(connection, index, onClosed);
+    this.#sending.streamOpened(connection, index, onClosed);
   }
 
   /** Deals out no more, and waits until what is under way is acknowledged, and what is sealed is settled. */
   stop(): Promise<void> {
-    this.#stopped = true;
     this.#offers.stop();
     this.#settlement.stop();
-    this.#dealer.stop();
-    this.#rereader.stop();
+    this.#sending.stop();
+    this.#comparison.stop();
     // Its end, if it is one, must not be taken for the end of the file any more.
     for (const { item } of this.#files.values()) item.feed?.stop();
     return new Promise((resolve) => {
@@ -174,20 +164,15 @@ export class SourceSession implements TransferEnd {
 
   /** Ends files of unknown size where they are now: nothing more is read of them. */
   endEndless(): void {
-    for (const file of this.#files.values()) {
-      if (file.ledger.size !== null || file.item.feed !== undefined) continue;
-      file.ledger.settleSize(this.#dealer.endEndless(file.index));
-      this.#settlement.sealIfRead(file);
-    }
+    this.#sending.endEndless();
   }
 
   dispose(): Promise<void> {
-    this.#stopped = true;
     this.#offers.stop();
     this.#settlement.stop();
     this.#idle?.();
-    this.#dealer.dispose();
-    this.#rereader.stop();
+    this.#sending.dispose();
+    this.#comparison.stop();
     this.#digests.stop();
     for (const file of this.#files.values()) {
       file.end();
@@ -200,23 +185,19 @@ export class SourceSession implements TransferEnd {
 
   /** Bytes that were sent and are not acknowledged. */
   get hasOutstanding(): boolean {
-    return !this.#dealer.isIdle;
+    return !this.#sending.isIdle;
+  }
+  /** How many they are. */
+  get unacknowledgedBytes(): number {
+    return this.#sending.bytesUnderWay;
   }
   /** A pipe has to give more before anything goes on. */
   get isWaitingForInput(): boolean {
     return [...this.#files.values()].some(({ item }) => item.feed?.isWaiting);
   }
-  /** How many they are. */
-  get unacknowledgedBytes(): number {
-    return this.#dealer.bytesUnderWay;
-  }
   /** Files are read here, and not to be sent. */
   get isComparing(): boolean {
-    return (
-      this.#rereader.isRunning ||
-      this.#digests.isRunning ||
-      [...this.#files.values()].some(({ phase }) => phase === "comparing" || phase === "matching")
-    );
+    return this.#comparison.isRunning;
   }
 
   /** A plan may stand for several neighbours. */
@@ -237,149 +218,11 @@ export class SourceSession implements TransferEnd {
       file.phase = "offered";
       file.outcome = undefined;
       this.#onPlan({ file: index, action });
-    } else if (action === "compare") {
-      if (file.digest !== undefined) this.#sendDigest(file, file.digest);
-      else if (file.phase === "offered") this.#compare(file);
-    } else if (file.phase === "sealed") this.#settlement.sendSeal(file);
+    } else if (action === "compare") this.#comparison.compare(file);
+    else if (file.phase === "sealed") this.#settlement.sendSeal(file);
     // What was compared may differ, and then be wanted all the same.
     else if (file.phase === "offered" || file.phase === "comparing" || file.phase === "matching")
-      this.#beginSending(file);
-  }
-
-  #beginSending(file: SentFile): void {
-    file.phase = "sending";
-    if (file.item.feed !== undefined) this.#feed(file, file.item.feed);
-    else if (file.ledger.size === null) this.#dealer.addEndless(file.index);
-    else {
-      this.#dealer.add(file.index, file.missing);
-      this.#events.onInherited(file.bytesThere);
-      for (const piece of file.differing) this.#sendAgain(file, piece.offset);
-      if (this.#trustsTime) file.trust();
-      else this.#rereader.add(file.item, file.unread());
-    }
-    this.#settlement.sealIfRead(file);
-  }
-
-  /** Reads what can be read only once, and sends each chunk when it is there. */
-  #feed(file: SentFile, feed: Feed): void {
-    const { chunkBytes, streams } = this.#terms;
-    this.#dealer.addEndless(file.index, 0);
-    feed.start(
-      { chunkBytes, chunksKept: chunksKept(chunkBytes, streams) },
-      {
-        onReady: (end) => this.#dealer.extend(file.index, end),
-        onEnded: (size) => {
-          file.ledger.settleSize(size);
-          this.#events.onSized?.(size);
-          this.#dealer.extend(file.index, size);
-          this.#settlement.sealIfRead(file);
-        },
-        onFailed: (error) => this.#settlement.withdraw(file, error.toFailure()),
-      },
-    );
-  }
-
-  #onHave(have: Message<"HAVE">): void {
-    const file = this.#files.get(have.file);
-    // What was compared, and differs, may have been begun by an earlier run.
-    if (file === undefined || !HEARS_OF_CHUNKS.has(file.phase)) return;
-    file.has(have);
-    if (have.digests === undefined) return;
-    // Of what it has of another file more may come: meanwhile these are compared.
-    file.phase = "matching";
-    this.#rereader.add(file.item, file.claims(have));
-  }
-
-  /** What the sink had of a chunk is not what it should be. */
-  #onSpoilt([index, offset]: FileExtent): void {
-    const file = this.#files.get(index);
-    if (
-      file !== undefined &&
-      file.withdrawn === undefined &&
-      file.ledger.isChunk(offset, file.ledger.bytesAt(offset))
-    ) {
-      this.#sendAgain(file, offset);
-    }
-  }
-
-  #sendAgain(file: SentFile, offset: number): void {
-    if (!file.sendAgain(offset)) return;
-    this.#events.onResent("damaged", 1);
-    if (file.phase !== "offered") this.#dealer.again(file.pieceAt(offset));
-  }
-
-  /** What the sink has of a chunk must be what the file is now; where it isn't, the file as it is now counts. */
-  #onReread(piece: Piece, crc: number, bytes: Buffer): void {
-    // It may have been asked for when the session had chunks of another size.
-    if (!this.#files.get(piece.file)?.ledger.isChunk(piece.offset, piece.bytes)) return;
-    this.#settlement.onRead(piece, crc);
-    const file = this.#files.get(piece.file);
-    if (file === undefined || file.withdrawn !== undefined) return;
-    if (file.phase === "confirming") this.#settlement.confirmIfRead(file);
-    else if (file.isClaimed(piece.offset)) this.#onCompared(file, piece, crc, bytes);
-    else if (file.differs(piece.offset)) this.#sendAgain(file, piece.offset);
-    else this.#settlement.sealIfRead(file);
-  }
-
-  /** What the sink has of another file counts where CRC-32 and digest are the same. */
-  #onCompared(file: SentFile, { offset, bytes }: Piece, crc: number, content: Buffer): void {
-    if (file.compare(offset, crc, blake3(content))) this.#events.onInherited(bytes);
-    else this.#dealer.add(file.index, [{ start: offset, end: offset + bytes }]);
-    this.#settlement.sealIfRead(file);
-  }
-
-  #compare(file: SentFile): void {
-    file.phase = "comparing";
-    this.#digests.add(
-      file,
-      (digest) => {
-        file.digest = digest;
-        this.#sendDigest(file, digest);
-      },
-      (thrown) => this.#settlement.withdraw(file, asHawserError(thrown).toFailure()),
-    );
-  }
-
-  #sendDigest(file: SentFile, { blake3 }: ItemDigest): void {
-    this.#control?.send("DIGEST", { files: [{ file: file.index, blake3 }] });
-  }
-
-  #newDealer(): Dealer {
-    return new Dealer(this.#terms, this.#compression, {
-      readerOf: (file) => this.#readerOf(file),
-      stillWanted: (bundle) => this.#small.stillWanted(bundle),
-      onBundled: (files, unreadable) => this.#small.onBundled(files, unreadable),
-      onSentBundle: (bytes, sent) => this.#events.onSent?.(bytes, sent),
-      onSent: (piece, crc, sent) => {
-        this.#files.get(piece.file)?.sent(piece.offset);
-        this.#events.onSent?.(piece.bytes, sent);
-        this.#settlement.onRead(piece, crc);
-      },
-      onUnreadable: (piece, failure) => this.#settlement.onUnreadable(piece, failure),
-      onAcknowledged: (stream, file, offset, bytes) => this.#onAcknowledged(stream, file, offset, bytes),
-      onResent: (reason, count) => this.#events.onResent(reason, count),
-      onIdle: () => this.#checkIdle(),
-      onFailed: (error) => this.#events.onFailed(error),
-    });
-  }
-
-  #onAcknowledged(stream: number, index: number, offset: number, bytes: number): void {
-    const file = this.#files.get(index);
-    file?.acknowledged(offset);
-    if (bytes > 0) file?.item.feed?.release(offset);
-    if (file !== undefined) this.#settlement.sealIfRead(file);
-    if (bytes > 0) this.#events.onAcknowledged(stream, bytes);
-  }
-
-  /** Opens the file, which is where an unreadable one shows. */
-  #readerOf(index: number): ReaderDescriptor | undefined {
-    const file = this.#files.get(index);
-    try {
-      return file?.item.open();
-    } catch (thrown) {
-      if (file !== undefined) this.#settlement.withdraw(file, asHawserError(thrown).toFailure());
-      return undefined;
-    }
+      this.#sending.begin(file);
   }
 
   #checkReceipt(): void {
@@ -395,18 +238,6 @@ export class SourceSession implements TransferEnd {
     const hasSent = this.#small.hasSent || files.some(({ phase }) => phase === "sealed");
     if (!isEnding && !hasSent) this.#idle();
   }
-}
-
-/** A few for each stream, and some to read ahead: they are what is on its way, and bound what it costs. */
-const CHUNKS_PER_STREAM_MIN = 2;
-const CHUNKS_PER_STREAM_MAX = 8;
-const CHUNKS_AHEAD = 2;
-/** Where more than the least is allowed, it is up to this much. */
-const KEPT_BYTES = 64 * 1024 * 1024;
-
-function chunksKept(chunkBytes: number, streams: number): number {
-  const fitting = Math.min(CHUNKS_PER_STREAM_MAX * streams, Math.floor(KEPT_BYTES / chunkBytes));
-  return Math.max(CHUNKS_PER_STREAM_MIN * streams, fitting) + CHUNKS_AHEAD;
 }
 
 /** The server has begun anew, and what it had of a file is gone on both ends. */
