@@ -4,7 +4,7 @@ import { ERRORS, type ErrorCode, errorCodeOf, type Failure, type HawserError } f
 import type { Message } from "../protocol/messages.ts";
 import { displayName, escapeText } from "../protocol/names.ts";
 import type { PassedOver } from "../source/entry.ts";
-import type { SettledItem } from "../source/session.ts";
+import type { SettledItem } from "../source/events.ts";
 import type { SentAs } from "../source/stream.ts";
 import type { FailureReport, FileResult, FileStatus, TransferResult } from "./types.ts";
 

@@ -1,7 +1,8 @@
 /** One transfer from this machine: look at the files, connect, send, and say what became of it. */
 import { asHawserError, HawserError } from "../protocol/errors.ts";
 import { CHUNK_BYTES_DEFAULT, STREAMS_DEFAULT } from "../protocol/limits.ts";
-import { type SourceEvents, SourceSession } from "../source/session.ts";
+import type { SourceEvents } from "../source/events.ts";
+import { SourceSession } from "../source/session.ts";
 import { abortReason } from "./abort.ts";
 import { Link } from "./link.ts";
 import { type Plan, planTransfer } from "./plan.ts";

@@ -1,27 +1,27 @@
 /**
- * The sink's part in a transfer: plans what is offered, says of each chunk that arrives what to do with it, and settles
- * each file with an outcome when all of it is there and both ends agree on its CRC-32. The one owner of what has arrived.
+ * The sink's part in a transfer: hears what the source says and has each of its rooms do its part. What is offered is for
+ * `offers.ts`; what lies there already, for `comparison.ts`; what arrives, for `receiving.ts`; what becomes of each file,
+ * for `settlement.ts`; and what has no chunks, for `small-files.ts`. The one owner of the files that are open.
  */
 import type { Connection } from "../net/connection.ts";
-import { joinedPorts, type Port } from "../net/port.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
-import { asHawserError, errorCodeOf, HawserError } from "../protocol/errors.ts";
+import { errorCodeOf, HawserError } from "../protocol/errors.ts";
 import type { Message } from "../protocol/messages.ts";
 import { escapeText } from "../protocol/names.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { ChunkCopies } from "./chunk-copies.ts";
-import { Limiter } from "./limiter.ts";
+import { Comparison } from "./comparison.ts";
 import { Offers } from "./offers.ts";
 import { OutcomeQueue, type SettledRecord } from "./outcome-queue.ts";
 import { PartCheck } from "./part-check.ts";
 import type { Planner, Wishes } from "./plan.ts";
 import type { ReceivedFile } from "./received-file.ts";
+import { Receiving } from "./receiving.ts";
 import type { SessionStore } from "./session-store.ts";
 import { Settlement } from "./settlement.ts";
 import type { Sink } from "./sink.ts";
 import { SmallFiles } from "./small-files.ts";
-import { type ChunkFacts, type SinkOrder, type SinkReport, SinkStream } from "./stream.ts";
 import { hexOf, Unfinished } from "./unfinished.ts";
 
 export interface SinkEvents {
@@ -49,15 +49,6 @@ export interface SinkSessionOptions {
   readonly events: SinkEvents;
 }
 
-interface StreamState {
-  readonly port: Port<SinkOrder>;
-  readonly connection: Connection;
-  readonly files: Set<number>;
-}
-
-/** Comparisons at once: each reads a whole file. */
-const COMPARISONS_MAX = 4;
-
 export class SinkSession implements TransferEnd {
   readonly role = "sink";
   readonly #options: SinkSessionOptions;
@@ -74,14 +65,12 @@ export class SinkSession implements TransferEnd {
   readonly #offers: Offers;
   readonly #files = new Map<number, ReceivedFile>();
   readonly #small: SmallFiles;
-  readonly #streams = new Set<StreamState>();
-  readonly #comparisons = new Limiter(COMPARISONS_MAX);
+  readonly #comparison: Comparison;
+  readonly #receiving: Receiving;
   readonly #disposal = new AbortController();
   readonly #startedMs = performance.now();
   readonly #startedCpu = process.cpuUsage();
   #control: Connection | undefined;
-  #writing = 0;
-  #comparing = 0;
   /** Of committed files, what an earlier run had brought. */
   #bytesResumed = 0;
   #bytesMatched = 0;
@@ -111,7 +100,7 @@ export class SinkSession implements TransferEnd {
       store,
       durability: sink.capabilities.durability,
       onSyncFailed: (file, error) => {
-        this.#forget(file.index);
+        this.#receiving.forget(file.index);
         this.#settlement.failSync(file, error.toFailure());
       },
     });
@@ -124,6 +113,24 @@ export class SinkSession implements TransferEnd {
       verifies: this.#verifies,
       signal: this.#disposal.signal,
       onSettled: (file, record) => this.#onSettled(file, record),
+    });
+    this.#comparison = new Comparison({
+      files: this.#files,
+      sink,
+      settlement: this.#settlement,
+      signal: this.#disposal.signal,
+      onDifferent: (file, existing) => this.#offers.inOrder(() => this.#offers.replan(file, existing)),
+      giveUp: (index, failure) => this.#giveUp(index, failure),
+    });
+    this.#receiving = new Receiving(terms, {
+      files: this.#files,
+      small: this.#small,
+      checkpoints: this.#checkpoints,
+      fileBytesMax: sink.capabilities.fileBytesMax,
+      wasOffered: (index) => index < this.#offers.below,
+      onStored: (file) => this.#commitIfWhole(file),
+      giveUp: (index, failure) => this.#giveUp(index, failure),
+      fail: (error) => this.#options.events.onFailed(error),
     });
     this.#check = new PartCheck(this.#disposal.signal, {
       onSpoilt: (file, offset) => this.#onSpoilt(file, offset),
@@ -171,10 +178,10 @@ export class SinkSession implements TransferEnd {
 
   /** One word of what keeps it, for a source that asks why nothing moves (PROTOCOL.md, PONG). */
   get doing(): string {
-    if (this.#options.sink.isWriting ?? this.#writing > 0) return "writing";
+    if (this.#options.sink.isWriting ?? this.#receiving.isWriting) return "writing";
     if (this.#settlement.committing > 0 || this.#small.isCommitting) return "committing";
     if (this.#checkpoints.isSyncing) return "syncing";
-    if (this.#comparing > 0 || this.#copies.isRunning) return "comparing";
+    if (this.#comparison.isRunning || this.#copies.isRunning) return "comparing";
     return this.#offers.isPlanning || this.#check.isRunning ? "checking" : "receiving";
   }
 
@@ -190,7 +197,7 @@ export class SinkSession implements TransferEnd {
         this.#onOffer(message.body);
         break;
       case "DIGEST":
-        for (const { file, blake3 } of message.body.files) this.#onDigest(file, blake3);
+        for (const { file, blake3 } of message.body.files) this.#comparison.onDigest(file, blake3);
         break;
       case "SEAL":
         for (const { file, ...seal } of message.body.files) this.#onSeal(file, seal);
@@ -213,16 +220,7 @@ export class SinkSession implements TransferEnd {
   }
 
   streamOpened(connection: Connection, _index: number, onClosed: (error: HawserError | undefined) => void): void {
-    const [port, report] = joinedPorts<SinkOrder, SinkReport>(
-      (order) => stream.receive(order),
-      (message) => this.#onReport(state, message),
-    );
-    const stream = new SinkStream(connection, report, this.#terms, (error) => {
-      this.#streams.delete(state);
-      onClosed(error);
-    });
-    const state: StreamState = { port, connection, files: new Set() };
-    this.#streams.add(state);
+    this.#receiving.streamOpened(connection, onClosed);
   }
 
   dispose(): Promise<void> {
@@ -271,156 +269,7 @@ export class SinkSession implements TransferEnd {
     const { size, crc32 } = file.committed ?? { size: 0, crc32: 0 };
     this.#bytesResumed += size;
     if (!this.#verifies) this.#settlement.committed(file, size, crc32);
-    else void this.#verifyCommitted(file, size, crc32);
-  }
-
-  /** Who wants every file read back wants it of this one too. */
-  async #verifyCommitted(file: ReceivedFile, size: number, crc32: number): Promise<void> {
-    this.#comparing++;
-    try {
-      file.blake3 = await this.#comparisons.run(async () => {
-        const existing = await this.#options.sink.find(file.offer.name);
-        return existing?.digest(this.#disposal.signal);
-      });
-      if (!this.#disposal.signal.aborted) this.#settlement.committed(file, size, crc32);
-    } catch (thrown) {
-      if (!this.#disposal.signal.aborted) this.#giveUp(file.index, asHawserError(thrown).toFailure());
-    } finally {
-      this.#comparing--;
-    }
-  }
-
-  // --- comparing --------------------------------------------------------------------------------------------------
-
-  #onDigest(index: number, theirs: Uint8Array): void {
-    const file = this.#files.get(index);
-    const existing = file?.existing;
-    if (file === undefined || existing === undefined) return;
-    file.existing = undefined;
-    this.#comparing++;
-    this.#comparisons
-      .run(() => existing.digest(this.#disposal.signal))
-      .finally(() => this.#comparing--)
-      .then(
-        (ours) => {
-          if (file.phase !== "comparing") return;
-          const isSame = Buffer.compare(ours, theirs) === 0;
-          if (isSame) this.#settlement.unchanged(file, existing.size ?? 0);
-          else this.#offers.inOrder(() => this.#offers.replan(file, existing));
-        },
-        (thrown) => {
-          if (!this.#disposal.signal.aborted) this.#giveUp(index, asHawserError(thrown).toFailure());
-        },
-      );
-  }
-
-  // --- receiving --------------------------------------------------------------------------------------------------
-
-  #onReport(stream: StreamState, report: SinkReport): void {
-    switch (report.type) {
-      case "arrived": {
-        const store = this.#judge(stream, report.chunk);
-        if (store === undefined) break;
-        if (store) this.#writing++;
-        const fresh = this.#files.get(report.chunk.file)?.isFresh(report.chunk.offset) ?? false;
-        stream.port.post({ type: "verdict", ticket: report.ticket, store, fresh });
-        break;
-      }
-      case "stored":
-        this.#writing--;
-        this.#onStored(report.chunk);
-        break;
-      case "unwritable":
-        this.#writing--;
-        this.#giveUp(report.file, report.failure);
-        break;
-      case "bundle":
-        this.#onBundle(stream, report.ticket, report.payload);
-        break;
-      case "damaged":
-        this.#isLegal(report.chunk);
-        break;
-    }
-  }
-
-  #onBundle({ port }: StreamState, ticket: number, payload: Uint8Array): void {
-    try {
-      const taking = this.#small.take(payload);
-      if (taking === undefined) port.post({ type: "taken", ticket });
-      else void taking.then(() => port.post({ type: "taken", ticket }));
-    } catch (thrown) {
-      this.#options.events.onFailed(asHawserError(thrown));
-    }
-  }
-
-  /** Whether to write a chunk; undefined when the peer broke the protocol, and nothing more is done for it. */
-  #judge(stream: StreamState, chunk: ChunkFacts): boolean | undefined {
-    if (!this.#isLegal(chunk)) return undefined;
-    const file = this.#files.get(chunk.file);
-    // Settled meanwhile: committed already, or failed, and the source hears of it.
-    if (file === undefined || file.part === undefined || file.phase === "settling") return false;
-    const known = file.ledger.crcAt(chunk.offset);
-    // What an earlier run left gives way to what comes now.
-    const isCopied = file.isCopied(chunk.offset);
-    if (known === chunk.crc32 && !file.isUnchecked(chunk.offset) && !isCopied) return false;
-    if (known !== undefined && !file.isInherited(chunk.offset) && !isCopied) {
-      this.#fail("E_ILLEGAL", "a chunk came twice, with different content");
-      return undefined;
-    }
-    if (!stream.files.has(chunk.file)) {
-      try {
-        stream.port.post({ type: "file", file: chunk.file, writer: file.part.open() });
-      } catch (thrown) {
-        this.#giveUp(chunk.file, asHawserError(thrown).toFailure());
-        return false;
-      }
-      stream.files.add(chunk.file);
-    }
-    return true;
-  }
-
-  #isLegal({ file: index, offset, bytes }: ChunkFacts): boolean {
-    const file = this.#files.get(index);
-    if (file === undefined) {
-      if (this.#small.has(index)) {
-        this.#fail("E_WRONG_STATE", `a chunk of file ${index}, which is to come whole`);
-        return false;
-      }
-      if (index < this.#offers.below) return true;
-      this.#fail("E_FOREIGN_CHUNK", `a chunk of file ${index}, which was not offered`);
-      return false;
-    }
-    const isEarly = file.phase === "receiving" && offset >= (file.copiedBelow ?? Number.POSITIVE_INFINITY);
-    if (file.phase === "planning" || file.phase === "comparing" || isEarly) {
-      this.#fail("E_WRONG_STATE", `a chunk of file ${index}, which was not asked for`);
-      return false;
-    }
-    if (!file.ledger.isChunk(offset, bytes)) {
-      this.#fail("E_OUT_OF_RANGE", `${bytes} bytes at ${offset} are no chunk of file ${index}`);
-      return false;
-    }
-    const { fileBytesMax } = this.#options.sink.capabilities;
-    if (offset + bytes > fileBytesMax) {
-      this.#giveUp(index, { code: "E_TOO_LARGE", message: `the server takes files of ${fileBytesMax} bytes at most` });
-    }
-    return true;
-  }
-
-  #onStored({ file: index, offset, bytes, crc32 }: ChunkFacts): void {
-    const file = this.#files.get(index);
-    if (file === undefined) return;
-    const recorded = file.record(offset, bytes, crc32);
-    // Two streams brought it at once, and the judge had seen neither stored.
-    if (recorded === "different") this.#fail("E_ILLEGAL", "a chunk came twice, with different content");
-    if (recorded !== "new") return;
-    try {
-      file.part?.written(bytes);
-    } catch (thrown) {
-      this.#giveUp(index, asHawserError(thrown).toFailure());
-      return;
-    }
-    this.#checkpoints.add(file, offset, crc32, bytes);
-    this.#commitIfWhole(file);
+    else void this.#comparison.verifyCommitted(file, size, crc32);
   }
 
   /** What an earlier run left of a chunk is not what was recorded of it. */
@@ -434,11 +283,11 @@ export class SinkSession implements TransferEnd {
     const file = this.#files.get(index);
     if (file === undefined || file.phase !== "receiving" || file.seal !== undefined) return;
     if (this.#verifies && seal.blake3 === undefined) {
-      this.#fail("E_ILLEGAL", `file ${index} is sealed without its BLAKE3, which was agreed on`);
+      this.#fail(`file ${index} is sealed without its BLAKE3, which was agreed on`);
       return;
     }
     if (!file.ledger.settleSize(seal.size)) {
-      this.#fail("E_ILLEGAL", `file ${index} is sealed with ${seal.size} bytes, which is not what was offered or sent`);
+      this.#fail(`file ${index} is sealed with ${seal.size} bytes, which is not what was offered or sent`);
       return;
     }
     file.seal = seal;
@@ -452,11 +301,9 @@ export class SinkSession implements TransferEnd {
     return existing?.size === file.base?.size && existing?.mtimeMs === file.base?.mtimeMs;
   }
 
-  // --- settling ---------------------------------------------------------------------------------------------------
-
   #commitIfWhole(file: ReceivedFile): void {
     if (!file.isWhole || this.#disposal.signal.aborted) return;
-    this.#forget(file.index);
+    this.#receiving.forget(file.index);
     this.#settlement.commit(file);
   }
 
@@ -464,7 +311,7 @@ export class SinkSession implements TransferEnd {
   #giveUp(index: number, failure: Parameters<Settlement["fail"]>[1]): void {
     const file = this.#files.get(index);
     if (file === undefined || file.phase === "settling") return;
-    this.#forget(index);
+    this.#receiving.forget(index);
     this.#settlement.fail(file, failure);
   }
 
@@ -478,18 +325,11 @@ export class SinkSession implements TransferEnd {
     this.#outcomes.add(record);
   }
 
-  /** No stream writes to the file any more. */
-  #forget(index: number): void {
-    for (const stream of this.#streams) {
-      if (stream.files.delete(index)) stream.port.post({ type: "forget", file: index });
-    }
-  }
-
   async #finishIfSettled(): Promise<void> {
     if (this.#announced === undefined || this.#files.size > 0 || this.#small.count > 0) return;
     if (!this.#outcomes.isEmpty) return;
     if (this.#announced !== this.#offers.below) {
-      return this.#fail("E_ILLEGAL", `${this.#announced} files are announced and ${this.#offers.below} were offered`);
+      return this.#fail(`${this.#announced} files are announced and ${this.#offers.below} were offered`);
     }
     this.#receipt ??= this.#finish();
     const receipt = await this.#receipt;
@@ -508,7 +348,7 @@ export class SinkSession implements TransferEnd {
     return receipt;
   }
 
-  #fail(code: "E_ILLEGAL" | "E_FOREIGN_CHUNK" | "E_WRONG_STATE" | "E_OUT_OF_RANGE", message: string): void {
-    this.#options.events.onFailed(new HawserError(code, message));
+  #fail(message: string): void {
+    this.#options.events.onFailed(new HawserError("E_ILLEGAL", message));
   }
 }

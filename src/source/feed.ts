@@ -20,6 +20,19 @@ export interface FeedLimits {
   readonly chunksKept: number;
 }
 
+/** A few for each stream, and some to read ahead: they are what is on its way, and bound what it costs. */
+const CHUNKS_PER_STREAM_MIN = 2;
+const CHUNKS_PER_STREAM_MAX = 8;
+const CHUNKS_AHEAD = 2;
+/** Where more than the least is allowed, it is up to this much. */
+const KEPT_BYTES = 64 * 1024 * 1024;
+
+/** How many chunks are kept for so many streams. */
+export function chunksKept(chunkBytes: number, streams: number): number {
+  const fitting = Math.min(CHUNKS_PER_STREAM_MAX * streams, Math.floor(KEPT_BYTES / chunkBytes));
+  return Math.max(CHUNKS_PER_STREAM_MIN * streams, fitting) + CHUNKS_AHEAD;
+}
+
 export class Feed implements InputReader {
   readonly #input: Input;
   readonly #shownName: string;

@@ -1,7 +1,7 @@
 import { PassThrough } from "node:stream";
 import t from "tap";
 import type { HawserError } from "../../src/protocol/errors.ts";
-import { Feed } from "../../src/source/feed.ts";
+import { chunksKept, Feed } from "../../src/source/feed.ts";
 import { openInput } from "../../src/source/input.ts";
 import { randomBytesOf, same } from "../helpers/bytes.ts";
 
@@ -79,4 +79,12 @@ t.test("after it was stopped no end counts, and what was read is there", async (
   t.ok(feed.chunk(0));
   feed.close();
   t.notOk(feed.chunk(0));
+});
+
+t.test("several chunks are kept for each stream where that is little, and never fewer than keep it busy", (t) => {
+  const MIB = 1024 * 1024;
+  t.equal(chunksKept(MIB / 16, 1), 8 + 2, "eight for a stream, and two ahead");
+  t.equal(chunksKept(MIB, 16), 64 + 2, "64 MiB are the bound");
+  t.equal(chunksKept(8 * MIB, 8), 2 * 8 + 2, "but two for a stream are kept in any case");
+  t.end();
 });

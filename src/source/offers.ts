@@ -1,0 +1,212 @@
+/**
+ * What is offered, page after page, as far as may be open at once, and that there is no more. The one owner of which
+ * entry has which index.
+ */
+import type { Connection } from "../net/connection.ts";
+import type { Terms } from "../net/transfer-end.ts";
+import { asHawserError } from "../protocol/errors.ts";
+import { type OfferedFile, pages } from "../protocol/messages.ts";
+import type { EntryFeed, SmallEntry, SmallItem } from "./entry.ts";
+import type { SourceEvents } from "./events.ts";
+import { Offering } from "./offering.ts";
+import { SentFile } from "./sent-file.ts";
+import { fitTerms, type SmallEntries } from "./small-entries.ts";
+
+export interface OffersOwner {
+  /** The files that are open, by their index. */
+  readonly files: Map<number, SentFile>;
+  /** What is open besides. */
+  readonly small: SmallEntries;
+  readonly events: SourceEvents;
+}
+
+/** Entries that are looked for before others have their turn: some milliseconds' worth. */
+const OFFERS_AT_ONCE = 512;
+
+/** What an OFFER's entry takes on the wire besides name and target, at most: nine fields' names, seven numbers, a key. */
+const OFFER_ENTRY_BYTES = 160;
+
+export class Offers {
+  #terms: Terms;
+  readonly #owner: OffersOwner;
+  readonly #offering: Offering;
+  #control: Connection | undefined;
+  /** How many entries were offered: the next one's index. */
+  #offered = 0;
+  /** All below have their outcome. */
+  #settledBelow = 0;
+  /** Files that were offered to come whole, and are as any other now: they count as what they were offered as. */
+  readonly #moved = new Map<number, SmallItem>();
+  #finishSent = false;
+  #offersMoreSoon = false;
+  #stopped = false;
+
+  constructor(feed: EntryFeed, terms: Terms, owner: OffersOwner) {
+    this.#terms = terms;
+    this.#owner = owner;
+    feed.onMore = () => this.offerMore();
+    this.#offering = new Offering(feed, (entry) => fitTerms(entry, this.#terms));
+  }
+
+  /** Whether the sink was told, on this control connection, that there is no more. */
+  get finishSent(): boolean {
+    return this.#finishSent;
+  }
+
+  /** What the sink may not have heard, it hears again: it knows a file by its index. */
+  controlOpened(control: Connection): void {
+    this.#control = control;
+    this.#finishSent = false;
+    this.#send(this.#openIndexes());
+    this.offerMore();
+  }
+
+  /** All that is open has a new number, counted from zero, and is offered on the next control connection. */
+  restart(terms: Terms): void {
+    this.#moveBack();
+    this.#terms = terms;
+    const { files, small } = this.#owner;
+    const open = this.#openIndexes();
+    const numbers = new Map(open.map((before, now) => [before, now]));
+    const renumber = (before: number) => numbers.get(before) ?? 0;
+    const before = [...files.values()];
+    files.clear();
+    this.#offered = open.length;
+    this.#settledBelow = 0;
+    this.#offering.restart(this.#offered);
+    for (const [index] of small.restart(terms.chunkBytes, renumber)) this.#moveToFiles(index);
+    for (const file of before) {
+      file.restart(renumber(file.index), terms.chunkBytes);
+      files.set(file.index, file);
+    }
+  }
+
+  /** Offers nothing more. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  /** A file in chunks has its outcome. */
+  settled(index: number): void {
+    this.#moved.delete(index);
+  }
+
+  /** Offers as much as may be open; what has to be looked for takes turns with what else there is to do. */
+  offerMore(): void {
+    if (this.#stopped || this.#control === undefined) return;
+    const { files, small, events } = this.#owner;
+    const fresh: number[] = [];
+    const { openFiles, openSmall = openFiles } = this.#terms;
+    let found = 0;
+    for (; found < OFFERS_AT_ONCE; found++) {
+      this.#advanceSettled();
+      const moved = this.#moved.size;
+      const room = { files: openFiles - files.size + moved, small: openSmall - small.count - moved };
+      const entry = this.#offering.take(this.#offered, this.#settledBelow, room);
+      if (entry === undefined) break;
+      events.onFound?.(entry);
+      if (entry.kind === "failed" || entry.kind === "skipped") continue;
+      const index = this.#offered++;
+      if (entry.kind === undefined) files.set(index, new SentFile(index, entry, this.#terms.chunkBytes));
+      else small.add(index, entry);
+      fresh.push(index);
+    }
+    this.#send(fresh);
+    if (found === OFFERS_AT_ONCE) this.#offerMoreSoon();
+    else if (this.#offering.isOver && !this.#finishSent) {
+      this.#finishSent = true;
+      events.onAllFound?.();
+      this.#control.send("FINISH", { files: this.#offered });
+    }
+  }
+
+  #offerMoreSoon(): void {
+    if (this.#offersMoreSoon) return;
+    this.#offersMoreSoon = true;
+    setImmediate(() => {
+      this.#offersMoreSoon = false;
+      this.offerMore();
+    });
+  }
+
+  #openIndexes(): number[] {
+    const { files, small } = this.#owner;
+    return [...files.keys(), ...small.indexes].sort((a, b) => a - b);
+  }
+
+  #advanceSettled(): void {
+    const { files, small } = this.#owner;
+    const isOpen = (index: number) => files.has(index) || small.has(index);
+    while (this.#settledBelow < this.#offered && !isOpen(this.#settledBelow)) this.#settledBelow++;
+  }
+
+  #send(indexes: readonly number[]): void {
+    this.#advanceSettled();
+    const offers = indexes.flatMap((index) => this.#offerOf(index) ?? []);
+    for (const files of pages(offers, offerBytesOf)) {
+      this.#control?.send("OFFER", { settledBelow: this.#settledBelow, files });
+    }
+  }
+
+  #offerOf(index: number): OfferedFile | undefined {
+    const entry = this.#owner.small.itemOf(index);
+    if (entry !== undefined) return offerOfEntry(index, entry);
+    const item = this.#owner.files.get(index)?.item;
+    if (item === undefined) return undefined;
+    const { name, size, mtime, mode, key, quick } = item;
+    const offer = { file: index, name, size, mtime, mode, ...(quick ? { quick } : {}) };
+    return key === undefined ? offer : { ...offer, key };
+  }
+
+  /**
+   * A file that was offered to come whole is as any other from now on. Returns whether it is; where it can't be, or was
+   * withdrawn before, the sink hears of it.
+   */
+  move(index: number): boolean {
+    const { files, small } = this.#owner;
+    const item = this.#moveToFiles(index);
+    // It was withdrawn before, and the sink has not heard.
+    if (item === undefined) small.wanted(index);
+    if (item === undefined || !files.has(index)) return false;
+    this.#moved.set(index, item);
+    return true;
+  }
+
+  #moveToFiles(index: number): SmallItem | undefined {
+    const { files, small } = this.#owner;
+    const item = small.take(index);
+    if (item === undefined) return undefined;
+    try {
+      files.set(index, new SentFile(index, item.asFile(), this.#terms.chunkBytes));
+    } catch (thrown) {
+      small.add(index, item);
+      small.fail(index, asHawserError(thrown).toFailure());
+    }
+    return item;
+  }
+
+  /** They count as what they are offered as: offered anew as files in chunks they would be too many. */
+  #moveBack(): void {
+    const { files, small } = this.#owner;
+    for (const [index, item] of this.#moved) {
+      const file = files.get(index);
+      if (file === undefined) continue;
+      files.delete(index);
+      file.end();
+      file.item.close();
+      small.add(index, item, file.withdrawn);
+    }
+    this.#moved.clear();
+  }
+}
+
+function offerOfEntry(file: number, item: SmallEntry): OfferedFile {
+  const { kind, name, size, mtime, mode } = item;
+  const offer = { file, name, size, mtime: [...mtime] as [number, number], mode };
+  if (kind === "small") return { ...offer, whole: true, ...(item.quick ? { quick: true } : {}) };
+  return kind === "symlink" ? { ...offer, kind, target: item.target } : { ...offer, kind };
+}
+
+function offerBytesOf({ name, target }: OfferedFile): number {
+  return OFFER_ENTRY_BYTES + name.length + (target?.length ?? 0);
+}
