@@ -113,19 +113,27 @@ export class SmallFiles {
   take(payload: Uint8Array): Promise<void> | undefined {
     const { stages = false } = this.#planner.sink.tree ?? {};
     const oneByOne: Promise<void>[] = [];
-    for (const content of decodeBundle(payload)) {
-      const open = this.#open.get(content.file);
-      this.#assertAskedFor(content.file);
-      // Settled meanwhile, or come before: the source hears of it.
-      if (open?.phase !== "wanted") continue;
-      const bytes = payload.subarray(content.start, content.start + content.bytes);
-      assertAsOffered(open.offer, content, bytes);
+    // All of it is looked at before anything is written: what is written is committed.
+    for (const [open, bytes, crc] of this.#wantedIn(payload)) {
+      if (open.phase !== "wanted") continue;
       open.phase = "committing";
-      if (stages) this.#stage(open, bytes, content.crc32);
-      else oneByOne.push(this.#writeAlone(open, bytes, content.crc32));
+      if (stages) this.#stage(open, bytes, crc);
+      else oneByOne.push(this.#writeAlone(open, bytes, crc));
     }
     if (this.#waiting.length > 0) this.#committing ??= this.#commit();
     return oneByOne.length === 0 ? undefined : Promise.all(oneByOne).then(() => {});
+  }
+
+  #wantedIn(payload: Uint8Array): (readonly [open: OpenFile, bytes: Uint8Array, crc32: number])[] {
+    return decodeBundle(payload).flatMap((content) => {
+      const open = this.#open.get(content.file);
+      this.#assertAskedFor(content.file);
+      // Settled meanwhile, or come before: the source hears of it.
+      if (open?.phase !== "wanted") return [];
+      const bytes = payload.subarray(content.start, content.start + content.bytes);
+      assertAsOffered(open.offer, content, bytes);
+      return [[open, bytes, content.crc32] as const];
+    });
   }
 
   #assertAskedFor(file: number): void {
