@@ -11,7 +11,7 @@ import { clobberFor, judgeExisting, notDirectory, type Verdict } from "./clobber
 import type { SettledRecord } from "./outcome-queue.ts";
 import { assertName, type Planner, plannedCommit, specOf } from "./plan.ts";
 import { changesOf } from "./settlement.ts";
-import type { Clobber, Committed, ExistingFile, PartSpec, StagedFile, StagedOutcome } from "./sink.ts";
+import type { Clobber, Committed, ExistingFile, Part, PartSpec, StagedFile, StagedOutcome } from "./sink.ts";
 
 export interface SmallFilesOwner {
   onSettled(record: SettledRecord): void;
@@ -46,6 +46,8 @@ export class SmallFiles {
   #committing: Promise<void> | undefined;
   /** Files that are written one by one, where a sink can't do it otherwise. */
   readonly #writing = new Set<Promise<void>>();
+  /** Of these, the parts that are not whole. */
+  readonly #unwritten = new Set<Part>();
 
   constructor(planner: Planner, owner: SmallFilesOwner) {
     this.#planner = planner;
@@ -65,8 +67,9 @@ export class SmallFiles {
     return this.#open.get(index)?.phase === "wanted";
   }
 
-  /** Resolves when nothing is being committed. */
+  /** Resolves when nothing is being committed. What is not written yet is given up: that could wait for ever. */
   async idle(): Promise<void> {
+    for (const part of this.#unwritten) void part.abort();
     while (this.isCommitting) await Promise.all([this.#committing, ...this.#writing]);
   }
 
@@ -235,7 +238,9 @@ export class SmallFiles {
   async #writeAlone(open: OpenFile, bytes: Uint8Array, crc: number): Promise<void> {
     const writing = this.#write(open, bytes, crc).then(
       (committed) => this.#committed(open.offer, committed, crc),
-      (thrown) => this.#fail(open.offer, asHawserError(thrown).toFailure()),
+      (thrown) => {
+        if (!this.#planner.signal.aborted) this.#fail(open.offer, asHawserError(thrown).toFailure());
+      },
     );
     this.#writing.add(writing);
     await writing.finally(() => this.#writing.delete(writing));
@@ -244,10 +249,14 @@ export class SmallFiles {
   async #write(open: OpenFile, bytes: Uint8Array, crc: number): Promise<Committed> {
     const part = await this.#planner.sink.reserve(this.#specOf(open));
     try {
+      this.#planner.signal.throwIfAborted();
+      this.#unwritten.add(part);
       part.open();
       if (bytes.length > 0) await part.write(0, bytes);
+      this.#unwritten.delete(part);
       return await part.commit(bytes.length, crc);
     } finally {
+      this.#unwritten.delete(part);
       await part.abort();
     }
   }
