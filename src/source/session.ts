@@ -255,8 +255,9 @@ export class SourceSession implements TransferEnd {
   get hasOutstanding(): boolean {
     return !this.#dealer.isIdle;
   }
-  /** A pipe has to give more before anything goes on. */
+  /** A pipe, or the list of what is to be sent, has to give more before anything goes on. */
   get isWaitingForInput(): boolean {
+    if (this.#files.size === 0 && this.#small.count === 0) return this.#offering.isWaiting;
     return [...this.#files.values()].some(({ item }) => item.feed?.isWaiting);
   }
   /** How many they are. */
