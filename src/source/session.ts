@@ -8,6 +8,7 @@ import type { Connection } from "../net/connection.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
 import { asHawserError, type Failure, HawserError, wireFailureOf } from "../protocol/errors.ts";
+import { OFFERED_AHEAD_MAX } from "../protocol/limits.ts";
 import {
   type FileExtent,
   type Message,
@@ -280,6 +281,7 @@ export class SourceSession implements TransferEnd {
     const { openFiles, openSmall = openFiles } = this.#terms;
     while (fresh.length < OFFERS_AT_ONCE) {
       this.#advanceSettled();
+      if (this.#offered - this.#settledBelow >= OFFERED_AHEAD_MAX) break;
       const moved = this.#moved.size;
       const room = { files: openFiles - this.#files.size + moved, small: openSmall - this.#small.count - moved };
       const entry = this.#offering.take(this.#offered, this.#settledBelow, room);
