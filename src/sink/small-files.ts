@@ -8,6 +8,7 @@ import { asHawserError, type Failure, HawserError, wireFailureOf } from "../prot
 import type { OfferedFile, PlannedFile, SettledFile } from "../protocol/messages.ts";
 import { displayName } from "../protocol/names.ts";
 import { clobberFor, judgeExisting, notDirectory, type Verdict } from "./clobber.ts";
+import { Limiter } from "./limiter.ts";
 import type { SettledRecord } from "./outcome-queue.ts";
 import { assertName, type Planner, plannedCommit, specOf } from "./plan.ts";
 import { changesOf } from "./settlement.ts";
@@ -32,6 +33,9 @@ interface Waiting {
   readonly crc32: number;
 }
 
+/** Files that are written one by one, at once: each has a descriptor or two while it waits for the disk. */
+const WRITES_MAX = 16;
+
 /** Whether it comes whole, or has nothing to come. */
 export const isSmall = ({ kind, whole = false }: OfferedFile) => whole || kind !== undefined;
 
@@ -46,6 +50,7 @@ export class SmallFiles {
   #committing: Promise<void> | undefined;
   /** Files that are written one by one, where a sink can't do it otherwise. */
   readonly #writing = new Set<Promise<void>>();
+  readonly #writes = new Limiter(WRITES_MAX);
   /** Of these, the parts that are not whole. */
   readonly #unwritten = new Set<Part>();
 
@@ -236,20 +241,24 @@ export class SmallFiles {
   }
 
   async #writeAlone(open: OpenFile, bytes: Uint8Array, crc: number): Promise<void> {
-    const writing = this.#write(open, bytes, crc).then(
-      (committed) => this.#committed(open.offer, committed, crc),
-      (thrown) => {
-        if (!this.#planner.signal.aborted) this.#fail(open.offer, asHawserError(thrown).toFailure());
-      },
-    );
+    const writing = this.#writes
+      .run(() => this.#write(open, bytes, crc))
+      .then(
+        (committed) => this.#committed(open.offer, committed, crc),
+        (thrown) => {
+          if (!this.#planner.signal.aborted) this.#fail(open.offer, asHawserError(thrown).toFailure());
+        },
+      );
     this.#writing.add(writing);
     await writing.finally(() => this.#writing.delete(writing));
   }
 
   async #write(open: OpenFile, bytes: Uint8Array, crc: number): Promise<Committed> {
-    const part = await this.#planner.sink.reserve(this.#specOf(open));
+    const { sink, signal } = this.#planner;
+    signal.throwIfAborted();
+    const part = await sink.reserve(this.#specOf(open));
     try {
-      this.#planner.signal.throwIfAborted();
+      signal.throwIfAborted();
       this.#unwritten.add(part);
       part.open();
       if (bytes.length > 0) await part.write(0, bytes);

@@ -1,6 +1,6 @@
 /** Features that meet: what each does alone is tried elsewhere. */
 import { execFileSync } from "node:child_process";
-import { closeSync, openSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, openSync, readdirSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { Writable } from "node:stream";
 import t from "tap";
@@ -84,4 +84,20 @@ t.test("a list of files that takes its time is waited for", async (t) => {
   writeSync(fd, `${path}\0`);
   closeSync(fd);
   assertOk(t, await sending);
+});
+
+t.test("small files that are written one by one take few descriptors", async (t) => {
+  const { from, to: dir } = directories(t);
+  const paths = Array.from({ length: 500 }, (_, i) => makeFile(join(from, `file-${i}`), 10, i));
+  const opened = () => readdirSync("/proc/self/fd").length;
+  const before = opened();
+  let most = before;
+  const look = setInterval(() => {
+    most = Math.max(most, opened());
+  }, 1);
+  const { to } = await startServer(t, dir, { durability: "strict" });
+  assertOk(t, await sendAll({ paths, to }));
+  clearInterval(look);
+  // Sockets, pipes to the disk's threads, and what is being committed.
+  t.ok(most - before < 80, "and not one for each file", { before, most });
 });
