@@ -250,7 +250,7 @@ export class SendCommand extends HawserCommand {
       const view = {
         ...values,
         results: this.#results(quiet),
-        ...(isPiped ? {} : { limitKeys: { limit, interrupts } }),
+        ...(isPiped || filesFrom === "-" ? {} : { limitKeys: { limit, interrupts } }),
       };
       const noting: typeof send = (all) => send({ ...all, onEvent: (event) => this.#note(event, all.onEvent) });
       const result = await runTransfer(noting, options, view, this.output);

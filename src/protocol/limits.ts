@@ -59,6 +59,12 @@ export const OPEN_FILES_MAX = 256;
  */
 export const OPEN_SMALL_MAX = 8192;
 
+/**
+ * Entries from the first that has no outcome on to the last that is offered: the sink keeps the outcomes of all behind that
+ * first one, since the source may not have heard them. While a large file is under way so many small ones get past it.
+ */
+export const OFFERED_AHEAD_MAX = 32_768;
+
 /** Files in one BUNDLE: what is read, written and settled at once, so that nothing waits long behind it. */
 export const BUNDLE_FILES_MAX = 256;
 

@@ -23,12 +23,15 @@ export class TransferLog {
   }
 
   async files(session: LiveSession, records: readonly SettledRecord[]): Promise<void> {
-    const files = records.flatMap(fileRecordOf);
+    const noted = records.flatMap((record) => {
+      const file = fileRecordOf(record);
+      return file === undefined ? [] : [{ file, failure: record.failure }];
+    });
+    const files = noted.map(({ file }) => file);
     if (files.length === 0) return;
     const transferId = session.terms.transfer;
     await this.#note(() => this.#history.addFiles(transferId, files));
-    for (const [i, file] of files.entries()) {
-      const failure = records[i]?.failure;
+    for (const { file, failure } of noted) {
       this.#files++;
       if (file.status === "failed") this.#failed++;
       else this.#bytes += file.bytes;
@@ -99,16 +102,14 @@ export class TransferLog {
 }
 
 /** None of a directory that is there: it is no file, and the files in it tell where they are. */
-function fileRecordOf({ outcome, name, failure, kind }: SettledRecord): FileRecord[] {
+function fileRecordOf({ outcome, name, failure, kind }: SettledRecord): FileRecord | undefined {
   const { size, crc32, status } = outcome;
-  if (status === "planned" || (kind === "directory" && status !== "failed")) return [];
-  return [
-    {
-      name: displayName(outcome.name ?? name),
-      bytes: size ?? 0,
-      crc32: crc32 === undefined ? null : formatCrc32(crc32),
-      status,
-      error: failure?.message ?? null,
-    },
-  ];
+  if (status === "planned" || (kind === "directory" && status !== "failed")) return undefined;
+  return {
+    name: displayName(outcome.name ?? name),
+    bytes: size ?? 0,
+    crc32: crc32 === undefined ? null : formatCrc32(crc32),
+    status,
+    error: failure?.message ?? null,
+  };
 }

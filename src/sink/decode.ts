@@ -41,7 +41,9 @@ export function decode(arrived: ArrivedChunk, done: (content: Content | undefine
       };
       zstdDecompress(payload, options, (error, bytes) => {
         const isRight = error === null && bytes.length === decodedBytes && crc32(bytes) === payloadCrc32;
-        done(isRight ? withoutZeros(bytes) : undefined);
+        if (!isRight) done(undefined);
+        // The files of a bundle are told apart first.
+        else done(arrived.isBundle ? bytes : withoutZeros(bytes));
       });
       break;
     }

@@ -45,6 +45,8 @@ export class DirectoryCache {
       const { code } = ((thrown as Error).cause ?? {}) as NodeJS.ErrnoException;
       if (!TOO_MANY.has(code ?? "")) throw thrown;
     }
+    // What was asked for last is closed as well, and its number may be another's before long.
+    this.#lastPath = undefined;
     for (const [key, held] of this.#held) {
       if (held === directory) continue;
       this.#held.delete(key);

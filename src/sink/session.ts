@@ -7,6 +7,7 @@ import type { Connection } from "../net/connection.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
 import { errorCodeOf, HawserError } from "../protocol/errors.ts";
+import { OFFERED_AHEAD_MAX } from "../protocol/limits.ts";
 import type { Message } from "../protocol/messages.ts";
 import { escapeText } from "../protocol/names.ts";
 import { Checkpoints } from "./checkpoints.ts";
@@ -252,6 +253,10 @@ export class SinkSession implements TransferEnd {
   }
 
   #onOffer({ settledBelow, files }: Message<"OFFER">): void {
+    if (files.some(({ file }) => file - settledBelow >= OFFERED_AHEAD_MAX)) {
+      this.#fail("files are offered too far ahead of the first that has no outcome");
+      return;
+    }
     const known = this.#outcomes.forgetBelow(settledBelow);
     // What can't be forgotten now goes with the session.
     if (known.length > 0) this.#offers.inOrder(() => this.#store.forgetFiles(known).catch(() => {}));

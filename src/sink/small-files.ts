@@ -8,10 +8,11 @@ import { asHawserError, type Failure, HawserError, wireFailureOf } from "../prot
 import type { OfferedFile, PlannedFile, SettledFile } from "../protocol/messages.ts";
 import { displayName } from "../protocol/names.ts";
 import { clobberFor, judgeExisting, notDirectory, type Verdict } from "./clobber.ts";
+import { Limiter } from "./limiter.ts";
 import type { SettledRecord } from "./outcome-queue.ts";
 import { assertName, type Planner, plannedCommit, specOf } from "./plan.ts";
 import { changesOf } from "./settlement.ts";
-import type { Clobber, Committed, ExistingFile, PartSpec, StagedFile, StagedOutcome } from "./sink.ts";
+import type { Clobber, Committed, ExistingFile, Part, PartSpec, StagedFile, StagedOutcome } from "./sink.ts";
 
 export interface SmallFilesOwner {
   onSettled(record: SettledRecord): void;
@@ -32,6 +33,9 @@ interface Waiting {
   readonly crc32: number;
 }
 
+/** Files that are written one by one, at once: each has a descriptor or two while it waits for the disk. */
+const WRITES_MAX = 16;
+
 /** Whether it comes whole, or has nothing to come. */
 export const isSmall = ({ kind, whole = false }: OfferedFile) => whole || kind !== undefined;
 
@@ -46,6 +50,9 @@ export class SmallFiles {
   #committing: Promise<void> | undefined;
   /** Files that are written one by one, where a sink can't do it otherwise. */
   readonly #writing = new Set<Promise<void>>();
+  readonly #writes = new Limiter(WRITES_MAX);
+  /** Of these, the parts that are not whole. */
+  readonly #unwritten = new Set<Part>();
 
   constructor(planner: Planner, owner: SmallFilesOwner) {
     this.#planner = planner;
@@ -65,8 +72,9 @@ export class SmallFiles {
     return this.#open.get(index)?.phase === "wanted";
   }
 
-  /** Resolves when nothing is being committed. */
+  /** Resolves when nothing is being committed. What is not written yet is given up: that could wait for ever. */
   async idle(): Promise<void> {
+    for (const part of this.#unwritten) void part.abort();
     while (this.isCommitting) await Promise.all([this.#committing, ...this.#writing]);
   }
 
@@ -113,19 +121,27 @@ export class SmallFiles {
   take(payload: Uint8Array): Promise<void> | undefined {
     const { stages = false } = this.#planner.sink.tree ?? {};
     const oneByOne: Promise<void>[] = [];
-    for (const content of decodeBundle(payload)) {
-      const open = this.#open.get(content.file);
-      this.#assertAskedFor(content.file);
-      // Settled meanwhile, or come before: the source hears of it.
-      if (open?.phase !== "wanted") continue;
-      const bytes = payload.subarray(content.start, content.start + content.bytes);
-      assertAsOffered(open.offer, content, bytes);
+    // All of it is looked at before anything is written: what is written is committed.
+    for (const [open, bytes, crc] of this.#wantedIn(payload)) {
+      if (open.phase !== "wanted") continue;
       open.phase = "committing";
-      if (stages) this.#stage(open, bytes, content.crc32);
-      else oneByOne.push(this.#writeAlone(open, bytes, content.crc32));
+      if (stages) this.#stage(open, bytes, crc);
+      else oneByOne.push(this.#writeAlone(open, bytes, crc));
     }
     if (this.#waiting.length > 0) this.#committing ??= this.#commit();
     return oneByOne.length === 0 ? undefined : Promise.all(oneByOne).then(() => {});
+  }
+
+  #wantedIn(payload: Uint8Array): (readonly [open: OpenFile, bytes: Uint8Array, crc32: number])[] {
+    return decodeBundle(payload).flatMap((content) => {
+      const open = this.#open.get(content.file);
+      this.#assertAskedFor(content.file);
+      // Settled meanwhile, or come before: the source hears of it.
+      if (open?.phase !== "wanted") return [];
+      const bytes = payload.subarray(content.start, content.start + content.bytes);
+      assertAsOffered(open.offer, content, bytes);
+      return [[open, bytes, content.crc32] as const];
+    });
   }
 
   #assertAskedFor(file: number): void {
@@ -236,21 +252,31 @@ export class SmallFiles {
   }
 
   async #writeAlone(open: OpenFile, bytes: Uint8Array, crc: number): Promise<void> {
-    const writing = this.#write(open, bytes, crc).then(
-      (committed) => this.#committed(open.offer, committed, crc),
-      (thrown) => this.#fail(open.offer, asHawserError(thrown).toFailure()),
-    );
+    const writing = this.#writes
+      .run(() => this.#write(open, bytes, crc))
+      .then(
+        (committed) => this.#committed(open.offer, committed, crc),
+        (thrown) => {
+          if (!this.#planner.signal.aborted) this.#fail(open.offer, asHawserError(thrown).toFailure());
+        },
+      );
     this.#writing.add(writing);
     await writing.finally(() => this.#writing.delete(writing));
   }
 
   async #write(open: OpenFile, bytes: Uint8Array, crc: number): Promise<Committed> {
-    const part = await this.#planner.sink.reserve(this.#specOf(open));
+    const { sink, signal } = this.#planner;
+    signal.throwIfAborted();
+    const part = await sink.reserve(this.#specOf(open));
     try {
+      signal.throwIfAborted();
+      this.#unwritten.add(part);
       part.open();
       if (bytes.length > 0) await part.write(0, bytes);
+      this.#unwritten.delete(part);
       return await part.commit(bytes.length, crc);
     } finally {
+      this.#unwritten.delete(part);
       await part.abort();
     }
   }

@@ -123,11 +123,15 @@ export class SinkStream {
   }
 
   #onDecoded(arrived: ArrivedChunk, content: Content): void {
+    if (arrived.isBundle && isSparse(content)) {
+      this.#onDamaged(arrived);
+      return;
+    }
     const ticket = this.#tickets++;
     this.#waiting.set(ticket, { arrived, content });
-    if (!arrived.isBundle) this.#report.post({ type: "arrived", ticket, chunk: factsOf(arrived) });
-    else if (isSparse(content)) this.#onDamaged(arrived);
-    else this.#report.post({ type: "bundle", ticket, payload: content });
+    if (isSparse(content) || !arrived.isBundle) {
+      this.#report.post({ type: "arrived", ticket, chunk: factsOf(arrived) });
+    } else this.#report.post({ type: "bundle", ticket, payload: content });
   }
 
   #onTaken(ticket: number): void {

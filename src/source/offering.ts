@@ -19,6 +19,7 @@ export class Offering {
   readonly #fit: (entry: SourceEntry) => SourceEntry;
   #next: SourceEntry | undefined;
   #isFound = false;
+  #isLater = false;
   /** Each with how many entries had been offered before it. */
   #held: { mark: number; readonly item: DirectoryItem }[] = [];
 
@@ -31,6 +32,11 @@ export class Offering {
   /** Whether everything was offered. */
   get isOver(): boolean {
     return this.#isFound && this.#next === undefined && this.#held.length === 0;
+  }
+
+  /** Whether it is for the feed to go on, which has nothing yet. */
+  get isWaiting(): boolean {
+    return this.#isLater;
   }
 
   /**
@@ -66,6 +72,7 @@ export class Offering {
 
   #find(): void {
     const found = this.#feed.next();
+    this.#isLater = found === "later";
     if (found === undefined) this.#isFound = true;
     else if (found !== "later") this.#next = this.#fit(found);
   }

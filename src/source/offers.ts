@@ -5,6 +5,7 @@
 import type { Connection } from "../net/connection.ts";
 import type { Terms } from "../net/transfer-end.ts";
 import { asHawserError } from "../protocol/errors.ts";
+import { OFFERED_AHEAD_MAX } from "../protocol/limits.ts";
 import { type OfferedFile, pages } from "../protocol/messages.ts";
 import type { EntryFeed, SmallEntry, SmallItem } from "./entry.ts";
 import type { SourceEvents } from "./events.ts";
@@ -100,6 +101,7 @@ export class Offers {
     let found = 0;
     for (; found < OFFERS_AT_ONCE; found++) {
       this.#advanceSettled();
+      if (this.#offered - this.#settledBelow >= OFFERED_AHEAD_MAX) break;
       const moved = this.#moved.size;
       const room = { files: openFiles - files.size + moved, small: openSmall - small.count - moved };
       const entry = this.#offering.take(this.#offered, this.#settledBelow, room);
@@ -118,6 +120,11 @@ export class Offers {
       events.onAllFound?.();
       this.#control.send("FINISH", { files: this.#offered });
     }
+  }
+
+  /** What is to be offered is not there yet. */
+  get isWaiting(): boolean {
+    return this.#offering.isWaiting;
   }
 
   #offerMoreSoon(): void {

@@ -191,8 +191,9 @@ export class SourceSession implements TransferEnd {
   get unacknowledgedBytes(): number {
     return this.#sending.bytesUnderWay;
   }
-  /** A pipe has to give more before anything goes on. */
+  /** A pipe, or the list of what is to be sent, has to give more before anything goes on. */
   get isWaitingForInput(): boolean {
+    if (this.#files.size === 0 && this.#small.count === 0) return this.#offers.isWaiting;
     return [...this.#files.values()].some(({ item }) => item.feed?.isWaiting);
   }
   /** Files are read here, and not to be sent. */

@@ -6,7 +6,7 @@ import { readdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import type { ErrorCode } from "../../src/index.ts";
-import { OPEN_SMALL_MAX, PAGE_ENTRIES_MAX } from "../../src/protocol/limits.ts";
+import { OFFERED_AHEAD_MAX, OPEN_SMALL_MAX, PAGE_ENTRIES_MAX } from "../../src/protocol/limits.ts";
 import { type Message, type OfferedFile, pages } from "../../src/protocol/messages.ts";
 import { assertOk, sendAll, startServer } from "../helpers/e2e.ts";
 import { assertContent, contentOf, directories, KIB, makeFile, partsIn } from "../helpers/files.ts";
@@ -45,6 +45,15 @@ async function planned(session: Session, ...files: OfferedFile[]): Promise<Sessi
   offer(session, ...files);
   await session.control.next("PLAN");
   return session;
+}
+
+/** Whether the entry got its outcome before the session ended. */
+async function isSettled({ control }: Session, index: number): Promise<boolean> {
+  for (;;) {
+    const outcome = await control.next("OUTCOME").catch(() => undefined);
+    if (outcome === undefined) return false;
+    if (outcome.files.some(({ file }) => file === index)) return true;
+  }
 }
 
 const ATTACKS: readonly (readonly [
@@ -87,6 +96,19 @@ const ATTACKS: readonly (readonly [
     async (session) => {
       await planned(session, whole(0, "attack"));
       return session.stream.bundle(bundleOf([{ file: 0, content, crc32: 1 }]));
+    },
+  ],
+  [
+    "directories without end behind a file that is never sent",
+    "E_ILLEGAL",
+    async (session) => {
+      await planned(session, offered(0, "attack", 10));
+      // Each is settled at once, and its outcome kept, since nobody says that it was heard.
+      for (let first = 1; first < 2 * OFFERED_AHEAD_MAX; first += PAGE_ENTRIES_MAX) {
+        offer(session, ...Array.from({ length: PAGE_ENTRIES_MAX }, (_, i) => directory(first + i, "")));
+        if (!(await isSettled(session, first + PAGE_ENTRIES_MAX - 1))) break;
+      }
+      return session.control;
     },
   ],
   ["an empty bundle", "E_ILLEGAL", ({ stream }) => stream.bundle(new Uint8Array([0, 0, 0, 0]))],

@@ -6,7 +6,9 @@ import { RateLimit } from "../../src/net/rate-limit.ts";
 import type { Terms } from "../../src/net/transfer-end.ts";
 import { crc32 } from "../../src/protocol/crc32.ts";
 import type { HawserError } from "../../src/protocol/errors.ts";
+import { OFFERED_AHEAD_MAX } from "../../src/protocol/limits.ts";
 import type { FileExtent, Message, OfferedFile } from "../../src/protocol/messages.ts";
+import type { SourceEntry } from "../../src/source/entry.ts";
 import type { SettledItem } from "../../src/source/events.ts";
 import { FileItem, PatternItem } from "../../src/source/item.ts";
 import { SourceSession } from "../../src/source/session.ts";
@@ -112,7 +114,7 @@ class Hand {
   readonly came: { readonly file: number; readonly chunk: number; readonly crc: number }[] = [];
   #acknowledged = 0;
 
-  constructor(t: Test, items: Iterable<FileItem | PatternItem>, terms: Partial<Terms> = {}, trustsTime = false) {
+  constructor(t: Test, items: Iterable<SourceEntry>, terms: Partial<Terms> = {}, trustsTime = false) {
     this.#t = t;
     this.session = new SourceSession(items, { ...WELCOME, ...terms }, this.told.events, trustsTime);
     t.teardown(() => this.session.dispose());
@@ -824,4 +826,33 @@ t.test("what a rate limit holds up is not overdue: an idle stream doesn't send i
   };
   await soon(all(), "the rest");
   t.strictSame(numbers(hand), [0, 1, 2, 3, 4, 5], "each once");
+});
+
+t.test("no more is offered past a file without outcome than the sink keeps outcomes of", async (t) => {
+  const path = join(t.testdir({ f0: content }), "f0");
+  function* entries(): Generator<SourceEntry> {
+    yield new FileItem(path, nameOf("f0"));
+    const link = { kind: "symlink" as const, size: 0 as const, mtime: [0, 0] as const, mode: 0, target: nameOf("x") };
+    for (let i = 1; i < OFFERED_AHEAD_MAX + 10; i++) yield { ...link, name: nameOf(`l${i}`) };
+  }
+  const hand = new Hand(t, entries());
+  await hand.openControl();
+  await hand.openStream();
+  let last = 0;
+  while (last < OFFERED_AHEAD_MAX - 1) {
+    const { files, settledBelow } = await hand.control.heard.message("OFFER");
+    last = files.at(-1)?.file ?? 0;
+    if (!t.ok(settledBelow === 0 && last < OFFERED_AHEAD_MAX)) return;
+    const links = files.filter(({ file }) => file > 0);
+    const settled = links.map(({ file }) => ({ file, status: "committed" as const, size: 0 }));
+    hand.control.connection.send("OUTCOME", { files: settled });
+  }
+  await hand.silence();
+  t.equal(hand.said("FINISH").length, 0);
+  hand.plan(0);
+  await hand.chunks(CHUNKS);
+  await hand.control.heard.message("SEAL");
+  hand.committed(0);
+  t.match(await hand.control.heard.message("OFFER"), { settledBelow: OFFERED_AHEAD_MAX });
+  t.match(await hand.control.heard.message("FINISH"), { files: OFFERED_AHEAD_MAX + 10 });
 });
