@@ -58,7 +58,8 @@ export async function runTransfer(
   };
   if (!view.insecure && !isLoopback(options.to.host))
     onEvent({ type: "warning", message: plainWarning(options.to.host) });
-  if (options.input !== undefined && options.spool === undefined) onEvent({ type: "warning", message: READ_ONCE });
+  if (options.input !== undefined && options.spool === undefined && options.dryRun !== true)
+    onEvent({ type: "warning", message: READ_ONCE });
   const limitKeys = async ({ limit, interrupts }: NonNullable<TransferView["limitKeys"]>) => {
     // Even to look at it would make a stream of it.
     if (!isatty(0)) return () => {};
@@ -102,7 +103,7 @@ export async function runTransfer(
   }
 }
 
-const NO_FILES = "hawser: no file was found to be sent: only directories, or all was left out\n";
+const NO_FILES = "hawser: no file was found to be sent: only directories, an empty list, or all was left out\n";
 
 function isSame(a: FailureReport, b: FailureReport | null): boolean {
   return a.code === b?.code && a.message === b.message;

@@ -155,6 +155,7 @@ export class ResultBuilder {
     if (this.#committed === 0) return this.#firstFailure;
     const code: ErrorCode = "E_PARTIAL";
     const message = `${this.#failed} of ${this.filesSettled} files failed, the first of them: ${this.#firstFailure.message}`;
-    return { ...reportOf({ code, message }), retryable: this.#isRetryable };
+    const report = { ...reportOf({ code, message }), retryable: this.#isRetryable };
+    return this.#dryRun ? { ...report, hint: "The files that would fail are listed; nothing was sent." } : report;
   }
 }

@@ -9,6 +9,7 @@ import { crc32, formatCrc32 } from "../protocol/crc32.ts";
 import { asHawserError, HawserError } from "../protocol/errors.ts";
 import { displayName } from "../protocol/names.ts";
 import { type Input, type InputReader, openInput } from "../source/input.ts";
+import { reasonOf } from "../source/source-error.ts";
 import { abortReason } from "./abort.ts";
 import { nameOfInput } from "./plan.ts";
 import { ProgressReporter } from "./progress.ts";
@@ -158,7 +159,8 @@ class Copying implements InputReader {
         const message = `there is no room for '${shown}': the copy was removed, and nothing was sent`;
         throw new HawserError("E_NO_SPACE", message, { cause });
       }
-      throw new HawserError("E_IO", `'${shown}' can't be written: ${cause.message}`, { cause });
+      const why = cause.code === "ENOENT" ? "its directory does not exist" : reasonOf(cause);
+      throw new HawserError("E_IO", `'${shown}' can't be written: ${why}`, { cause });
     }
   }
 

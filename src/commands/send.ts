@@ -294,6 +294,12 @@ export class SendCommand extends HawserCommand {
 
 /** Throws UsageError where it isn't clear what is to be sent. */
 function refuseList(paths: readonly string[], name: string | undefined, filesFrom: string | undefined): void {
+  if (filesFrom === "-" && (isatty(0) || isClosed(0))) {
+    throw new UsageError(
+      `standard input is ${isatty(0) ? "this terminal" : "closed"}, and no list is piped in`,
+      "Say `find ... -print0 | hawser send --files-from - ...`.",
+    );
+  }
   if (filesFrom !== undefined && paths.length > 0) {
     throw new UsageError("--files-from says what is sent, and so does PATH", "Give one of the two.");
   }

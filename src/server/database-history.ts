@@ -87,7 +87,7 @@ export class DatabaseHistory implements History {
   }
 
   async addTransfer(r: TransferRecord): Promise<void> {
-    guarded("writing the history", () =>
+    guarded("writing the history", () => {
       this.#database
         .prepare(
           `INSERT INTO transfer (id, peer, status, started_ms, duration_ms, files, files_failed, bytes,
@@ -95,16 +95,22 @@ export class DatabaseHistory implements History {
            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
            ON CONFLICT (id) DO UPDATE SET
              status = excluded.status, duration_ms = duration_ms + excluded.duration_ms,
-             files = max(excluded.files, ${COUNT}), files_failed = max(excluded.files_failed, ${COUNT} - ${SUCCEEDED}),
-             bytes = max(excluded.bytes, ${BYTES}), bytes_per_second = excluded.bytes_per_second,
-             bytes_resumed = excluded.bytes_resumed, retries = retries + excluded.retries,
+             files = excluded.files, files_failed = excluded.files_failed, bytes = excluded.bytes,
+             bytes_per_second = excluded.bytes_per_second, bytes_resumed = excluded.bytes_resumed, retries = retries + excluded.retries,
              streams = max(streams, excluded.streams), durability = excluded.durability`,
         )
         .run(
           ...([r.transferId, r.peer, r.status, Math.round(r.startedMs), r.durationMs, r.files, r.filesFailed] as const),
           ...([r.bytes, r.bytesPerSecond, r.bytesResumed, r.retries, r.streams, r.durability] as const),
-        ),
-    );
+        );
+      // A server that was killed had written files, but no transfer that they belong to.
+      this.#database
+        .prepare(
+          `UPDATE transfer SET files = max(files, ${COUNT}), files_failed = max(files_failed, ${COUNT} - ${SUCCEEDED}),
+             bytes = max(bytes, ${BYTES}) WHERE id = ?`,
+        )
+        .run(r.transferId);
+    });
   }
 
   *list(limit = -1): Iterable<PastTransfer> {

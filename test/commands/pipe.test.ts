@@ -65,6 +65,10 @@ t.test("a program's output, as a file: receipt, exit code, and what is said up f
   t.match(refused, { code: 73, err: /E_EXISTS/ });
   const closed = await shell('hawser send - --name w --to "$1" <&-', server.address);
   t.match(closed, { code: 2, err: /standard input is closed, and nothing is piped in/ });
+  const dry = await shell('echo x | hawser send - --name dry --dry-run --to "$1"', server.address);
+  t.match(dry, { code: 0, err: "" }, "where nothing is sent nothing is warned of");
+  const noList = await shell('hawser send --files-from - --to "$1" <&-', server.address);
+  t.match(noList, { code: 2, err: /standard input is closed, and no list is piped in/ });
   const directory = await shell('hawser send - --name w --to "$1" < /', server.address);
   t.match(directory, { code: 66, err: /the input is a directory/ });
   t.same(namesIn(join(dir, "in")), before, "nothing of all that was committed");

@@ -78,7 +78,7 @@ t.test("a history whose reader goes away ends quietly", async (t) => {
 });
 
 t.test("failures: exit codes, and what is said", async (t) => {
-  const dir = t.testdir({ in: { taken: "other" }, taken: "content", good: "good" });
+  const dir = t.testdir({ in: { taken: "other" }, taken: "content", good: "good", fresh: "fresh" });
   const server = await startServe(join(dir, "in"));
   const send = (...args: string[]) => run(["send", ...args, "--to", server.address], { cwd: dir });
 
@@ -94,6 +94,13 @@ t.test("failures: exit codes, and what is said", async (t) => {
   t.equal(partial.code, 23);
   t.match(partial.out, /^sent .* good\ncommitted {3}1 file, /);
   t.match(partial.err, /taken.*\(E_EXISTS\)[\s\S]*1 of 2 files failed.*\(E_PARTIAL\)/);
+
+  const dry = await send("taken", "good", "fresh", "--dry-run");
+  t.equal(dry.code, 23);
+  t.match(
+    dry.err,
+    /1 of 3 files failed.*\(E_PARTIAL\)\n {2}The files that would fail are listed; nothing was sent\.\n/,
+  );
 
   const document = await send("taken", "good", "--json");
   t.equal(nonconformity("send", JSON.parse(document.out)), undefined);

@@ -42,15 +42,17 @@ function historyConformance(t: Test, make: (t: Test) => History): void {
   t.test("transfers come newest first, each with its files in the order they were settled", async (t) => {
     const history = make(t);
     const files = [
-      file("z"),
+      file("z", { bytes: 0 }),
       file("a", { status: "failed", crc32: null, error: "no space", bytes: 0 }),
       file("\\u{202e}m", { bytes: Number.MAX_SAFE_INTEGER }),
-      file("A", { status: "unchanged", crc32: null }),
+      file("A", { status: "unchanged", crc32: null, bytes: 0 }),
     ];
     await history.addFiles("t1", files.slice(0, 2));
     await history.addFiles("t2", [file("other")]);
     await history.addFiles("t1", files.slice(2));
-    await history.addTransfer(transfer("t1", { status: "partial", files: 4, filesFailed: 1, bytes: 2 ** 45 }));
+    await history.addTransfer(
+      transfer("t1", { status: "partial", files: 4, filesFailed: 1, bytes: Number.MAX_SAFE_INTEGER }),
+    );
     await history.addTransfer(transfer("t2", { peer: "2001:db8::1" }));
     await history.addTransfer(transfer("t3", { status: "interrupted" }));
     const found = [...history.list()];
@@ -64,7 +66,14 @@ function historyConformance(t: Test, make: (t: Test) => History): void {
     t.strictSame([...(t3?.fileRecords() ?? [])], []);
     t.strictSame(t1?.names, ["z", "a", "\\u{202e}m"]);
     t.strictSame(t3?.names, []);
-    t.match(t1, { status: "partial", files: 4, filesFailed: 1, bytes: 2 ** 45, retries: 2, streams: 4 });
+    t.match(t1, {
+      status: "partial",
+      files: 4,
+      filesFailed: 1,
+      bytes: Number.MAX_SAFE_INTEGER,
+      retries: 2,
+      streams: 4,
+    });
     t.match(t1, { durationMs: 2000.5, startedMs: 1_700_000_000_000, durability: "commit", bytesResumed: 0 });
     t.match(t2, { peer: "2001:db8::1", bytes: 4001 });
     t.ok(Math.abs((t2?.bytesPerSecond ?? 0) - 2000) < 1);
@@ -141,6 +150,15 @@ t.test("in a database", async (t) =>
     return history;
   }),
 );
+
+t.test("files that a server had noted before it was killed count, when the transfer has come to its end", async (t) => {
+  const history = DatabaseHistory.open(t.testdir());
+  await history.addFiles("t1", [file("a", { bytes: 100 }), file("b", { bytes: 30 })]);
+  await history.addFiles("t1", [file("c", { bytes: 7 })]);
+  await history.addTransfer(transfer("t1", { files: 1, bytes: 7 }));
+  t.match([...history.list()], [{ transferId: "t1", files: 3, filesFailed: 0, bytes: 137, durationMs: 2000.5 }]);
+  await history.close();
+});
 
 function served(t: Test): { dir: string; path: string } {
   const dir = t.testdir({ ".hawser": {} });
