@@ -10,10 +10,11 @@ import type { FilterRule } from "../source/filter-rules.ts";
 import { openInput } from "../source/input.ts";
 import { FileItem } from "../source/item.ts";
 import { ListFeed } from "../source/list-feed.ts";
+import { listed } from "../source/listed.ts";
 import { PipeItem } from "../source/pipe-item.ts";
 import { smallBytesMax } from "../source/small-entries.ts";
 import { sourceError } from "../source/source-error.ts";
-import { joinNames, listedNameOf, nameTopLevel, ownNameOf } from "../source/top-level.ts";
+import { joinNames, nameTopLevel, ownNameOf } from "../source/top-level.ts";
 import { smallItem, type TreeOptions, treeEntries } from "../source/tree-entries.ts";
 import type { SendOptions } from "./types.ts";
 
@@ -108,16 +109,7 @@ export function planFiles(options: PlanOptions): Plan {
 /** Each path of a list under its whole name, below `into`; the list may be long, and still be written. */
 function listPlan(from: string, into: string | undefined, tree: TreeOptions): Plan {
   const below = Buffer.from(into?.replace(/\/+$/, "") ?? "");
-  const feed = new ListFeed(readFileList(from), (path) => {
-    try {
-      const entry = entriesOf(lookAt(path), joinNames(below, listedNameOf(path)), tree);
-      if (entry === undefined) return [];
-      return Symbol.iterator in entry ? entry : [entry];
-    } catch (thrown) {
-      return [failed(path, asHawserError(thrown))];
-    }
-  });
-  return { feed, keys: [], totals: undefined };
+  return { feed: new ListFeed(readFileList(from), listed(below, tree)), keys: [], totals: undefined };
 }
 
 interface Found {

@@ -2,7 +2,7 @@
  * Syncs a whole file system with one call, syncfs(2), which Node doesn't have: coreutils' `sync -f` makes it. For many
  * small files that is one wait for the disk instead of one for each.
  */
-import { execFile } from "node:child_process";
+import { spawn } from "node:child_process";
 import { statfsSync } from "node:fs";
 import { release } from "node:os";
 import { SyncError } from "./durable.ts";
@@ -25,19 +25,32 @@ export function isInMemory(path: Buffer): boolean {
   return IN_MEMORY.has(statfsSync(path).type);
 }
 
+/** What the program says is for an error's text. */
+const SAID_CHARS_MAX = 200;
+
 /**
- * Syncs the file system that the open directory `fd` lies on. Returns false where there is no program for it; then
- * nothing was done. Throws SyncError.
+ * Syncs the file system that the open directory `fd` lies on. Returns false where there is no program for it, or it was
+ * killed; then nothing was done. Throws SyncError.
  */
 export function syncFileSystem(fd: number): Promise<boolean> {
   return new Promise((resolve, reject) => {
-    // The child opens it through this process: its own descriptors are others.
-    execFile("sync", ["-f", `/proc/${process.pid}/fd/${fd}/.`], { timeout: 0 }, (error, _out, said) => {
-      if (error === null) resolve(true);
-      else if (typeof error.code === "string") resolve(false);
+    // The child opens it through this process: its own descriptors are others. In a process group of its own: a ^C is for
+    // the server, which may be about to let its transfers end.
+    const program = spawn("sync", ["-f", `/proc/${process.pid}/fd/${fd}/.`], {
+      detached: true,
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    let said = "";
+    program.stderr.setEncoding("utf8").on("data", (text: string) => {
+      said = (said + text).slice(0, SAID_CHARS_MAX);
+    });
+    program.on("error", () => resolve(false));
+    program.on("close", (code) => {
+      if (code === 0) resolve(true);
+      else if (code === null) resolve(false);
       else {
-        const why = said.trim() || `it ended with ${error.code ?? error.signal}`;
-        reject(new SyncError("E_IO", `syncing the file system failed on the destination: ${why}`, { cause: error }));
+        const why = said.trim() || `it ended with ${code}`;
+        reject(new SyncError("E_IO", `syncing the file system failed on the destination: ${why}`));
       }
     });
   });

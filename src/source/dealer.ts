@@ -172,10 +172,9 @@ export class Dealer {
         return;
       }
       const piece = taken.bundle === undefined ? taken : this.#owner.stillWanted(taken);
-      if (piece === undefined) {
-        this.#inFlight.forget(taken);
-        continue;
-      }
+      // One that became smaller may have another number: whoever has the larger one is not waited for.
+      if (piece !== taken) this.#inFlight.forget(taken);
+      if (piece === undefined) continue;
       if (piece.bundle === undefined && !this.#giveReader(stream, piece.file)) continue;
       stream.credit--;
       const waitsForTurn = stream.connection.sendingLimit?.isOff === false;

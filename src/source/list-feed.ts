@@ -1,6 +1,7 @@
 /** Entries of a list of paths that comes bit by bit: what has come is there at once, and no more is read than is needed. */
 import { asHawserError } from "../protocol/errors.ts";
 import type { EntryFeed, SourceEntry } from "./entry.ts";
+import type { Listed } from "./listed.ts";
 
 /** Paths that wait, at most; and as many are told of at once. */
 const WAITING_MAX = 512;
@@ -8,7 +9,7 @@ const WAITING_MAX = 512;
 export class ListFeed implements EntryFeed {
   onMore: (() => void) | undefined;
   readonly #paths: AsyncIterator<Uint8Array>;
-  readonly #entriesOf: (path: Uint8Array & Buffer) => Iterable<SourceEntry>;
+  readonly #listed: Listed;
   readonly #waiting: Uint8Array[] = [];
   #current: Iterator<SourceEntry> | undefined;
   /** Why no more can be read: it comes after what was. */
@@ -17,9 +18,9 @@ export class ListFeed implements EntryFeed {
   #isOver = false;
   #isTelling = false;
 
-  constructor(paths: AsyncIterable<Uint8Array>, entriesOf: (path: Buffer) => Iterable<SourceEntry>) {
+  constructor(paths: AsyncIterable<Uint8Array>, listed: Listed) {
     this.#paths = paths[Symbol.asyncIterator]();
-    this.#entriesOf = entriesOf;
+    this.#listed = listed;
   }
 
   next(): SourceEntry | "later" | undefined {
@@ -28,13 +29,15 @@ export class ListFeed implements EntryFeed {
       if (!done) return value;
       const path = this.#waiting.shift();
       if (path === undefined) break;
-      this.#current = this.#entriesOf(Buffer.from(path.buffer, path.byteOffset, path.length))[Symbol.iterator]();
+      this.#current = this.#listed.entriesOf(Buffer.from(path.buffer, path.byteOffset, path.length))[Symbol.iterator]();
     }
     this.#current = undefined;
     if (this.#isOver) {
-      const last = this.#failed;
+      const rest = [...this.#listed.rest(), ...(this.#failed === undefined ? [] : [this.#failed])];
       this.#failed = undefined;
-      return last;
+      if (rest.length === 0) return undefined;
+      this.#current = rest[Symbol.iterator]();
+      return this.next();
     }
     if (!this.#isReading) void this.#read();
     return "later";

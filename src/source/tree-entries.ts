@@ -30,7 +30,7 @@ export function* treeEntries(top: Uint8Array, target: Uint8Array, options: TreeO
   }
 }
 
-function entryOf(found: TreeEntry, name: Uint8Array, { quick, smallMax }: TreeOptions): SourceEntry {
+export function entryOf(found: TreeEntry, name: Uint8Array, { quick, smallMax }: TreeOptions): SourceEntry {
   if (found.kind === "failed") return { kind: "failed", name, failure: found.error.toFailure() };
   const { kind, path, stats } = found;
   try {

@@ -1,6 +1,6 @@
 /** Pipes into and out of the real program: exit codes, what is said, and that nothing short is ever committed. */
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { nonconformity } from "../cli/schema.ts";
@@ -72,6 +72,26 @@ t.test("a program's output, as a file: receipt, exit code, and what is said up f
   const directory = await shell('hawser send - --name w --to "$1" < /', server.address);
   t.match(directory, { code: 66, err: /the input is a directory/ });
   t.same(namesIn(join(dir, "in")), before, "nothing of all that was committed");
+  await server.stop();
+});
+
+t.test("find -print0 | send --files-from -: the tree is what find chose, directories with their times", async (t) => {
+  const dir = t.testdir({
+    in: {},
+    from: { a: { "x.txt": "x", "y.o": "y", empty: {} }, ".git": { config: "c" }, "z.txt": "z" },
+  });
+  for (const name of ["a/empty", "a"]) utimesSync(join(dir, "from", name), 1_500_000_000, 1_500_000_000);
+  const server = await startServe(join(dir, "in"));
+  const find = "find . -name .git -prune -o ! -name '*.o' -print0";
+  const line = `cd '${join(dir, "from")}' && ${find} | ${HAWSER} send --files-from - --to "$1"`;
+  const sent = await shell(line, server.address);
+  t.match(sent, { code: 0, err: "" });
+  t.match(sent.out, /^committed {3}2 files, /m);
+  t.same(namesIn(join(dir, "in")), ["a", "z.txt"]);
+  t.same(readdirSync(join(dir, "in", "a")).sort(), ["empty", "x.txt"]);
+  for (const name of ["a/empty", "a"]) t.equal(statSync(join(dir, "in", name)).mtimeMs, 1_500_000_000_000, name);
+  const again = await shell(line, server.address);
+  t.match(again.out, /^unchanged {3}2 files, /m, "and nothing of it is sent twice");
   await server.stop();
 });
 

@@ -3,6 +3,7 @@ import t from "tap";
 import { HawserError } from "../../src/protocol/errors.ts";
 import type { SourceEntry } from "../../src/source/entry.ts";
 import { ListFeed } from "../../src/source/list-feed.ts";
+import type { Listed } from "../../src/source/listed.ts";
 
 const link = (name: string): SourceEntry => ({
   kind: "symlink",
@@ -12,6 +13,9 @@ const link = (name: string): SourceEntry => ({
   mode: 0o777,
   target: Buffer.from("x"),
 });
+
+/** Entries of each path, and nothing that is held back. */
+const each = (entriesOf: (path: Buffer) => Iterable<SourceEntry>): Listed => ({ entriesOf, rest: () => [] });
 
 /** All that comes, and how often there was nothing yet. */
 async function drain(feed: ListFeed): Promise<{ names: string[]; pauses: number }> {
@@ -37,7 +41,10 @@ async function* pathsOf(count: number, failure?: Error): AsyncGenerator<Uint8Arr
 
 t.test("every entry of every path, in order", async (t) => {
   for (const count of [0, 1, 511, 512, 513, 2000]) {
-    const feed = new ListFeed(pathsOf(count), (path) => [link(`${path}/a`), link(`${path}/b`)]);
+    const feed = new ListFeed(
+      pathsOf(count),
+      each((path) => [link(`${path}/a`), link(`${path}/b`)]),
+    );
     const { names } = await drain(feed);
     t.same(names, Array.from({ length: count }, (_, i) => [`p${i}/a`, `p${i}/b`]).flat(), `${count} paths`);
   }
@@ -51,7 +58,10 @@ t.test("paths without entries are passed over, and no more is read than is neede
       yield Buffer.from(`p${read}`);
     }
   }
-  const feed = new ListFeed(paths(), (path) => (Number(path.toString().slice(1)) % 2 === 0 ? [link(`${path}`)] : []));
+  const feed = new ListFeed(
+    paths(),
+    each((path) => (Number(path.toString().slice(1)) % 2 === 0 ? [link(`${path}`)] : [])),
+  );
   t.equal(feed.next(), "later");
   await new Promise<void>((resolve) => {
     feed.onMore = resolve;
@@ -65,11 +75,10 @@ t.test("paths without entries are passed over, and no more is read than is neede
 });
 
 t.test("a list that fails half-way: what came before it is told whole, and the failure once, at the end", async (t) => {
-  const feed = new ListFeed(pathsOf(3, new HawserError("E_SOURCE_IO", "gone")), (path) => [
-    link(`${path}/a`),
-    link(`${path}/b`),
-    link(`${path}/c`),
-  ]);
+  const feed = new ListFeed(
+    pathsOf(3, new HawserError("E_SOURCE_IO", "gone")),
+    each((path) => [link(`${path}/a`), link(`${path}/b`), link(`${path}/c`)]),
+  );
   t.equal(feed.next(), "later");
   await new Promise<void>((resolve) => {
     feed.onMore = resolve;
@@ -89,7 +98,10 @@ t.test("a list that fails while a path of it is being told: the rest of that pat
     yield Buffer.from("p");
     await later;
   }
-  const feed = new ListFeed(paths(), () => [link("a"), link("b"), link("c")]);
+  const feed = new ListFeed(
+    paths(),
+    each(() => [link("a"), link("b"), link("c")]),
+  );
   const names: string[] = [];
   for (let entry = feed.next(); names.length < 1; entry = feed.next()) {
     if (entry === "later") await new Promise((resolve) => setImmediate(resolve));
@@ -111,7 +123,10 @@ t.test("closed, it closes what it was telling", async (t) => {
       closed = true;
     }
   }
-  const feed = new ListFeed(pathsOf(2), () => entries());
+  const feed = new ListFeed(
+    pathsOf(2),
+    each(() => entries()),
+  );
   t.equal(feed.next(), "later");
   await new Promise<void>((resolve) => {
     feed.onMore = resolve;

@@ -1,5 +1,5 @@
 /** The source's part in a transfer, with the sink driven by hand over real connections. */
-import { readdirSync, truncateSync, writeFileSync } from "node:fs";
+import { readdirSync, statSync, truncateSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { RateLimit } from "../../src/net/rate-limit.ts";
@@ -12,6 +12,7 @@ import type { SourceEntry } from "../../src/source/entry.ts";
 import type { SettledItem } from "../../src/source/events.ts";
 import { FileItem, PatternItem } from "../../src/source/item.ts";
 import { SourceSession } from "../../src/source/session.ts";
+import { smallItem } from "../../src/source/tree-entries.ts";
 import { bigEndian } from "../helpers/arbitraries.ts";
 import { nameOf, randomBytesOf } from "../helpers/bytes.ts";
 import { attachOf, WELCOME } from "../helpers/conversation.ts";
@@ -856,3 +857,28 @@ t.test("no more is offered past a file without outcome than the sink keeps outco
   t.match(await hand.control.heard.message("OFFER"), { settledBelow: OFFERED_AHEAD_MAX });
   t.match(await hand.control.heard.message("FINISH"), { files: OFFERED_AHEAD_MAX + 10 });
 });
+
+t.test(
+  "a bundle that is held up, and of which something could not be read, is sent once more and no more",
+  async (t) => {
+    const dir = t.testdir({ a: "a", b: "b", f0: content });
+    const small = (name: string) =>
+      smallItem(Buffer.from(join(dir, name)), nameOf(name), statSync(join(dir, name)), false);
+    const hand = new Hand(t, [small("a"), small("b"), new FileItem(join(dir, "f0"), nameOf("f0"))]);
+    await hand.openControl();
+    await hand.openStream(0);
+    unlinkSync(join(dir, "a"));
+    hand.acknowledges = false;
+    hand.plan(0, 1);
+    await hand.control.heard.message("WITHDRAW");
+    await hand.chunks(1);
+    await hand.openStream(1);
+    // Of the second one: what comes over the first never is.
+    hand.acknowledges = true;
+    const bundles = () => hand.stream.heard.chunks.filter(({ isBundle }) => isBundle).length;
+    hand.plan(2);
+    await hand.stream.heard.until("the bundle over the other stream", () => bundles() > 0);
+    for (let i = 0; i < 5; i++) await hand.silence();
+    t.equal(bundles(), 1);
+  },
+);
