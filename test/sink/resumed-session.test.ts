@@ -566,8 +566,9 @@ t.test("no more files may wait to be planned than four times what may be open", 
   const offers = (start: number, end: number) =>
     control.connection.send("OFFER", {
       settledBelow: 0,
+      // The same ones over and over: it is the sum that counts, and none is looked at yet.
       files: Array.from({ length: end - start }, (_, i) => {
-        const file = start + i;
+        const file = (start + i) % 256;
         return offerOf(`f${file}`, 1, { file });
       }),
     });
