@@ -245,12 +245,14 @@ export class DiskTree implements TreeSink {
     }
   }
 
-  /** Directories that got new entries. */
-  async #syncChanged(cache: DirectoryCache): Promise<void> {
+  /** Directories that got new entries, and staging if it lost some. */
+  async #syncChanged(cache: DirectoryCache, staging?: HeldDirectory): Promise<void> {
     // While the disk is waited for, others need descriptors.
     cache.close();
     if (cache.changed.size >= SYNC_ALL_FROM && (await this.#syncAll())) return;
     for (const path of cache.changed.values()) await cache.find(path)?.sync();
+    // By now the files have their names for good.
+    await staging?.sync().catch(() => {});
   }
 
   async #syncAll(): Promise<boolean> {
@@ -272,8 +274,10 @@ export class DiskTree implements TreeSink {
           return ioError(`committing '${displayName(file.spec.name)}'`, thrown);
         }
       });
+      // Before the names are synced: one in staging that came back after a power cut would only be one too many.
+      for (const file of files) this.dropStaged(file);
       try {
-        if (this.#syncs) await this.#syncChanged(cache);
+        if (this.#syncs) await this.#syncChanged(cache, this.#home.staging);
       } catch (thrown) {
         // Names that may not last are taken back: whoever hears that the commit failed must not find the files.
         for (const [i, { spec }] of files.entries()) takeBack(cache, spec, outcomes[i]);

@@ -140,3 +140,16 @@ t.test("a sync that goes on when the part is closed is waited for", async (t) =>
   await part.close();
   await t.resolves(syncing, "its descriptor was not closed, nor given to another file, under it");
 });
+
+t.test("small files have lost their names in staging before it is synced, and that can't fail them", async (t) => {
+  const { sink, parts, dir } = disk(t, "commit");
+  const staged = ["a", "b"].map((id, i) => sink.tree.stage(specOf(`sub/${id}`, 4, { id }), content.subarray(i, i + 4)));
+  let left: string[] | undefined;
+  failing = (path) => {
+    if (path.endsWith("/parts")) left = parts();
+    return path.endsWith("/parts");
+  };
+  t.strictSame(await sink.tree.commitStaged(staged), [{}, {}]);
+  t.strictSame(left, [], "a power cut after this brings nothing back");
+  t.strictSame(syncs.slice(-2), [`fsync ${dir.split("/").at(-1)}/sub`, "fsync .hawser/parts"], "names first");
+});
