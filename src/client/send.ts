@@ -1,4 +1,5 @@
 /** One transfer from this machine: look at the files, connect, send, and say what became of it. */
+import { setTimeout as delay } from "node:timers/promises";
 import { asHawserError, HawserError } from "../protocol/errors.ts";
 import { CHUNK_BYTES_DEFAULT, STREAMS_DEFAULT } from "../protocol/limits.ts";
 import type { SourceEvents } from "../source/events.ts";
@@ -157,7 +158,7 @@ async function stop(
 ): Promise<void> {
   if (session !== undefined) {
     const patience = new AbortController();
-    await Promise.race([session.stop(), delay(patienceMs, patience.signal)]);
+    await Promise.race([session.stop(), delay(patienceMs, undefined, { signal: patience.signal })]);
     patience.abort();
   }
   link.fail(reason);
@@ -167,11 +168,4 @@ async function stop(
 function patienceMs({ bwlimit }: SendOptions, session: SourceSession | undefined): number {
   const neededMs = bwlimit?.msFor(session?.unacknowledgedBytes ?? 0) ?? 0;
   return neededMs > STOPPING_MS ? STOPPING_LIMITED_MS : STOPPING_MS;
-}
-
-function delay(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
-  });
 }
