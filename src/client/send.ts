@@ -98,7 +98,8 @@ async function transfer(
         onSettled: (settled) => {
           // A directory that is there is no news.
           if (settled.item.kind === "directory" && settled.outcome.status !== "failed") return;
-          if (settled.item.kind !== "directory") progress.settled(settled.item.size ?? settled.outcome.size ?? 0);
+          const { item, outcome, wasBegun } = settled;
+          if (item.kind !== "directory") progress.settled(item.size ?? outcome.size ?? 0, wasBegun);
           settle(fileResultOf(settled), settled.bytesResumed, settled.bytesTrusted, settled.bytesMatched);
         },
         onSized: (bytes) => progress.sized(bytes),

@@ -213,7 +213,8 @@ export class Settlement {
     const bytesMatched = isCommitted ? file.bytesMatched : 0;
     const bytesUnread = file.ledger.isComplete ? file.bytesTrusted : (outcome.size ?? 0);
     const bytesTrusted = isCommitted && trusted !== undefined ? bytesUnread : 0;
-    events.onSettled({ item: file.item, outcome, crc32: crc, blake3, bytesResumed, bytesMatched, bytesTrusted });
+    const { item, wasBegun } = file;
+    events.onSettled({ item, outcome, wasBegun, crc32: crc, blake3, bytesResumed, bytesMatched, bytesTrusted });
     this.#owner.onSettled();
   }
 
