@@ -74,7 +74,8 @@ export class Settlement {
   onUnreadable(piece: Piece, failure: Failure | null): void {
     const file = this.#owner.files.get(piece.file);
     if (file === undefined) return;
-    if (failure === null && file.item.feed?.chunk(piece.offset) === undefined && file.item.feed !== undefined) {
+    const { feed } = file.item;
+    if (failure === null && feed !== undefined && feed.chunk(piece.offset) === undefined) {
       // The sink had got it meanwhile, over another stream.
       if (file.ledger.crcAt(piece.offset) !== undefined || file.withdrawn !== undefined) return;
       this.#owner.events.onFailed(new HawserError("E_ILLEGAL", "a chunk was acknowledged before it was sent"));
