@@ -2,7 +2,7 @@
 import { type Stats, statSync } from "node:fs";
 import { asHawserError, HawserError } from "../protocol/errors.ts";
 import { RESUME_KEYS_MAX } from "../protocol/limits.ts";
-import { displayName, nameRefusal } from "../protocol/names.ts";
+import { displayName } from "../protocol/names.ts";
 import { type EntryFeed, feedOf, type SourceEntry } from "../source/entry.ts";
 import { readFileList } from "../source/file-list.ts";
 import { Filter } from "../source/filter.ts";
@@ -14,7 +14,7 @@ import { listed } from "../source/listed.ts";
 import { PipeItem } from "../source/pipe-item.ts";
 import { smallBytesMax } from "../source/small-entries.ts";
 import { sourceError } from "../source/source-error.ts";
-import { joinNames, nameTopLevel, ownNameOf } from "../source/top-level.ts";
+import { assertSendable, joinNames, nameTopLevel, ownNameOf } from "../source/top-level.ts";
 import { smallItem, type TreeOptions, treeEntries } from "../source/tree-entries.ts";
 import type { SendOptions } from "./types.ts";
 
@@ -74,11 +74,6 @@ export function nameOfInput({ paths = [], into, name }: SendOptions): Uint8Array
   return full;
 }
 
-/** What no server takes is said here; what only this server's platform can't hold, it says itself. Throws E_NAME. */
-function assertSendable(name: Uint8Array): void {
-  const refusal = nameRefusal(name, "posix");
-  if (refusal !== undefined) throw new HawserError("E_NAME", `the name '${displayName(name)}' is refused: ${refusal}`);
-}
 /** No file is so small that it is sent whole. */
 const NONE = -1;
 

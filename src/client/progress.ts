@@ -23,9 +23,11 @@ export class ProgressReporter {
   #stall: () => Stall | undefined = () => undefined;
   /** Of files that are not settled, what was there when they were planned. */
   #inheritedBytes = 0;
-  /** Acknowledged of files that are not settled; those that are count whole, whatever was sent of them. */
   #acknowledgedBytes = 0;
+  /** Files that are settled count whole, whatever was sent of them. */
   #settledBytes = 0;
+  /** Of these, the ones of which nothing was acknowledged or inherited. */
+  #unsentBytes = 0;
   /** All that was acknowledged: never less than before, whatever the server has forgotten. */
   #carriedBytes = 0;
   #filesDone = 0;
@@ -90,14 +92,15 @@ export class ProgressReporter {
 
   /** What was acknowledged counts as far as the server says so again. */
   restarted(): void {
-    this.#acknowledgedBytes = this.#settledBytes;
+    this.#acknowledgedBytes = this.#settledBytes - this.#unsentBytes;
     this.#inheritedBytes = 0;
   }
 
-  /** A file got its outcome; `sentBytes` of it were acknowledged before. */
-  settled(fileBytes: number): void {
+  /** A file got its outcome. `wasBegun`: what the server has of it was told of before, byte by byte. */
+  settled(fileBytes: number, wasBegun = true): void {
     this.#filesDone++;
     this.#settledBytes += fileBytes;
+    if (!wasBegun) this.#unsentBytes += fileBytes;
   }
 
   /** The last word, and the end of the timer. */
@@ -108,7 +111,8 @@ export class ProgressReporter {
 
   #report(): void {
     const nowMs = performance.now();
-    const known = this.#copiedBytes ?? Math.max(this.#acknowledgedBytes + this.#inheritedBytes, this.#settledBytes);
+    const toldBytes = this.#acknowledgedBytes + this.#inheritedBytes + this.#unsentBytes;
+    const known = this.#copiedBytes ?? Math.max(toldBytes, this.#settledBytes);
     const bytesDone = Math.min(known, this.#bytesTotal ?? known);
     const bytesPerSecond = this.#meter.update(this.#copiedBytes ?? this.#carriedBytes, nowMs);
     const stall = this.#stall() ?? null;

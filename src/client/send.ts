@@ -1,4 +1,5 @@
 /** One transfer from this machine: look at the files, connect, send, and say what became of it. */
+import { setTimeout as delay } from "node:timers/promises";
 import { asHawserError, HawserError } from "../protocol/errors.ts";
 import { CHUNK_BYTES_DEFAULT, STREAMS_DEFAULT } from "../protocol/limits.ts";
 import type { SourceEvents } from "../source/events.ts";
@@ -97,7 +98,8 @@ async function transfer(
         onSettled: (settled) => {
           // A directory that is there is no news.
           if (settled.item.kind === "directory" && settled.outcome.status !== "failed") return;
-          if (settled.item.kind !== "directory") progress.settled(settled.item.size ?? settled.outcome.size ?? 0);
+          const { item, outcome, wasBegun } = settled;
+          if (item.kind !== "directory") progress.settled(item.size ?? outcome.size ?? 0, wasBegun);
           settle(fileResultOf(settled), settled.bytesResumed, settled.bytesTrusted, settled.bytesMatched);
         },
         onSized: (bytes) => progress.sized(bytes),
@@ -157,7 +159,7 @@ async function stop(
 ): Promise<void> {
   if (session !== undefined) {
     const patience = new AbortController();
-    await Promise.race([session.stop(), delay(patienceMs, patience.signal)]);
+    await Promise.race([session.stop(), delay(patienceMs, undefined, { signal: patience.signal })]);
     patience.abort();
   }
   link.fail(reason);
@@ -167,11 +169,4 @@ async function stop(
 function patienceMs({ bwlimit }: SendOptions, session: SourceSession | undefined): number {
   const neededMs = bwlimit?.msFor(session?.unacknowledgedBytes ?? 0) ?? 0;
   return neededMs > STOPPING_MS ? STOPPING_LIMITED_MS : STOPPING_MS;
-}
-
-function delay(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
-  });
 }

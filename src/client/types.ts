@@ -15,10 +15,9 @@ export type Overwrite = NonNullable<Message<"HELLO">["overwrite"]>;
 export type Verify = NonNullable<Message<"HELLO">["verify"]>;
 
 /** What the server syncs, and when: `--durability` of serve. */
-type Durability = Terms["durability"];
+export type Durability = Terms["durability"];
 
 export type FileStatus = "sent" | "resumed" | "unchanged" | "renamed" | "skipped" | "failed";
-export type { Durability };
 
 export interface FailureReport {
   readonly code: ErrorCode;
@@ -105,8 +104,9 @@ export type TransferEvent =
   | {
       readonly type: "progress";
       /**
-       * `spooling`: the input is being copied. `comparing`: what is there is compared with what is here. `committing`: every byte is there, and the server makes
-       * it durable. `stalled`: nothing moves, and `stall` says since when, and why as far as that is known.
+       * `spooling`: the input is being copied. `comparing`: what is there is compared with what is here. `committing`:
+       * every byte is there, and the server makes it durable. `stalled`: nothing moves, and `stall` says since when, and
+       * why as far as that is known.
        */
       readonly phase: "spooling" | "connecting" | "comparing" | "sending" | "committing" | "stalled";
       readonly stall: { readonly ms: number; readonly waitingFor: string } | null;

@@ -31,6 +31,8 @@ export interface SourceEvents {
 export interface SettledItem {
   readonly item: SourceItem | SmallEntry;
   readonly outcome: SettledFile;
+  /** Whether bytes of it were sent, or inherited, since the session was begun; not where it was only compared. */
+  readonly wasBegun: boolean;
   /** Of what this end read, or trusts; missing where it knows nothing or not all. */
   readonly crc32: number | undefined;
   /** Of the whole, where the session verifies and both ends agree on it. */

@@ -65,9 +65,10 @@ export class Offering {
     }
   }
 
-  /** All that is open has new numbers, below `offered`. */
+  /** All that is open has new numbers, below `offered`; what waits for room is fitted again. */
   restart(offered: number): void {
     for (const held of this.#held) held.mark = offered;
+    if (this.#next !== undefined) this.#next = this.#fit(this.#next);
   }
 
   #find(): void {

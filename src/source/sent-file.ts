@@ -53,6 +53,10 @@ export class SentFile {
     this.#have = new ChunkLedger(item.size, chunkBytes);
   }
 
+  /** Whether something of it is sent, or was there and is counted. */
+  get wasBegun(): boolean {
+    return this.phase === "matching" || this.phase === "sending" || this.phase === "sealed";
+  }
   /** Withdrawn or settled: nothing more of it is read. */
   get isOver(): boolean {
     return this.#over.signal.aborted;

@@ -51,7 +51,9 @@ export class SourceSession implements TransferEnd {
     const digests = this.#digests;
     this.#small = new SmallEntries(terms.chunkBytes, {
       onBundle: (bundle) => this.#sending.addBundle(bundle),
-      onSettled: (item, outcome, crc32) => events.onSettled({ item, outcome, crc32, ...WHOLE }),
+      onSettled: (item, outcome, crc32) => {
+        events.onSettled({ item, outcome, wasBegun: crc32 !== undefined, crc32, ...WHOLE });
+      },
       withdraw: (file, failure) => this.#settlement.sendWithdrawal(file, failure),
       onFailed: (error) => events.onFailed(error),
     });

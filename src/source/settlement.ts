@@ -74,7 +74,8 @@ export class Settlement {
   onUnreadable(piece: Piece, failure: Failure | null): void {
     const file = this.#owner.files.get(piece.file);
     if (file === undefined) return;
-    if (failure === null && file.item.feed?.chunk(piece.offset) === undefined && file.item.feed !== undefined) {
+    const { feed } = file.item;
+    if (failure === null && feed !== undefined && feed.chunk(piece.offset) === undefined) {
       // The sink had got it meanwhile, over another stream.
       if (file.ledger.crcAt(piece.offset) !== undefined || file.withdrawn !== undefined) return;
       this.#owner.events.onFailed(new HawserError("E_ILLEGAL", "a chunk was acknowledged before it was sent"));
@@ -213,7 +214,8 @@ export class Settlement {
     const bytesMatched = isCommitted ? file.bytesMatched : 0;
     const bytesUnread = file.ledger.isComplete ? file.bytesTrusted : (outcome.size ?? 0);
     const bytesTrusted = isCommitted && trusted !== undefined ? bytesUnread : 0;
-    events.onSettled({ item: file.item, outcome, crc32: crc, blake3, bytesResumed, bytesMatched, bytesTrusted });
+    const { item, wasBegun } = file;
+    events.onSettled({ item, outcome, wasBegun, crc32: crc, blake3, bytesResumed, bytesMatched, bytesTrusted });
     this.#owner.onSettled();
   }
 

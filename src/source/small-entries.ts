@@ -41,6 +41,8 @@ export class SmallEntries {
   #readyBytes = 0;
   /** Files whose bundle was read, and that have no outcome. */
   #sent = 0;
+  /** Directories and links: nothing of them is sent but the offer. */
+  #offersOnly = 0;
 
   constructor(chunkBytes: number, owner: SmallEntriesOwner) {
     this.#chunkBytes = chunkBytes;
@@ -52,7 +54,7 @@ export class SmallEntries {
   }
   /** Whether all that is open was sent, or has nothing to be sent. */
   get areSent(): boolean {
-    return this.#sent === this.#open.size;
+    return this.#sent + this.#offersOnly === this.#open.size;
   }
   get hasSent(): boolean {
     return this.#sent > 0;
@@ -69,6 +71,7 @@ export class SmallEntries {
 
   /** `failure`: why it can't be sent after all. */
   add(index: number, item: SmallEntry, failure?: Failure): void {
+    if (item.kind !== "small") this.#offersOnly++;
     this.#open.set(index, { item, phase: failure === undefined ? "offered" : "withdrawn", crc32: undefined, failure });
   }
 
@@ -148,8 +151,9 @@ export class SmallEntries {
     const entry = this.#open.get(index);
     if (entry === undefined) return;
     this.#open.delete(index);
-    if (entry.phase === "sent") this.#sent--;
     const { item, crc32 } = entry;
+    if (entry.phase === "sent") this.#sent--;
+    if (item.kind !== "small") this.#offersOnly--;
     if (outcome.status === "committed" && item.kind === "small") {
       const theirs = isOneOfMany ? crc32 : outcome.crc32;
       if (crc32 === undefined || theirs !== crc32) {
@@ -172,6 +176,7 @@ export class SmallEntries {
     this.#ready = [];
     this.#readyBytes = 0;
     this.#sent = 0;
+    this.#offersOnly = 0;
     const tooLarge: [number, SmallItem][] = [];
     for (const [index, { item, failure }] of before) {
       if (item.kind === "small" && item.size > smallBytesMax(chunkBytes)) tooLarge.push([renumber(index), item]);

@@ -2,7 +2,7 @@
  * What is sent under which name: the rules for what the user names, as in rsync. Pure: it doesn't look at the files.
  */
 import { HawserError } from "../protocol/errors.ts";
-import { componentsOf, displayName } from "../protocol/names.ts";
+import { componentsOf, displayName, nameRefusal } from "../protocol/names.ts";
 
 /** Something that the user named, and what it turned out to be: a link is what it leads to, under the link's own name. */
 export interface Named {
@@ -63,6 +63,12 @@ export function listedNameOf(path: Uint8Array): Buffer {
     throw new HawserError("E_NAME", `'${shown}' in the list of files leads out of the directory that it is sent to`);
   }
   return joinNames(...components);
+}
+
+/** What no server takes is said here; what only this server's platform can't hold, it says itself. Throws E_NAME. */
+export function assertSendable(name: Uint8Array): void {
+  const refusal = nameRefusal(name, "posix");
+  if (refusal !== undefined) throw new HawserError("E_NAME", `the name '${displayName(name)}' is refused: ${refusal}`);
 }
 
 /** Names one below the other; empty ones are nothing. */

@@ -1,12 +1,12 @@
 /** What is found in a directory, as what a transfer offers. */
 import type { Stats } from "node:fs";
-import { asHawserError, HawserError } from "../protocol/errors.ts";
-import { displayName, nameRefusal } from "../protocol/names.ts";
+import { asHawserError } from "../protocol/errors.ts";
+import { displayName } from "../protocol/names.ts";
 import type { SmallItem, SourceEntry } from "./entry.ts";
 import type { Filter } from "./filter.ts";
 import { FileItem } from "./item.ts";
 import { mtimeOf } from "./stats.ts";
-import { joinNames } from "./top-level.ts";
+import { assertSendable, joinNames } from "./top-level.ts";
 import { type TreeEntry, walk } from "./walk.ts";
 
 export interface TreeOptions {
@@ -34,9 +34,7 @@ export function entryOf(found: TreeEntry, name: Uint8Array, { quick, smallMax }:
   if (found.kind === "failed") return { kind: "failed", name, failure: found.error.toFailure() };
   const { kind, path, stats } = found;
   try {
-    const refusal = nameRefusal(name, "posix");
-    if (refusal !== undefined)
-      throw new HawserError("E_NAME", `the name '${displayName(name)}' is refused: ${refusal}`);
+    assertSendable(name);
     const mode = stats.mode & PERMISSIONS;
     if (kind === "directory") return { kind, name, size: 0, mtime: mtimeOf(stats), mode };
     if (kind === "symlink") return { kind, name, size: 0, mtime: mtimeOf(stats), mode, target: found.target };

@@ -102,6 +102,21 @@ t.test("a file that was settled without a byte of it counts whole", async (t) =>
   t.match(after(200), { bytesDone: 1000, filesDone: 1 });
 });
 
+t.test("what is sent counts on top of what was there unchanged", async (t) => {
+  const { it, begin, after } = reporter(t, { files: 2, bytes: 4000 });
+  begin();
+  it.settled(3000, false);
+  it.acknowledged(0, 400);
+  t.match(after(200), { bytesDone: 3400, filesDone: 1 });
+  it.restarted();
+  t.match(after(200), { bytesDone: 3000 });
+  it.inherited(400);
+  it.acknowledged(0, 600);
+  t.match(after(200), { bytesDone: 4000, filesDone: 1 });
+  it.settled(1000);
+  t.match(after(200), { bytesDone: 4000, filesDone: 2 });
+});
+
 t.test("begun anew: what counts is what the server says again", async (t) => {
   const { it, begin, after } = reporter(t, { files: 2, bytes: 3000 });
   begin();
@@ -212,7 +227,7 @@ t.test("never above the total, and never backwards but when the session is begun
             // Chunks that are sent again, since what was there is spoilt, are acknowledged on top.
             const bytes = Math.ceil(part * size);
             it.acknowledged(0, bytes);
-          } else if (kind === "settle" && open.delete(file)) it.settled(size);
+          } else if (kind === "settle" && open.delete(file)) it.settled(size, there.has(file));
           else if (kind === "restart") {
             it.restarted();
             there.clear();

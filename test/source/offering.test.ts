@@ -54,6 +54,16 @@ t.test("a directory that may be offered waits for room", async (t) => {
   t.equal(nameOf(offering.take(0, 0, { files: 0, small: 1 })), "d");
 });
 
+t.test("what waits for room when the session is begun anew is offered as that one can", async (t) => {
+  let isLarge = false;
+  const fit = (entry: SourceEntry) => (isLarge && entry.kind === "symlink" ? file("as a file") : entry);
+  const offering = new Offering(feedOf([link("l")]), fit);
+  t.equal(offering.take(0, 0, { files: 5, small: 0 }), undefined);
+  isLarge = true;
+  offering.restart(0);
+  t.equal(nameOf(offering.take(0, 0, { files: 5, small: 0 })), "as a file");
+});
+
 t.test("what comes later", async (t) => {
   const entries: (SourceEntry | "later")[] = ["later", link("a"), "later"];
   const feed: EntryFeed = { next: () => entries.shift(), onMore: undefined, close: () => {} };

@@ -245,7 +245,7 @@ t.test("offered with its key; the whole is sent, sealed and settled", async (t) 
   t.strictSame(numbers(hand), [0, 1, 2, 3, 4, 5]);
   t.strictSame(item.reread, [], "what is sent is read once");
   t.match(hand.told, { inherited: [0], resent: [], failed: undefined, acknowledged: content.length });
-  t.match(hand.told.settled, [{ crc32: crc32(content), bytesResumed: 0, bytesTrusted: 0 }]);
+  t.match(hand.told.settled, [{ wasBegun: true, crc32: crc32(content), bytesResumed: 0, bytesTrusted: 0 }]);
 });
 
 t.test("a file without a key is offered without one", async (t) => {
@@ -791,7 +791,7 @@ t.test("a commit that is not believed any more when the session begins anew: the
   hand.control.connection.send("OUTCOME", { files: [{ file: 0, status: "unchanged", size: content.length }] });
   hand.receipt();
   await told.until("the receipt", () => told.receipt !== undefined);
-  t.match(told.settled, [{ outcome: { status: "unchanged" } }]);
+  t.match(told.settled, [{ outcome: { status: "unchanged" }, wasBegun: false }]);
 });
 
 t.test("told to stop, and the session begins anew after that: nothing is sent", async (t) => {

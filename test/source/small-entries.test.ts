@@ -107,6 +107,25 @@ t.test("an outcome must have the CRC-32 that was read; one for many stands for t
   t.equal(small.count, 0);
 });
 
+t.test("a directory has nothing to be sent but its offer: all is sent while only such are open", async (t) => {
+  const { small, send, bundles } = made();
+  small.add(0, item("a", 10));
+  small.add(1, directory);
+  t.equal(small.areSent, false);
+  small.wanted(0);
+  small.flush();
+  send(bundles[0] as Piece);
+  t.equal(small.areSent, true);
+  small.onOutcome({ file: 0, status: "committed", size: 10, crc32: 1000 });
+  t.equal(small.areSent, true, "only a directory is open");
+  small.restart(CHUNK, () => 0);
+  t.equal(small.areSent, true);
+  small.onOutcome({ file: 0, status: "committed", size: 0 });
+  t.equal(small.areSent, true);
+  small.add(1, item("b", 10));
+  t.equal(small.areSent, false);
+});
+
 t.test("what was never read can't have been committed", async (t) => {
   const { small, errors } = made();
   small.add(0, item("0", 10));
