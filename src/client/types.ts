@@ -153,7 +153,7 @@ export interface SendOptions {
    * on with. The copy is removed when it is committed, and stays otherwise: `spooled` of the result says where.
    */
   readonly spool?: string;
-  /** Another name for the one file that is sent; `input` needs one. */
+  /** Another name for the one file or directory that is sent; `input` needs one. */
   readonly name?: string;
   /** Without any progress for this long the transfer ends; broken connections are dialled again until then (60,000). */
   readonly timeoutMs?: number;

@@ -31,7 +31,7 @@ const SETTINGS = {
   name: common.setting({
     flag: "name",
     placeholder: "NAME",
-    about: "another name for the one file that is sent; standard input (-) needs one",
+    about: "another name for the one file or directory that is sent; standard input (-) needs one",
     kind: optional(text),
     fallback: undefined,
     perRun: true,
@@ -39,7 +39,9 @@ const SETTINGS = {
   overwrite: common.setting<Overwrite>({
     flag: "overwrite",
     placeholder: "never|if-different|always|rename",
-    about: "what becomes of a file that is there with other content: it stays, gives way, or the new one is renamed",
+    about:
+      "what becomes of a file that is there with other content: it stays, gives way (always: whatever its content), or the " +
+      "new one is renamed",
     kind: choice("never", "if-different", "always", "rename"),
     fallback: "never",
     fallbackText: "never",
@@ -74,7 +76,7 @@ const SETTINGS = {
   }),
   preserveMode: common.setting({
     flag: "preserve-mode",
-    about: "give files the permission bits that they have here, whatever the server's umask",
+    about: "give files and directories the permission bits that they have here, whatever the server's umask",
     kind: onOff,
     fallback: false,
   }),
@@ -304,7 +306,7 @@ function refuseList(paths: readonly string[], name: string | undefined, filesFro
     throw new UsageError("--files-from says what is sent, and so does PATH", "Give one of the two.");
   }
   if (filesFrom !== undefined && name !== undefined) {
-    throw new UsageError("--name renames one file, and --files-from is a list", "Use --into.");
+    throw new UsageError("--name renames one file or directory, and --files-from is a list", "Use --into.");
   }
   if (filesFrom === undefined && paths.length === 0) {
     throw new UsageError(
@@ -319,7 +321,7 @@ function refuse(paths: readonly string[], { values, origins }: Settings): boolea
   const { name } = values;
   if (name !== undefined && paths.length > 1) {
     throw new UsageError(
-      `--name renames one file, and ${paths.length} are given`,
+      `--name renames one file or directory, and ${paths.length} are given`,
       "Send them one by one, or use --into.",
     );
   }

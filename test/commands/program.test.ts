@@ -57,7 +57,7 @@ t.test(
       [["serve", "--to-stdout", "--once", "--json"], /both want standard output/],
       [["serve", "here", "--to-stdout", "--once"], /'here' is given/],
       [["serve", "--to-stdout", "--once", "--durability", "strict"], /--durability means nothing with --to-stdout/],
-      [["send", "x", "y", "--to", "nas", "--name", "z"], /--name renames one file, and 2 are given/],
+      [["send", "x", "y", "--to", "nas", "--name", "z"], /--name renames one file or directory, and 2 are given/],
       [["send", "x", "--to", "nas", "--retries", "-1"], /--retries '-1'/],
       [["send", "x", "--to", "nas", "--retries", "often"], /--retries 'often'.*\n.*a whole number from 0/],
       [["serve", "--durability", "forever"], /--durability 'forever'.*\n.*one of none, commit, checkpoint, strict/],
