@@ -249,7 +249,7 @@ export class SendCommand extends HawserCommand {
       };
       const view = {
         ...values,
-        results: this.#results(quiet),
+        results: this.#results(quiet, !isPiped || !values.dryRun || values.spool !== undefined),
         ...(isPiped || filesFrom === "-" ? {} : { limitKeys: { limit, interrupts } }),
       };
       const noting: typeof send = (all) => send({ ...all, onEvent: (event) => this.#note(event, all.onEvent) });
@@ -286,9 +286,9 @@ export class SendCommand extends HawserCommand {
     return (end === -1 ? this.argv : this.argv.slice(0, end)).includes("--json");
   }
 
-  #results(quiet: boolean): ResultsView {
+  #results(quiet: boolean, sizesKnown: boolean): ResultsView {
     if (this.#json !== undefined) return this.#json;
-    return quiet ? NO_RESULTS : receipt((text) => this.output.out(text));
+    return quiet ? NO_RESULTS : receipt((text) => this.output.out(text), sizesKnown);
   }
 }
 
