@@ -14,22 +14,24 @@ export interface ResultsView {
 export const NO_RESULTS: ResultsView = { file: () => {}, finish: () => {} };
 
 /** `write` puts text where results go. */
-export function receipt(write: (text: string) => void): ResultsView {
+/** `sizesKnown`: false where a dry run leaves unread what is piped in, so that nobody knows how much it is. */
+export function receipt(write: (text: string) => void, sizesKnown = true): ResultsView {
   return {
     file: (file) => {
-      if (file.status !== "failed") write(fileLine(file) + digestLine(file));
+      if (file.status !== "failed") write(fileLine(file, sizesKnown) + digestLine(file));
     },
     finish: (result) => {
-      if (result.filesCommitted > 0 || result.dryRun) write(receiptText(result));
+      if (result.filesCommitted > 0 || result.dryRun) write(receiptText(result, sizesKnown));
     },
   };
 }
 
 /** `sent         256 MiB  1c291ca3  big.bin`. The name stands last: it may contain anything. */
-export function fileLine({ status, bytes, crc32, name, replaced }: FileResult): string {
+export function fileLine({ status, bytes, crc32, name, replaced }: FileResult, sizeKnown = true): string {
   const shownCrc = crc32 ?? "-".repeat(8);
   const shownStatus = replaced === true && status === "sent" ? "replaced" : status;
-  return `${shownStatus.padEnd(9)}  ${formatBytes(bytes).padStart(8)}  ${shownCrc}  ${escapeText(name)}\n`;
+  const shownBytes = sizeKnown ? formatBytes(bytes) : "unknown";
+  return `${shownStatus.padEnd(9)}  ${shownBytes.padStart(8)}  ${shownCrc}  ${escapeText(name)}\n`;
 }
 
 /** As `b3sum` prints it, and reads it with --check: where both ends have read the whole. */
@@ -37,13 +39,16 @@ export function digestLine({ blake3, name }: FileResult): string {
   return blake3 === undefined ? "" : `${blake3}  ${escapeText(name)}\n`;
 }
 
-export function receiptText(result: TransferResult): string {
+export function receiptText(result: TransferResult, sizesKnown = true): string {
   const { filesCommitted, filesUnchanged, filesSkipped, bytes, bytesSent, durationMs, bytesResumed, retries, streams } =
     result;
   const bytesChanged = bytesSent + bytesResumed + result.bytesMatched;
   const filesSent = filesCommitted - filesUnchanged;
   const bytesUnchanged = bytes - bytesChanged;
-  const amount = (bytes: number) => `${formatBytes(bytes)} (${formatCount(bytes)} bytes)`;
+  const amount = (bytes: number) =>
+    sizesKnown
+      ? `${formatBytes(bytes)} (${formatCount(bytes)} bytes)`
+      : "of a size that is not known before it is read";
   const skipped =
     filesSkipped > 0
       ? [

@@ -7,7 +7,7 @@ import { AGENT } from "../agent.ts";
 import { BlockPool } from "../net/blocks.ts";
 import type { Connection } from "../net/connection.ts";
 import type { Endpoint } from "../net/dial.ts";
-import { sliceBytesOf } from "../net/pace.ts";
+import { sliceBytesOf, WRITE_SLICE_MS } from "../net/pace.ts";
 import type { RateLimit } from "../net/rate-limit.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
@@ -435,7 +435,7 @@ export class Link {
     const { streams, chunkBytes } = this.#terms;
     const round = streams * chunkBytes;
     // What moves is seen at a tick.
-    const turn = Math.min(round, streams * sliceBytesOf(rate));
+    const turn = Math.min(round, streams * sliceBytesOf(rate, WRITE_SLICE_MS));
     return { turnMs: this.#tickMs + (2 * turn * 1000) / rate, roundMs: (2 * round * 1000) / rate };
   }
 

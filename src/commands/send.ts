@@ -1,5 +1,4 @@
 /** hawser send: files to a server. Parses, calls the client, renders. */
-import { isatty } from "node:tty";
 import { string as arg } from "@oclif/core/args";
 import { string } from "@oclif/core/flags";
 import { againText, spooledText } from "../cli/again.ts";
@@ -9,10 +8,10 @@ import { filterRulesOf } from "../cli/filter-flags.ts";
 import { flagsOf } from "../cli/flags.ts";
 import { watchInterrupts } from "../cli/interrupts.ts";
 import { JsonResults, NO_RESULTS, type ResultsView, receipt } from "../cli/results.ts";
-import { optional, type Resolved, type Setting } from "../cli/settings.ts";
+import { sendSourceOf } from "../cli/send-source.ts";
+import { optional, type Resolved } from "../cli/settings.ts";
 import { choice, crc32, onOff, size, text, wholeNumber } from "../cli/values.ts";
 import type { Overwrite, SendOptions, TransferEvent, Verify } from "../client/types.ts";
-import { isClosed } from "../source/input.ts";
 import { HawserCommand } from "./base.ts";
 
 type CompressMode = NonNullable<SendOptions["compress"]>;
@@ -166,17 +165,6 @@ const FILTERS = {
 };
 type Settings = Resolved<typeof SETTINGS>;
 
-/** As they are typed, those that are about standard input, and those that a value follows. */
-const OF_INPUT = new Set(["--spool", "--expect-bytes", "--expect-crc32"]);
-const VALUED: ReadonlySet<string> = new Set(
-  (Object.values(SETTINGS) as readonly Setting<unknown>[])
-    .filter(({ placeholder }) => placeholder !== undefined)
-    .flatMap(({ flag, char, aliases = [] }) => [
-      ...[flag, ...aliases].map((name) => `--${name}`),
-      ...(char === undefined ? [] : [`-${char}`]),
-    ]),
-);
-
 export class SendCommand extends HawserCommand {
   static override summary = "sends files and directories to a server";
   static override description =
@@ -206,8 +194,7 @@ export class SendCommand extends HawserCommand {
     if (this.#wantsJson()) this.#json = new JsonResults((text) => this.output.out(text));
     const { values, operands, origins, tokens } = await this.settings(SETTINGS);
     const { to, into, name, quiet, filesFrom } = values;
-    refuseList(operands, name, filesFrom);
-    const isPiped = refuse(operands, { values, origins });
+    const isPiped = sendSourceOf(operands, values, origins) === "input";
     if (to === undefined) {
       throw new UsageError("send needs a server", 'Give it with --to HOST[:PORT], HAWSER_TO, or to = "..." in [send].');
     }
@@ -251,7 +238,7 @@ export class SendCommand extends HawserCommand {
       };
       const view = {
         ...values,
-        results: this.#results(quiet),
+        results: this.#results(quiet, !isPiped || !values.dryRun || values.spool !== undefined),
         ...(isPiped || filesFrom === "-" ? {} : { limitKeys: { limit, interrupts } }),
       };
       const noting: typeof send = (all) => send({ ...all, onEvent: (event) => this.#note(event, all.onEvent) });
@@ -272,7 +259,7 @@ export class SendCommand extends HawserCommand {
 
   /** The command that goes on; nothing where none can. */
   #nextText(isPiped: boolean, spooled: string | null): string {
-    if (spooled !== null) return spooledText(this.argv, spooled, VALUED, OF_INPUT);
+    if (spooled !== null) return spooledText(this.argv, spooled, SendCommand.flags);
     return isPiped ? "" : againText(this.argv);
   }
 
@@ -288,66 +275,10 @@ export class SendCommand extends HawserCommand {
     return (end === -1 ? this.argv : this.argv.slice(0, end)).includes("--json");
   }
 
-  #results(quiet: boolean): ResultsView {
+  #results(quiet: boolean, sizesKnown: boolean): ResultsView {
     if (this.#json !== undefined) return this.#json;
-    return quiet ? NO_RESULTS : receipt((text) => this.output.out(text));
+    return quiet ? NO_RESULTS : receipt((text) => this.output.out(text), sizesKnown);
   }
-}
-
-/** Throws UsageError where it isn't clear what is to be sent. */
-function refuseList(paths: readonly string[], name: string | undefined, filesFrom: string | undefined): void {
-  if (filesFrom === "-" && (isatty(0) || isClosed(0))) {
-    throw new UsageError(
-      `standard input is ${isatty(0) ? "this terminal" : "closed"}, and no list is piped in`,
-      "Say `find ... -print0 | hawser send --files-from - ...`.",
-    );
-  }
-  if (filesFrom !== undefined && paths.length > 0) {
-    throw new UsageError("--files-from says what is sent, and so does PATH", "Give one of the two.");
-  }
-  if (filesFrom !== undefined && name !== undefined) {
-    throw new UsageError("--name renames one file or directory, and --files-from is a list", "Use --into.");
-  }
-  if (filesFrom === undefined && paths.length === 0) {
-    throw new UsageError(
-      "send needs PATH, which is missing",
-      "Name a file or a directory, or give a list with --files-from.",
-    );
-  }
-}
-
-/** Whether standard input is to be sent; throws UsageError where what is asked for makes no sense together. */
-function refuse(paths: readonly string[], { values, origins }: Settings): boolean {
-  const { name } = values;
-  if (name !== undefined && paths.length > 1) {
-    throw new UsageError(
-      `--name renames one file or directory, and ${paths.length} are given`,
-      "Send them one by one, or use --into.",
-    );
-  }
-  if (!paths.includes("-")) {
-    for (const setting of ["spool", "expectBytes", "expectCrc32"] as const) {
-      if (origins[setting].from !== "flag") continue;
-      throw new UsageError(
-        `${origins[setting].place} is about standard input, and files are to be sent`,
-        "Leave it out.",
-      );
-    }
-    return false;
-  }
-  if (paths.length > 1) {
-    throw new UsageError("standard input (-) is sent alone, and files are given too", "A file named '-' is ./-");
-  }
-  if (name === undefined) {
-    throw new UsageError("standard input (-) needs a name", "Give it with --name NAME; a file named '-' is ./-");
-  }
-  if (isatty(0) || isClosed(0)) {
-    throw new UsageError(
-      `standard input is ${isatty(0) ? "this terminal" : "closed"}, and nothing is piped in`,
-      "Say `PROGRAM | hawser send - ...`, or `hawser send - ... < FILE`.",
-    );
-  }
-  return true;
 }
 
 function inputOptions({ spool, expectBytes, expectCrc32 }: Settings["values"]): Partial<SendOptions> {

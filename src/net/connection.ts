@@ -172,18 +172,8 @@ export class Connection implements DirectReader {
     onAccepted: () => void,
     name: DataName = "CHUNK",
   ): void {
-    const socket = this.#socket;
-    if (!this.isOpen || socket === undefined) {
-      onAccepted();
-      return;
-    }
-    const header = this.#conversation.dataHeader(name, file, offset, payload.length, crc);
-    this.bytesSent += header.length + payload.length;
-    if (this.#writer?.chunk(header, [payload], onAccepted)) return;
-    socket.cork();
-    socket.write(header);
-    socket.write(payload, onAccepted);
-    socket.uncork();
+    const raw = { encoding: "raw", decodedBytes: payload.length } as const;
+    this.sendEncodedChunk({ name, file, offset, crc32: crc, ...raw }, [payload], onAccepted);
   }
 
   /** The same for a chunk that is encoded, whose payload may lie in several places. `crc` is that of the decoded one. */

@@ -2,6 +2,7 @@
  * Reads from a socket under a rate limit: a slice, then a pause until it is paid for and others had their turns. Which
  * bytes they are doesn't matter, so that the limit holds whatever the other end sends.
  */
+import { READ_SLICE_MS } from "./pace.ts";
 import type { RateLimit } from "./rate-limit.ts";
 
 export class PacedReading {
@@ -14,7 +15,7 @@ export class PacedReading {
   readonly #go = () => {
     this.#paused = false;
     if (!this.#limit.isOff) {
-      this.#paidBytes = this.#limit.sliceBytes;
+      this.#paidBytes = this.#limit.sliceBytes(READ_SLICE_MS);
       this.#limit.take(this.#paidBytes);
     }
     this.#resume();
@@ -38,7 +39,7 @@ export class PacedReading {
   /** As much of `target` as may be read at once. */
   sliceOf(target: Uint8Array): Uint8Array {
     this.#boundsReads = true;
-    const { sliceBytes } = this.#limit;
+    const sliceBytes = this.#limit.sliceBytes(READ_SLICE_MS);
     return target.length <= sliceBytes ? target : target.subarray(0, sliceBytes);
   }
 
@@ -49,7 +50,7 @@ export class PacedReading {
       return;
     }
     // A read into what was given before the limit was lowered may be a large one, once.
-    const counted = this.#boundsReads ? Math.min(bytes, this.#limit.sliceBytes) : bytes;
+    const counted = this.#boundsReads ? Math.min(bytes, this.#limit.sliceBytes(READ_SLICE_MS)) : bytes;
     this.#limit.take(counted - this.#paidBytes);
     this.#paidBytes = 0;
     this.#wait();

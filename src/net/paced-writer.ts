@@ -3,6 +3,7 @@
  * frame is never broken into by another.
  */
 import type { Socket } from "node:net";
+import { WRITE_SLICE_MS } from "./pace.ts";
 import type { RateLimit } from "./rate-limit.ts";
 
 interface PacedChunk {
@@ -64,7 +65,7 @@ export class PacedWriter {
     const chunk = this.#chunks[0];
     if (chunk === undefined) return;
     const { header, payload, writtenBytes } = chunk;
-    const slice = payload.subarray(writtenBytes, writtenBytes + this.#limit.sliceBytes);
+    const slice = payload.subarray(writtenBytes, writtenBytes + this.#limit.sliceBytes(WRITE_SLICE_MS));
     this.#limit.take(slice.length + (writtenBytes === 0 ? header.length : 0));
     chunk.writtenBytes += slice.length;
     this.#socket.cork();

@@ -2,7 +2,7 @@
  * A limit that several connections share: they queue for their turns, and each turn takes a slice, so that all get on
  * alike. The one owner of its pace, and of the one timer; it can be changed at any time.
  */
-import { Pace } from "./pace.ts";
+import { Pace, sliceBytesOf } from "./pace.ts";
 
 export class RateLimit {
   readonly #pace: Pace;
@@ -22,9 +22,9 @@ export class RateLimit {
   get isOff(): boolean {
     return this.#pace.bytesPerSecond === null;
   }
-  /** The most to take in one turn. */
-  get sliceBytes(): number {
-    return this.#pace.sliceBytes;
+  /** The most to take in one turn, in slices of `sliceMs`. */
+  sliceBytes(sliceMs: number): number {
+    return sliceBytesOf(this.#pace.bytesPerSecond, sliceMs);
   }
   /** How long what was taken still has to be paid for, in milliseconds. */
   get owedMs(): number {

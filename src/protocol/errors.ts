@@ -23,7 +23,7 @@ const row = (wire: number, exit: number, retryable: boolean, hint: string): Erro
 });
 
 export const ERRORS = {
-  E_USAGE: row(0, 2, false, "See `hawser COMMAND --help`."),
+  E_USAGE: row(0, 2, false, "Correct what the message names; --help after the command says what it takes."),
   E_CONFIG: row(0, 78, false, "Correct what the message names: the setting, the file, or the directory."),
   E_ADDRESS_IN_USE: row(0, 78, false, "Choose another port with --port, or 0 to have a free one picked."),
   E_DIRECTORY_IN_USE: row(0, 78, false, "Use the server that already serves it, or serve another directory."),

@@ -3,9 +3,9 @@
  *
  * offset  bytes  field
  *      0      1  type (FRAME_TYPES)
- *      1      1  flags: how the payload of a CHUNK frame is encoded (ENCODING_FLAGS); zero in control frames
+ *      1      1  flags: how the payload of a CHUNK or BUNDLE frame is encoded (ENCODING_FLAGS); zero in control frames
  *      2      2  reserved, zero
- *      4      4  file: index of the file in the transfer; of a BUNDLE, of its first file; zero in control frames
+ *      4      4  file: index of the file in the transfer; of a BUNDLE, the number of the bundle; zero in control frames
  *      8      8  offset of the payload in the file, in bytes; zero in all frames but CHUNK
  *     16      4  bytes of payload on the wire
  *     20      4  bytes of payload when decoded; the same unless a flag says that it is encoded

@@ -52,8 +52,8 @@ export function readSessions(directory: string): UnfinishedTransfer[] {
 }
 
 /**
- * Drops a waiting transfer with its parts, by its id or the beginning of it. Returns the whole id. Throws E_CONFIG where
- * none or several are meant, E_BUSY where a server has it open, E_IO.
+ * Drops a waiting transfer with its parts, by its id or the beginning of it. Returns the whole id. Throws E_USAGE where
+ * none or several are meant, E_CONFIG where there is no such directory, E_BUSY where a server has it open, E_IO.
  */
 export function dropSession(directory: string, transferId: string): string {
   const found = reading(directory, (store) =>
@@ -61,8 +61,8 @@ export function dropSession(directory: string, transferId: string): string {
   );
   const [session] = found;
   const shown = escapeText(transferId);
-  if (session === undefined) throw new HawserError("E_CONFIG", `no unfinished transfer is called '${shown}'`);
-  if (found.length > 1) throw new HawserError("E_CONFIG", `'${shown}' may be any of ${found.length} transfers`);
+  if (session === undefined) throw new HawserError("E_USAGE", `no unfinished transfer is called '${shown}'`);
+  if (found.length > 1) throw new HawserError("E_USAGE", `'${shown}' may be any of ${found.length} transfers`);
   const store = DatabaseSessionStore.open(pathOf(directory));
   try {
     const parts = store.dropIdle(session.id, isServed(directory));

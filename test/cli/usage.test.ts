@@ -40,7 +40,7 @@ t.test("how errors are said", async (t) => {
   const error = new UsageError("a\u001b[2Jb", "Do this.", "E_CONFIG");
   t.equal(formatFailure(reportOf(error)), "hawser: a\\u{1b}[2Jb (E_CONFIG)\n  Do this.\n");
   t.equal(error.exitCode, 78);
-  t.equal(new UsageError("x").hint, "See `hawser COMMAND --help`.");
+  t.equal(new UsageError("x").hint, "Correct what the message names; --help after the command says what it takes.");
   t.equal(formatFailure({ code: "E_IO", message: "m", hint: "" }), "hawser: m (E_IO)\n");
   t.same(reportOf(new HawserError("E_BUSY", "m")).retryable, true);
   t.match(formatBug(new TypeError("x"), "1.2.3"), /^hawser 1\.2\.3: a bug.*\nTypeError: x\n +at /);

@@ -74,10 +74,10 @@ t.test("--json conforms to its schema", async (t) => {
 t.test("--drop throws one away, with its part, and no other", async (t) => {
   const dir = await leftover(t);
   const ambiguous = await run(["sessions", dir, "--drop", "1111"]);
-  t.equal(ambiguous.code, 78);
+  t.equal(ambiguous.code, 2);
   t.match(ambiguous.err, /may be any of 2 transfers/);
   const unknown = await run(["sessions", dir, "--drop", "9"]);
-  t.equal(unknown.code, 78);
+  t.equal(unknown.code, 2);
   t.match(unknown.err, /no unfinished transfer/);
   t.strictSame(partsIn(dir), ["part-aa.part", "part-bb.part"], "nothing so far");
   const { code, err, out } = await run(["sessions", dir, "--drop", "11112"]);

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import t from "tap";
-import { CATCH_UP_MS, Pace } from "../../src/net/pace.ts";
+import { CATCH_UP_MS, Pace, READ_SLICE_MS, sliceBytesOf, WRITE_SLICE_MS } from "../../src/net/pace.ts";
+import { STREAMS_MAX } from "../../src/protocol/limits.ts";
 
 const MIB = 1024 * 1024;
 const WINDOW_MS = 5000;
@@ -26,7 +27,7 @@ t.test("what nobody took is soon forgotten", async (t) => {
 
 t.test("without a limit nothing waits, and nothing is owed afterwards", async (t) => {
   const pace = new Pace(null, 0);
-  t.equal(pace.sliceBytes, Number.POSITIVE_INFINITY);
+  t.equal(sliceBytesOf(null, WRITE_SLICE_MS), Number.POSITIVE_INFINITY);
   t.equal(pace.take(1e12, 0), 0);
   t.equal(pace.msFor(1e12), 0);
   pace.set(1000, 10);
@@ -36,7 +37,7 @@ t.test("without a limit nothing waits, and nothing is owed afterwards", async (t
 
 t.test("a debt of another rate is paid soon", async (t) => {
   const pace = new Pace(100 * MIB, 0);
-  pace.take(pace.sliceBytes, 0);
+  pace.take(MIB, 0);
   pace.set(1024, 0);
   t.equal(pace.delayMs(0), CATCH_UP_MS);
   pace.set(null, 0);
@@ -44,8 +45,12 @@ t.test("a debt of another rate is paid soon", async (t) => {
 });
 
 t.test("a slice is a fraction of a second", async (t) => {
-  t.ok(new Pace(1024, 0).sliceBytes <= 256);
-  t.equal(new Pace(10 * MIB, 0).sliceBytes, Math.floor((10 * MIB * 2) / 1000));
+  t.ok(sliceBytesOf(1024, WRITE_SLICE_MS) <= 256);
+  t.equal(sliceBytesOf(10 * MIB, WRITE_SLICE_MS), Math.floor((10 * MIB) / 100));
+  t.ok(
+    CATCH_UP_MS + READ_SLICE_MS * (STREAMS_MAX + 1) < WINDOW_MS / 20,
+    "what idle connections hold is paid within 5%",
+  );
 });
 
 interface Phase {
@@ -79,7 +84,7 @@ function simulate(phases: readonly Phase[], random: () => number) {
         if (delayMs > 0) nowMs += Math.ceil(delayMs) + Math.floor(random() * (lateMs + 1));
         // Whoever waits has its turn, one after the other, as long as nothing is owed.
         for (let i = 0; i < takers && pace.delayMs(nowMs) === 0; i++) {
-          const bytes = Math.ceil(pace.sliceBytes * (1 - random() / 2));
+          const bytes = Math.ceil(sliceBytesOf(rate, WRITE_SLICE_MS) * (1 - random() / 2));
           pace.take(bytes, nowMs);
           taken.push({ atMs: nowMs, bytes });
         }
