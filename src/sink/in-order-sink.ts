@@ -72,6 +72,7 @@ class InOrderPart implements Part {
   /** Up to here all is written, in bytes. */
   #next = 0;
   #failure: HawserError | undefined;
+  #committed = false;
   isWriting = false;
 
   constructor(output: Writable) {
@@ -80,7 +81,7 @@ class InOrderPart implements Part {
 
   /** It was given up before anything of it went out: another file may have the stream. */
   get isUnused(): boolean {
-    return this.#failure !== undefined && this.#next === 0 && !this.isWriting;
+    return this.#failure !== undefined && !this.#committed && this.#next === 0 && !this.isWriting;
   }
 
   open(): WriterDescriptor {
@@ -132,8 +133,11 @@ class InOrderPart implements Part {
 
   commit(size: number): Promise<Committed> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
-    if (this.#next === size) return Promise.resolve({});
-    return Promise.reject(new HawserError("E_INTERNAL", `${this.#next} of ${size} bytes were written at the commit`));
+    if (this.#next !== size) {
+      return Promise.reject(new HawserError("E_INTERNAL", `${this.#next} of ${size} bytes were written at the commit`));
+    }
+    this.#committed = true;
+    return Promise.resolve({});
   }
 
   close(): Promise<void> {
