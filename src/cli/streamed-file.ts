@@ -7,12 +7,15 @@ import type { ServerEvent } from "../server/types.ts";
 
 export class StreamedFile {
   #failure: ErrorCode | undefined;
+  /** The file that came out is whole, whatever becomes of others that were sent with it. */
+  isWhole = false;
 
   /** The exit code, where this event is the end; `bytesOut`: what has left this program. */
   exitCode(event: ServerEvent, bytesOut: number): number | undefined {
     switch (event.type) {
       case "file":
         this.#failure ??= event.code;
+        if (event.file.status === "committed") this.isWhole = true;
         return undefined;
       case "transfer": {
         const { files, filesFailed } = event.record;

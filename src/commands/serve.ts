@@ -169,7 +169,9 @@ export class ServeCommand extends HawserCommand {
       started.resolve(server);
       const exitCode = await this.#until(finished.promise, server, values.drainMs);
       process.exitCode = exitCode === INTERRUPTED ? interruptedCode(interrupts, whole) : exitCode;
-      if (output !== undefined && process.exitCode !== 0 && output.bytesWritten > 0) this.output.err(NOT_WHOLE);
+      if (streamed?.isWhole === false && process.exitCode !== 0 && (output?.bytesWritten ?? 0) > 0) {
+        this.output.err(NOT_WHOLE);
+      }
     } finally {
       stopWatching();
       interrupts.dispose();

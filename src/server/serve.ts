@@ -215,8 +215,12 @@ class Server implements HawserServer {
     const busy = this.#admission.openSession(peer);
     if (busy !== undefined) throw new HawserError(busy.code, busy.message);
     const agent = escapeText(hello.agent);
+    let part: SinkSession | undefined;
+    const spared = () => part ?? { bytesResumed: 0, bytesMatched: 0 };
     const log =
-      hello.purpose !== "transfer" ? undefined : new TransferLog(this.#backend.history, (event) => this.#emit(event));
+      hello.purpose !== "transfer"
+        ? undefined
+        : new TransferLog(this.#backend.history, spared, (event) => this.#emit(event));
     this.#emit({ type: "session", transferId: terms.transfer, peer, agent, resumed: terms.generation > 1 });
     return new LiveSession({
       peer,
@@ -226,7 +230,7 @@ class Server implements HawserServer {
       limit: () => this.#limits.bytesPerSecond,
       makeEnd: (session) => {
         if (hello.role === "sink" && makeSource !== undefined) return makeSource(terms, session);
-        const part: SinkSession = new SinkSession({
+        part = new SinkSession({
           terms,
           peer,
           fresh: hello.fresh === true,
@@ -240,7 +244,7 @@ class Server implements HawserServer {
           events: {
             onSettled: async (records) => log?.files(session, records),
             onFinished: async () => {
-              await log?.finished(session, part.bytesResumed, part.bytesMatched);
+              await log?.finished(session);
               session.settled();
             },
             onReceiptSent: () => session.finished(),

@@ -6,8 +6,17 @@ import { type History, NAMES_SHOWN } from "./history.ts";
 import type { LiveSession } from "./live-session.ts";
 import type { FileRecord, ServerEvent, TransferRecord } from "./types.ts";
 
+/** Of the files committed by now, bytes that did not have to come. */
+export interface BytesSpared {
+  /** Earlier runs had brought them. */
+  readonly bytesResumed: number;
+  /** They were in the files that gave way. */
+  readonly bytesMatched: number;
+}
+
 export class TransferLog {
   readonly #history: History;
+  readonly #spared: () => BytesSpared;
   readonly #emit: (event: ServerEvent) => void;
   readonly #startedMs = performance.now();
   readonly #names: string[] = [];
@@ -17,8 +26,9 @@ export class TransferLog {
   #bytesReceived = 0;
   #written = false;
 
-  constructor(history: History, emit: (event: ServerEvent) => void) {
+  constructor(history: History, spared: () => BytesSpared, emit: (event: ServerEvent) => void) {
     this.#history = history;
+    this.#spared = spared;
     this.#emit = emit;
   }
 
@@ -42,9 +52,8 @@ export class TransferLog {
     }
   }
 
-  /** `bytesMatched`: what did not have to come, since it was in the files that gave way. */
-  async finished(session: LiveSession, bytesResumed: number, bytesMatched: number): Promise<void> {
-    const record = this.#record(session, this.#status, bytesResumed, bytesMatched);
+  async finished(session: LiveSession): Promise<void> {
+    const record = this.#record(session, this.#status);
     await this.#write(record);
     this.#emit({ type: "transfer", record });
   }
@@ -56,7 +65,7 @@ export class TransferLog {
 
   /** The client went away. What was committed until then is history all the same. */
   async interrupted(session: LiveSession): Promise<void> {
-    if (this.#files > 0 && !this.#written) await this.#write(this.#record(session, "interrupted", 0));
+    if (this.#files > 0 && !this.#written) await this.#write(this.#record(session, "interrupted"));
   }
 
   async #write(record: TransferRecord): Promise<void> {
@@ -75,12 +84,8 @@ export class TransferLog {
     }
   }
 
-  #record(
-    session: LiveSession,
-    status: TransferRecord["status"],
-    bytesResumed: number,
-    bytesMatched = 0,
-  ): TransferRecord {
+  #record(session: LiveSession, status: TransferRecord["status"]): TransferRecord {
+    const { bytesResumed, bytesMatched } = this.#spared();
     const durationMs = performance.now() - this.#startedMs;
     return {
       transferId: session.terms.transfer,

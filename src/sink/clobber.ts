@@ -19,13 +19,19 @@ const SAME_TIME_MS = 0.001;
 
 /** What to do with a file whose name something has. Throws E_EXISTS. */
 export function judgeExisting(offer: OfferedFile, existing: ExistingFile, overwrite: Overwrite): Verdict {
-  const isSameSize = existing.size !== null && existing.size === offer.size;
-  if (isSameSize && offer.quick && overwrite !== "always" && isSameTime(offer.mtime, existing.mtimeMs)) {
-    return { action: "unchanged" };
+  if (overwrite !== "always") {
+    if (offer.quick && isLikely(offer, existing)) return { action: "unchanged" };
+    if (isSameSize(offer, existing)) return { action: "compare" };
   }
-  if (isSameSize && overwrite !== "always") return { action: "compare" };
   return { action: "send", clobber: clobberFor(offer.name, existing, overwrite) };
 }
+
+/** Whether it has the size and the time of what is offered, as what was made of it has. */
+export function isLikely(offer: OfferedFile, existing: ExistingFile): boolean {
+  return isSameSize(offer, existing) && isSameTime(offer.mtime, existing.mtimeMs);
+}
+
+const isSameSize = ({ size }: OfferedFile, existing: ExistingFile) => existing.size !== null && existing.size === size;
 
 /** How a file that differs from what has its name is committed. Throws E_EXISTS. */
 export function clobberFor(name: Uint8Array, existing: ExistingFile, overwrite: Overwrite): Clobber {

@@ -38,19 +38,18 @@ export class Comparison {
   onDigest(index: number, theirs: Uint8Array): void {
     const { files, signal, settlement } = this.#owner;
     const file = files.get(index);
-    const existing = file?.existing;
-    if (file === undefined || existing === undefined) return;
-    file.existing = undefined;
+    const [first, ...others] = file?.candidates ?? [];
+    if (file === undefined || first === undefined) return;
+    file.candidates = [];
     this.#running++;
     this.#turns
-      .run(() => existing.digest(signal))
+      .run(() => findSame([first, ...others], theirs, signal))
       .finally(() => this.#running--)
       .then(
-        (ours) => {
+        (same) => {
           if (file.phase !== "comparing") return;
-          const isSame = Buffer.compare(ours, theirs) === 0;
-          if (isSame) settlement.unchanged(file, existing.size ?? 0);
-          else this.#owner.onDifferent(file, existing);
+          if (same !== undefined) settlement.unchanged(file, same.size ?? 0);
+          else this.#owner.onDifferent(file, first);
         },
         (thrown) => {
           if (!signal.aborted) this.#owner.giveUp(index, asHawserError(thrown).toFailure());
@@ -74,4 +73,15 @@ export class Comparison {
       this.#running--;
     }
   }
+}
+
+async function findSame(
+  candidates: readonly ExistingFile[],
+  digest: Uint8Array,
+  signal: AbortSignal,
+): Promise<ExistingFile | undefined> {
+  for (const candidate of candidates) {
+    if (Buffer.compare(await candidate.digest(signal), digest) === 0) return candidate;
+  }
+  return undefined;
 }

@@ -1,6 +1,7 @@
 /** Takes everything and keeps nothing: what a measurement of the path writes to. */
 import { FILE_BYTES_MAX } from "../protocol/limits.ts";
-import type { Part, Sink, SinkCapabilities } from "./sink.ts";
+import { ForgetfulSink } from "./forgetful-sink.ts";
+import type { Part, SinkCapabilities } from "./sink.ts";
 
 const nowhere: Part = {
   open: () => ({ kind: "discard" }),
@@ -14,7 +15,7 @@ const nowhere: Part = {
   abort: () => Promise.resolve(),
 };
 
-export class DiscardSink implements Sink {
+export class DiscardSink extends ForgetfulSink {
   readonly capabilities: SinkCapabilities = {
     randomAccess: true,
     blockBytes: 1,
@@ -22,25 +23,7 @@ export class DiscardSink implements Sink {
     durability: "none",
   };
 
-  find(): Promise<undefined> {
-    return Promise.resolve(undefined);
-  }
   reserve(): Promise<Part> {
     return Promise.resolve(nowhere);
-  }
-  reopen(): Promise<undefined> {
-    return Promise.resolve(undefined);
-  }
-  isCommitted(): Promise<boolean> {
-    return Promise.resolve(false);
-  }
-  dropPart(): Promise<void> {
-    return Promise.resolve();
-  }
-  dropAllBut(): Promise<number> {
-    return Promise.resolve(0);
-  }
-  close(): Promise<void> {
-    return Promise.resolve();
   }
 }

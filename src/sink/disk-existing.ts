@@ -1,15 +1,14 @@
 /** What lies at a name on the disk already, and its digest. */
 import { constants, lstatSync, readlinkSync } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
-import { Blake3Hasher } from "@napi-rs/blake-hash";
+import { open } from "node:fs/promises";
 import { HawserError } from "../protocol/errors.ts";
 import { displayName } from "../protocol/names.ts";
+import { digestOf } from "./content-digest.ts";
 import { type HeldDirectory, inDirectoryOf } from "./held-directory.ts";
 import { ioError } from "./io-error.ts";
 import { HOLDS_DIRECTORIES, O_NOFOLLOW } from "./platform.ts";
+import { readFully } from "./read-fully.ts";
 import type { ExistingFile, HeldFile } from "./sink.ts";
-
-const READ_BYTES = 1024 * 1024;
 
 /** O_NONBLOCK: a FIFO that has taken the file's place must not make us wait. */
 const READ_ONLY = constants.O_RDONLY | O_NOFOLLOW | constants.O_NONBLOCK;
@@ -59,7 +58,7 @@ async function holdIn(directory: HeldDirectory, name: Uint8Array): Promise<HeldF
       size: found.size,
       // By its descriptor: a name could be led elsewhere meanwhile.
       path: HOLDS_DIRECTORIES ? `/proc/self/fd/${file.fd}` : undefined,
-      read: (offset, room) => readFully(file, offset, room),
+      read: (offset, room) => readFully(file.fd, offset, room, `'${displayName(name)}'`),
       close: () => file.close(),
     };
   } catch (thrown) {
@@ -67,40 +66,12 @@ async function holdIn(directory: HeldDirectory, name: Uint8Array): Promise<HeldF
   }
 }
 
-async function readFully(file: FileHandle, offset: number, room: Uint8Array): Promise<number> {
-  let count = 0;
-  while (count < room.length) {
-    const { bytesRead } = await file.read(room, count, room.length - count, offset + count);
-    if (bytesRead === 0) break;
-    count += bytesRead;
-  }
-  return count;
-}
-
+/** To its end, wherever that is by then. */
 async function digestOnDisk(root: HeldDirectory, name: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
-  const digest = await inDirectoryOf(root, name, "no", (directory, last) => digestOf(directory, last, signal));
-  if (digest === undefined) throw new HawserError("E_IO", `'${displayName(name)}' was taken away`);
-  return digest;
-}
-
-async function digestOf(directory: HeldDirectory, name: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
-  const shown = displayName(name);
+  const held = await holdOnDisk(root, name);
   try {
-    const file = await open(directory.entry(name), READ_ONLY);
-    try {
-      const hasher = new Blake3Hasher();
-      const room = Buffer.allocUnsafeSlow(READ_BYTES);
-      for (let at = 0; ; ) {
-        signal.throwIfAborted();
-        const { bytesRead } = await file.read(room, 0, room.length, at);
-        if (bytesRead === 0) return hasher.digestBuffer();
-        hasher.update(room.subarray(0, bytesRead));
-        at += bytesRead;
-      }
-    } finally {
-      await file.close();
-    }
-  } catch (thrown) {
-    throw ioError(`reading '${shown}'`, thrown);
+    return await digestOf(held, Number.POSITIVE_INFINITY, signal);
+  } finally {
+    await held.close();
   }
 }

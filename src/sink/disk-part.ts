@@ -15,7 +15,6 @@ import {
   linkSync,
   lstatSync,
   openSync,
-  read,
   renameSync,
   unlinkSync,
 } from "node:fs";
@@ -31,6 +30,7 @@ import { type HeldDirectory, inDirectoryOf, splitName } from "./held-directory.t
 import { ioError } from "./io-error.ts";
 import type { NameLocks } from "./name-locks.ts";
 import { O_NOFOLLOW } from "./platform.ts";
+import { readFully } from "./read-fully.ts";
 import type { Committed, Durability, HeldFile, Part, PartSpec, WriterDescriptor } from "./sink.ts";
 import { writeAll } from "./writer.ts";
 
@@ -51,7 +51,6 @@ interface DiskPartHome {
 const SPACE_CHECK_BYTES = 64 * 1024 * 1024;
 const READ_BACK_BYTES = 1024 * 1024;
 
-const readAsync = promisify(read);
 const copyFileAsync = promisify(copyFile);
 
 /** What FICLONE says where blocks can't be shared (ioctl_ficlonerange(2)). */
@@ -157,16 +156,11 @@ export class DiskPart implements Part {
   }
 
   async read(offset: number, room: Uint8Array): Promise<number> {
-    const fd = this.#opened();
-    try {
-      const count = await this.#use(readFully(fd, offset, room));
-      // The commit gives the file its size: what was not written behind the last byte that was is a hole like others.
-      const end = Math.max(count, Math.min(room.length, (this.#spec.size ?? 0) - offset));
-      room.fill(0, count, end);
-      return end;
-    } catch (thrown) {
-      throw ioError(`reading the part of '${displayName(this.#spec.name)}'`, thrown);
-    }
+    const count = await this.#use(this.#read(this.#opened(), offset, room));
+    // The commit gives the file its size: what was not written behind the last byte that was is a hole like others.
+    const end = Math.max(count, Math.min(room.length, (this.#spec.size ?? 0) - offset));
+    room.fill(0, count, end);
+    return end;
   }
 
   async sync(): Promise<void> {
@@ -254,6 +248,10 @@ export class DiskPart implements Part {
     return this.#fd;
   }
 
+  #read(fd: number, offset: number, room: Uint8Array): Promise<number> {
+    return readFully(fd, offset, room, `the part of '${displayName(this.#spec.name)}'`);
+  }
+
   /** Reads what was synced, from the disk where the platform can, and compares. */
   async #readBack(fd: number, size: number, expected: number): Promise<void> {
     const direct = DirectReader.open(this.#path, READ_BACK_BYTES);
@@ -261,7 +259,7 @@ export class DiskPart implements Part {
     let found = 0;
     try {
       for (let at = 0; at < size; ) {
-        const bytes = room === undefined ? await direct?.read(at) : room.subarray(0, await readFully(fd, at, room));
+        const bytes = room === undefined ? await direct?.read(at) : room.subarray(0, await this.#read(fd, at, room));
         if (bytes === undefined || bytes.length === 0) break;
         found = crc32Of(bytes, found);
         at += bytes.length;
@@ -332,17 +330,6 @@ export class DiskPart implements Part {
       throw thrown;
     }
   }
-}
-
-/** Reads until `room` is full or the file ends. Returns how many bytes. */
-async function readFully(fd: number, offset: number, room: Uint8Array): Promise<number> {
-  let count = 0;
-  while (count < room.length) {
-    const { bytesRead } = await readAsync(fd, room, count, room.length - count, offset + count);
-    if (bytesRead === 0) break;
-    count += bytesRead;
-  }
-  return count;
 }
 
 function isThere(path: Buffer): boolean {

@@ -5,15 +5,17 @@
 import type { Writable } from "node:stream";
 import { HawserError } from "../protocol/errors.ts";
 import { FILE_BYTES_MAX } from "../protocol/limits.ts";
-import type { Committed, Part, PartSpec, Sink, SinkCapabilities, WriterDescriptor } from "./sink.ts";
+import { ForgetfulSink } from "./forgetful-sink.ts";
+import type { Committed, Part, PartSpec, SinkCapabilities, WriterDescriptor } from "./sink.ts";
 
-export class InOrderSink implements Sink {
+export class InOrderSink extends ForgetfulSink {
   readonly capabilities: SinkCapabilities;
   readonly #output: Writable;
   #part: InOrderPart | undefined;
 
   /** Takes the stream over, and never ends it: who gave it knows whether what went out is whole. */
   constructor(output: Writable, fileBytesMax = FILE_BYTES_MAX) {
+    super();
     this.#output = output;
     this.capabilities = { randomAccess: true, blockBytes: 1, fileBytesMax, durability: "none", inOrder: true };
     // Each write tells its own error.
@@ -23,10 +25,6 @@ export class InOrderSink implements Sink {
   /** Whether it waits for the stream to take more, rather than for chunks. */
   get isWriting(): boolean {
     return this.#part?.isWriting ?? false;
-  }
-
-  find(): Promise<undefined> {
-    return Promise.resolve(undefined);
   }
 
   reserve({ size }: PartSpec): Promise<Part> {
@@ -41,20 +39,8 @@ export class InOrderSink implements Sink {
     return Promise.resolve(this.#part);
   }
 
-  reopen(): Promise<undefined> {
-    return Promise.resolve(undefined);
-  }
-  isCommitted(): Promise<boolean> {
-    return Promise.resolve(false);
-  }
-  dropPart(): Promise<void> {
-    return Promise.resolve();
-  }
-  dropAllBut(): Promise<number> {
-    return Promise.resolve(0);
-  }
   /** What the stream has not taken yet is of no use. */
-  close(): Promise<void> {
+  override close(): Promise<void> {
     this.#output.destroy();
     return Promise.resolve();
   }
@@ -72,6 +58,7 @@ class InOrderPart implements Part {
   /** Up to here all is written, in bytes. */
   #next = 0;
   #failure: HawserError | undefined;
+  #committed = false;
   isWriting = false;
 
   constructor(output: Writable) {
@@ -80,7 +67,7 @@ class InOrderPart implements Part {
 
   /** It was given up before anything of it went out: another file may have the stream. */
   get isUnused(): boolean {
-    return this.#failure !== undefined && this.#next === 0 && !this.isWriting;
+    return this.#failure !== undefined && !this.#committed && this.#next === 0 && !this.isWriting;
   }
 
   open(): WriterDescriptor {
@@ -132,8 +119,11 @@ class InOrderPart implements Part {
 
   commit(size: number): Promise<Committed> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
-    if (this.#next === size) return Promise.resolve({});
-    return Promise.reject(new HawserError("E_INTERNAL", `${this.#next} of ${size} bytes were written at the commit`));
+    if (this.#next !== size) {
+      return Promise.reject(new HawserError("E_INTERNAL", `${this.#next} of ${size} bytes were written at the commit`));
+    }
+    this.#committed = true;
+    return Promise.resolve({});
   }
 
   close(): Promise<void> {

@@ -3,7 +3,7 @@ import { asHawserError, HawserError } from "../protocol/errors.ts";
 import type { OfferedFile } from "../protocol/messages.ts";
 import { displayName, nameRefusal } from "../protocol/names.ts";
 import { BlockPart } from "./block-part.ts";
-import { clobberFor, judgeExisting, nextName, type Overwrite } from "./clobber.ts";
+import { clobberFor, isLikely, judgeExisting, nextName, type Overwrite } from "./clobber.ts";
 import { PLATFORM } from "./platform.ts";
 import type { ReceivedFile } from "./received-file.ts";
 import type { StoredFile } from "./session-store.ts";
@@ -32,9 +32,10 @@ export interface Wishes {
 }
 
 /**
- * `send`: its part is there, new or taken up. `compare`: something of the same size has the name, and its digest will say
- * whether it is the same. `copy`: its part is there, and gets what the file that gives way has first. `committed`: an earlier run did, and what it put there is still there. `unchanged`: what is there
- * counts as the same. `planned`: it would be sent.
+ * `send`: its part is there, new or taken up. `compare`: something of the same size has the name, or one like it, and its
+ * digest will say whether it is the same. `copy`: its part is there, and gets what the file that gives way has first.
+ * `committed`: an earlier run did, and what it put there is still there. `unchanged`: what is there counts as the same.
+ * `planned`: it would be sent.
  */
 export type Action = "send" | "compare" | "copy" | "committed" | "unchanged" | "planned";
 
@@ -65,13 +66,31 @@ export async function planFile(file: ReceivedFile, planner: Planner): Promise<Ac
       if (action === "send") file.base = existing;
       return action === "send" ? "copy" : action;
     }
-    if (verdict.action === "compare") {
-      file.existing = existing;
-      return "compare";
-    }
-    file.clobber = verdict.clobber;
+    const copies = wishes.overwrite === "rename" ? await copiesBeside(file.offer, sink) : [];
+    if (verdict.action === "send") file.clobber = verdict.clobber;
+    file.candidates = verdict.action === "compare" ? [existing, ...copies] : copies;
+    if (file.candidates.length > 0) return "compare";
   }
   return readyPart(file, planner, stored);
+}
+
+/**
+ * Beside what has the name of a file, those that an earlier run may have made of it: the same need not be there twice.
+ * They have its size and time; without the time, all versions of a file that never grows would be read each time. Their
+ * content decides, also for `quick` offers: another file of the source may have come under such a name.
+ */
+export async function copiesBeside(offer: OfferedFile, sink: Sink): Promise<ExistingFile[]> {
+  const copies: ExistingFile[] = [];
+  try {
+    for (let nth = 1; ; nth++) {
+      const found = await sink.find(nextName(offer.name, nth));
+      if (found === undefined) return copies;
+      if (isLikely(offer, found)) copies.push(found);
+    }
+  } catch {
+    // Where there is no room for such a name, or no looking at it, nothing is known to be the same.
+    return copies;
+  }
 }
 
 /** Whether what is there may have chunks of what is offered: one of them at least, and it is to give way. */

@@ -19,7 +19,8 @@ export class ReceivedFile {
   part: Part | undefined;
   /** No earlier run has written to the part. */
   isPartNew = false;
-  existing: ExistingFile | undefined;
+  /** What may be the same as it, and is to be compared: what has its name, or copies beside that. */
+  candidates: readonly ExistingFile[] = [];
   /** What has the name, and gives way: chunks of it are copied to the part. */
   base: ExistingFile | undefined;
   /** While they are: only what starts below this may come, since the source has heard of it. */

@@ -3,10 +3,10 @@ import { formatCrc32 } from "../protocol/crc32.ts";
 import { asHawserError, ERRORS, type ErrorCode, type Failure, HawserError, wireFailureOf } from "../protocol/errors.ts";
 import type { SettledFile } from "../protocol/messages.ts";
 import type { Checkpoints } from "./checkpoints.ts";
+import { digestOf } from "./content-digest.ts";
 import { ReadBackError, SyncError } from "./durable.ts";
 import { Limiter } from "./limiter.ts";
 import type { SettledRecord } from "./outcome-queue.ts";
-import { digestOfPart } from "./part-digest.ts";
 import type { ReceivedFile } from "./received-file.ts";
 import type { SessionStore } from "./session-store.ts";
 import type { Committed, Part } from "./sink.ts";
@@ -131,7 +131,7 @@ export class Settlement {
 
   /** What the part holds must be what the source read last. Throws E_CONTENT. */
   async #verify(file: ReceivedFile, part: Part, size: number): Promise<void> {
-    const ours = await digestOfPart(part, size, this.#options.signal);
+    const ours = await digestOf(part, size, this.#options.signal);
     const theirs = file.seal?.blake3;
     if (theirs === undefined || Buffer.compare(ours, theirs) !== 0) {
       const message = `what was written has the BLAKE3 ${hexOf(ours)} when it is read back, what was read ${hexOf(theirs ?? [])}`;

@@ -83,11 +83,11 @@ export interface HeldFile {
   close(): Promise<void>;
 }
 
-/** How a stream writes to a part, as plain data: a file descriptor serves every thread of the process. */
+/** How a stream writes to a part. A file descriptor is plain data, and serves every thread of the process. */
 export type WriterDescriptor =
   | { readonly kind: "file"; readonly fd: number; readonly shownName: string }
   | { readonly kind: "discard" }
-  /** Only on the part's own thread, by its number among the parts there. */
+  /** The part itself: only on its own thread. */
   | { readonly kind: "local"; readonly part: Part };
 
 export interface Part {

@@ -10,7 +10,7 @@ import { displayName } from "../protocol/names.ts";
 import { clobberFor, judgeExisting, notDirectory, type Verdict } from "./clobber.ts";
 import { Limiter } from "./limiter.ts";
 import type { SettledRecord } from "./outcome-queue.ts";
-import { assertName, type Planner, plannedCommit, specOf } from "./plan.ts";
+import { assertName, copiesBeside, type Planner, plannedCommit, specOf } from "./plan.ts";
 import { changesOf } from "./settlement.ts";
 import type { Clobber, Committed, ExistingFile, Part, PartSpec, StagedFile, StagedOutcome } from "./sink.ts";
 
@@ -104,8 +104,8 @@ export class SmallFiles {
           if (existing instanceof HawserError) throw existing;
           const verdict: Verdict =
             existing === undefined ? SEND : judgeExisting(offer, existing, this.#planner.wishes.overwrite ?? "never");
-          if (verdict.action === "compare") compare.push(offer);
-          else if (verdict.action === "unchanged") this.#unchanged(offer);
+          if (verdict.action === "unchanged") this.#unchanged(offer);
+          else if (verdict.action === "compare" || (await this.#hasCopies(offer, verdict.clobber))) compare.push(offer);
           else if (this.#planner.wishes.dryRun) await this.#planned(offer, verdict.clobber);
           else this.#want(offer, verdict.clobber, wanted);
         }
@@ -176,6 +176,11 @@ export class SmallFiles {
     const found =
       sink.tree?.findAll(names) ?? (await Promise.all(names.map((name) => sink.find(name).catch(asHawserError))));
     return new Map(offers.map((offer, i) => [offer, found[i]]));
+  }
+
+  /** Whether an earlier run may have put it beside what has its name. */
+  async #hasCopies(offer: OfferedFile, clobber: Clobber | undefined): Promise<boolean> {
+    return clobber === "rename" && (await copiesBeside(offer, this.#planner.sink)).length > 0;
   }
 
   #want(offer: OfferedFile, clobber: Clobber | undefined, wanted: PlannedFile[]): void {

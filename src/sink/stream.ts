@@ -42,6 +42,9 @@ export interface ChunkFacts {
   readonly crc32: number;
 }
 
+/** What of the terms bounds a stream. */
+type Limits = Pick<Terms, "windowBytes" | "chunkBytes" | "inOrder">;
+
 /** Chunks that may wait to be decoded and written before we read no more: one is written while the next comes in. */
 const WAITING_MAX = 2;
 
@@ -49,7 +52,6 @@ const WAITING_MAX = 2;
 const waitingMax = ({ windowBytes, chunkBytes, inOrder }: Limits) =>
   inOrder === true ? Math.max(WAITING_MAX, Math.floor(windowBytes / chunkBytes) + 1) : WAITING_MAX;
 
-type Limits = Pick<Terms, "windowBytes" | "chunkBytes" | "inOrder">;
 interface Waiting {
   readonly arrived: ArrivedChunk;
   /** What is to be written. */

@@ -3,7 +3,10 @@ import { StreamedFile } from "../../src/cli/streamed-file.ts";
 import type { ErrorCode } from "../../src/protocol/errors.ts";
 import type { ServerEvent, TransferRecord } from "../../src/server/types.ts";
 
-const file = (code?: ErrorCode) => ({ type: "file", ...(code === undefined ? {} : { code }) }) as ServerEvent;
+const file = (code?: ErrorCode) => {
+  const status = code === undefined ? "committed" : "failed";
+  return { type: "file", file: { status }, ...(code === undefined ? {} : { code }) } as ServerEvent;
+};
 const transfer = (files: number, filesFailed: number) =>
   ({ type: "transfer", record: { files, filesFailed } as TransferRecord }) as ServerEvent;
 const ended = (code: ErrorCode) => ({ type: "ended", transferId: "", peer: "", code, message: "" }) as ServerEvent;
@@ -23,4 +26,18 @@ t.test("the exit code says whether all of it came out, and why not", async (t) =
   t.equal(codeOf([ended("E_ILLEGAL")], 10), 76);
   t.equal(codeOf([ended("E_LOST")], 0), undefined, "before anything came out another may come");
   t.equal(codeOf([{ type: "listening", host: "", port: 1, dir: null }], 0), undefined);
+});
+
+t.test("what came out is whole when a file was committed, whatever fails beside it and after it", async (t) => {
+  const isWhole = (...events: ServerEvent[]) => {
+    const streamed = new StreamedFile();
+    for (const event of events) streamed.exitCode(event, 10);
+    return streamed.isWhole;
+  };
+  t.equal(isWhole(), false);
+  t.equal(isWhole(file("E_CONTENT"), transfer(1, 1)), false);
+  t.equal(isWhole(ended("E_LOST")), false);
+  t.equal(isWhole(file(), file("E_ONE_FILE"), transfer(2, 1)), true);
+  t.equal(isWhole(file("E_ONE_FILE"), file(), transfer(2, 1)), true);
+  t.equal(isWhole(file(), ended("E_LOST")), true);
 });

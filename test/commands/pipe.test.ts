@@ -310,6 +310,16 @@ t.test("a transfer that fails after some came out: pipefail sees it", async (t) 
   t.match(await idle.ended, { code: 143, out: "" }, "nothing came, and that is no success");
 });
 
+t.test("a second file is refused, and nothing is said against the first", async (t) => {
+  const server = await startStreaming("wc -c");
+  const dir = t.testdir({});
+  const paths = ["a", "b"].map((name) => makeFile(join(dir, name), MIB));
+  t.match(await run(["send", ...paths, "--to", server.address]), { code: 23, err: /E_ONE_FILE/ });
+  const { code, out, err } = await server.ended;
+  t.same([code, out], [23, `${MIB}\n`]);
+  t.notMatch(err, /not whole/);
+});
+
 t.test("into a file of the shell's", async (t) => {
   const dir = t.testdir({});
   const path = makeFile(join(dir, "f"), 3 * MIB + 1);

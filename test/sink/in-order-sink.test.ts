@@ -112,3 +112,11 @@ t.test("there is one part, unless nothing of it came out", async (t) => {
   t.equal(await sink.reopen(), undefined);
   t.equal(await sink.find(), undefined);
 });
+
+t.test("an empty file is a file: no other comes out after it", async (t) => {
+  const sink = new InOrderSink(new Pipe());
+  const empty = await sink.reserve(specOf("a", 0));
+  await empty.commit(0, 0);
+  await empty.abort();
+  await t.rejects(sink.reserve(specOf("b", CHUNK)), { code: "E_ONE_FILE" });
+});
