@@ -24,7 +24,9 @@ const STOPPING_LIMITED_MS = 500;
  * where hawser itself has a bug.
  */
 export async function send(options: SendOptions): Promise<TransferResult> {
-  if (options.input !== undefined && options.spool !== undefined) return sendSpooled(options, send);
+  const { input, spool, dryRun } = options;
+  // To see what would happen nothing needs to be copied.
+  if (input !== undefined && spool !== undefined && dryRun !== true) return sendSpooled(options, send);
   const results = new ResultBuilder(options.dryRun);
   const emit = (event: TransferEvent) => options.onEvent?.(event);
   const settle = (file: FileResult, bytesResumed = 0, bytesTrusted = 0, bytesMatched = 0) => {

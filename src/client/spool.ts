@@ -25,7 +25,7 @@ export async function sendSpooled(
   send: (options: SendOptions) => Promise<TransferResult>,
 ): Promise<TransferResult> {
   const { input, spool: directory = "", expectBytes, expectCrc32, ...others } = options;
-  const results = new ResultBuilder(options.dryRun);
+  const results = new ResultBuilder();
   const progress = new ProgressReporter({ files: 1, bytes: expectBytes ?? null }, (event) => options.onEvent?.(event));
   const copying = new Copying(directory, options, (bytes) => progress.copied(bytes));
   let path: string;

@@ -68,6 +68,13 @@ t.test("a program's output, as a file: receipt, exit code, and what is said up f
   const dry = await shell('echo x | hawser send - --name dry --dry-run --to "$1"', server.address);
   t.match(dry, { code: 0, err: "" }, "where nothing is sent nothing is warned of");
   t.match(dry.out, /^sent +unknown .* dry\nwould send {2}1 file, of a size that is not known before it is read\n/);
+  // There is no such directory, and it is not looked for.
+  const spooled = await shell(
+    'yes | hawser send - --name dry --spool "$2" -n --to "$1"',
+    server.address,
+    join(dir, "no"),
+  );
+  t.match(spooled, { code: 0, out: /would send/ }, "a dry run copies nothing");
   const noList = await shell('hawser send --files-from - --to "$1" <&-', server.address);
   t.match(noList, { code: 2, err: /standard input is closed, and no list is piped in/ });
   const directory = await shell('hawser send - --name w --to "$1" < /', server.address);
