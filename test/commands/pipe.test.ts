@@ -125,6 +125,7 @@ t.test("^C to the whole pipeline: nothing is committed, whoever dies first", asy
     ["SIGINT", 130],
     ["SIGTERM", 143],
   ] as const) {
+    // A producer that is silent, and doesn't end by itself.
     const line = `(head -c 3000000 /dev/zero; exec sleep 1000) | ${HAWSER} send - --name a --to ${server.address} --progress json`;
     const child = bash(line);
     let err = "";
@@ -269,6 +270,7 @@ t.test("serve --to-stdout --once | tar x", async (t) => {
 t.test("a slow consumer, and one that goes", async (t) => {
   const dir = t.testdir({});
   const path = makeFile(join(dir, "f"), 30 * MIB);
+  // It takes nothing for three timeouts.
   const slow = await startStreaming("(sleep 3; cksum)");
   const sent = await run(["send", path, "--to", slow.address, "--timeout", "1s", "--json"]);
   t.match(sent, { code: 0 });

@@ -163,6 +163,7 @@ t.test(
   "^Z suspends, and fg goes on, keys included; in the background nothing touches the terminal",
   { skip },
   async (t) => {
+    // Half a second in which it could touch the terminal that is not its own.
     const script = '"$@"; echo suspended=$?; bg; sleep 0.5; jobs; fg; echo ended=$?';
     const { terminal, server } = await inBars(t, ["--bwlimit", "200KiB"], (command) => [
       "bash",

@@ -55,12 +55,18 @@ t.test("zeros in the place of what the old file has there are written, though th
   OLD.copy(content, 5 * CHUNK, 6 * CHUNK, 7 * CHUNK);
   content.fill(0, 3 * CHUNK, 4 * CHUNK);
   writeFileSync(join(from, "file"), content);
-  writeFileSync(join(dir, "file"), OLD);
-  const { to } = await startServer(t, dir);
-  const sent = await sendAll({ paths: [join(from, "file")], to, delta: true, chunkBytes: CHUNK });
-  assertOk(t, sent);
-  t.ok(sent.result.chunks.sparse > 0);
-  assertContent(t, join(dir, "file"), content);
+  // From a clone, and from a copy where none can be made.
+  for (const code of [undefined, "EOPNOTSUPP"]) {
+    refuses = code;
+    writeFileSync(join(dir, "file"), OLD);
+    const { to, server } = await startServer(t, dir);
+    const sent = await sendAll({ paths: [join(from, "file")], to, delta: true, chunkBytes: CHUNK });
+    assertOk(t, sent);
+    t.ok(sent.result.chunks.sparse > 0);
+    assertContent(t, join(dir, "file"), content);
+    await server.close();
+  }
+  refuses = undefined;
 });
 
 /** A part of a file's name and size, and the file that it is to be a clone of. */
