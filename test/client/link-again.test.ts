@@ -8,7 +8,7 @@ import type { Terms, TransferEnd } from "../../src/net/transfer-end.ts";
 import { ERRORS, type ErrorCode, HawserError } from "../../src/protocol/errors.ts";
 import type { Message } from "../../src/protocol/messages.ts";
 import { WELCOME } from "../helpers/conversation.ts";
-import { Recorder, soon, type WireEnd } from "../helpers/wire-end.ts";
+import { Recorder, soon, soonHolds, type WireEnd } from "../helpers/wire-end.ts";
 
 const KEY = new Uint8Array(16).fill(7);
 
@@ -342,13 +342,7 @@ async function later(time: ReturnType<typeof clock>, link: Link, server: HandSer
 }
 
 /** Waits until this is what is waited for. */
-const waitsFor = (link: Link, what: string) =>
-  soon(
-    (async () => {
-      while (link.stall?.waitingFor !== what) await new Promise((resolve) => setImmediate(resolve));
-    })(),
-    `waiting for ${what}`,
-  );
+const waitsFor = (link: Link, what: string) => soonHolds(`waiting for ${what}`, () => link.stall?.waitingFor === what);
 
 t.test("what is waited for, in words", async (t) => {
   const time = clock(t);

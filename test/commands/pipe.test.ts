@@ -5,16 +5,25 @@ import { join } from "node:path";
 import t from "tap";
 import { nonconformity } from "../cli/schema.ts";
 import { contentOf, hexCrc32, makeFile, namesIn } from "../helpers/files.ts";
-import { BIN, run, start, startServe } from "./program.ts";
+import { BIN, endWithTest, run, start, startServe } from "./program.ts";
 
 const MIB = 1024 * 1024;
 const HAWSER = `"${process.execPath}" "${BIN}"`;
 const env = { ...process.env, XDG_CONFIG_HOME: "/dev/null" };
 
+/** Bash in a process group of its own, as a terminal makes for a pipeline. */
+function bash(script: string, ...args: string[]) {
+  const child = spawn("bash", ["-c", `set -o pipefail; ${script}`, "bash", ...args], {
+    env,
+    detached: true,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  return endWithTest(child, { detached: true });
+}
+
 /** Runs a line in bash, with `hawser` for the program; `$1` and so on are `args`. */
 function shell(line: string, ...args: string[]) {
-  const script = `set -o pipefail; hawser() { ${HAWSER} "$@"; }; ${line}`;
-  const child = spawn("bash", ["-c", script, "bash", ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
+  const child = bash(`hawser() { ${HAWSER} "$@"; }; ${line}`, ...args);
   let [out, err] = ["", ""];
   child.stdout.on("data", (bytes: Buffer) => {
     out += bytes.toString("latin1");
@@ -124,21 +133,18 @@ t.test("^C to the whole pipeline: nothing is committed, whoever dies first", asy
     ["SIGINT", 130],
     ["SIGTERM", 143],
   ] as const) {
-    // A process group of its own, as a terminal makes for a pipeline.
+    // A producer that is silent, and doesn't end by itself.
     const line = `(head -c 3000000 /dev/zero; exec sleep 1000) | ${HAWSER} send - --name a --to ${server.address} --progress json`;
-    const child = spawn("bash", ["-c", `set -o pipefail; ${line}`], {
-      env,
-      detached: true,
-      stdio: ["ignore", "pipe", "pipe"],
-    });
+    const child = bash(line);
     let err = "";
-    await new Promise<void>((resolve) =>
+    const ended = new Promise((resolve) => child.stderr.on("close", resolve));
+    await new Promise<void>((resolve, reject) => {
       child.stderr.on("data", (bytes: Buffer) => {
         err += bytes.toString();
         if (/"phase":"sending","stall":null,"bytesDone":[1-9]/.test(err)) resolve();
-      }),
-    );
-    const ended = new Promise((resolve) => child.stderr.on("close", resolve));
+      });
+      void ended.then(() => reject(new Error(`it ended and had sent nothing: ${err}`)));
+    });
     process.kill(-(child.pid ?? 0), signal);
     await ended;
     t.match(err, new RegExp(code === 130 ? "E_INTERRUPTED" : "E_TERMINATED"));
@@ -237,8 +243,7 @@ t.test("--spool: interrupted while it is copied, no room, and a failure", async 
 
 /** `serve --to-stdout --once` into a program of the shell, on a free port. */
 async function startStreaming(consumer: string, ...args: string[]) {
-  const script = `set -o pipefail; ${HAWSER} serve --to-stdout --once --port 0 | ${consumer}`;
-  const child = spawn("bash", ["-c", script, "bash", ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
+  const child = bash(`${HAWSER} serve --to-stdout --once --port 0 | ${consumer}`, ...args);
   let [out, err] = ["", ""];
   child.stdout.on("data", (bytes: Buffer) => {
     out += bytes.toString();
@@ -252,7 +257,8 @@ async function startStreaming(consumer: string, ...args: string[]) {
   const ended = new Promise<{ code: number | null; out: string; err: string }>((resolve) =>
     child.on("close", (code) => resolve({ code, out, err })),
   );
-  return { child, ended, address: await listening.promise };
+  void ended.then(() => listening.reject(new Error(`it ended and had not listened: ${err}`)));
+  return { ended, address: await listening.promise };
 }
 
 t.test("serve --to-stdout --once | tar x", async (t) => {
@@ -274,6 +280,7 @@ t.test("serve --to-stdout --once | tar x", async (t) => {
 t.test("a slow consumer, and one that goes", async (t) => {
   const dir = t.testdir({});
   const path = makeFile(join(dir, "f"), 30 * MIB);
+  // It takes nothing for three timeouts.
   const slow = await startStreaming("(sleep 3; cksum)");
   const sent = await run(["send", path, "--to", slow.address, "--timeout", "1s", "--json"]);
   t.match(sent, { code: 0 });

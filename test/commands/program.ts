@@ -1,6 +1,7 @@
 /** Runs the real program, as compiled, in a process of its own, and waits for what it says: never for time. */
 import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import t from "tap";
 import { readLines } from "../../src/cli/lines.ts";
 
 export const BIN = fileURLToPath(new URL("../../bin/run.js", import.meta.url));
@@ -37,19 +38,38 @@ function environment(env: Record<string, string> = {}): Record<string, string | 
   return { ...Object.fromEntries(kept), XDG_CONFIG_HOME: NO_CONFIG, ...env };
 }
 
-/** A test that fails half-way leaves no process behind. */
-const alive = new Set<ChildProcess>();
-process.once("exit", () => {
-  for (const child of alive) child.kill("SIGKILL");
+const alive = new Set<() => void>();
+const endAll = () => {
+  for (const end of alive) end();
+};
+process.once("exit", endAll);
+// Whatever lives keeps its file from ending. What tests within a test share lives as long as that one.
+t.afterEach(({ parent }) => {
+  if (parent === t) endAll();
 });
+
+/** A test that fails half-way leaves no process behind: neither this one nor, of one that is `detached`, those of its group. */
+export function endWithTest<C extends ChildProcess>(child: C, { detached = false } = {}): C {
+  const end = () => {
+    if (!detached) return void child.kill("SIGKILL");
+    try {
+      process.kill(-(child.pid ?? Number.NaN), "SIGKILL");
+    } catch {
+      // All of them are gone.
+    }
+  };
+  alive.add(end);
+  // Those of its group may outlive it, and then hold its output open.
+  child.once("close", () => alive.delete(end));
+  return child;
+}
 
 export function start(args: readonly string[], options: RunOptions = {}): Running {
   const { env, cwd, input, node = process.execPath, stdio = ["pipe", "pipe", "pipe"] } = options;
-  const child = spawn(node, [BIN, ...args], { env: environment(env), cwd, stdio });
-  alive.add(child);
-  child.once("exit", () => alive.delete(child));
+  const child = endWithTest(spawn(node, [BIN, ...args], { env: environment(env), cwd, stdio }));
   let out = "";
   let err = "";
+  let closed = false;
   const waiting = new Set<() => void>();
   child.stdout?.on("data", (data: Buffer) => {
     out += data.toString();
@@ -62,6 +82,7 @@ export function start(args: readonly string[], options: RunOptions = {}): Runnin
   else if (options.stdio === undefined) child.stdin?.end();
   const ended = new Promise<Ended>((resolve) => {
     child.on("close", (code, signal) => {
+      closed = true;
       for (const check of waiting) check();
       resolve({ code, signal, out, err });
     });
@@ -70,7 +91,7 @@ export function start(args: readonly string[], options: RunOptions = {}): Runnin
     new Promise<void>((resolve, reject) => {
       const check = () => {
         if (pattern.test(err)) resolve();
-        else if (child.exitCode !== null) reject(new Error(`it ended without saying ${pattern}: ${err}`));
+        else if (closed) reject(new Error(`it ended without saying ${pattern}: ${err}`));
         else return;
         waiting.delete(check);
       };

@@ -9,6 +9,7 @@ import { crc32 } from "../../src/protocol/crc32.ts";
 import { assertFailure, assertOk, EventLog, sendAll, startServer } from "../helpers/e2e.ts";
 import { assertContent, contentOf, directories, KIB, namesIn, partsIn } from "../helpers/files.ts";
 import { startProxy } from "../helpers/proxy.ts";
+import { soonHolds } from "../helpers/wire-end.ts";
 
 const CHUNK = 64 * KIB;
 const BYTES = 40 * CHUNK - 100;
@@ -233,7 +234,7 @@ t.test("an abort while chunks are on their way: an input that ends now is not ta
   proxy.hold("stream");
   input.write(contentOf(3 * CHUNK, 9));
   // All that was written has been read when there is room for more.
-  while (input.readableLength > 0) await new Promise((resolve) => setImmediate(resolve));
+  await soonHolds("reading", () => input.readableLength === 0);
   controller.abort();
   input.end();
   for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));

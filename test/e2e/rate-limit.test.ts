@@ -89,6 +89,7 @@ t.test("it can be changed on the way: up, down, and off", async (t) => {
   const phase = async (bytesPerSecond: number) => {
     limit.set(bytesPerSecond);
     const fromMs = performance.now();
+    // The rate is over this window of time, whatever happens in it.
     await new Promise((resolve) => setTimeout(resolve, 1000));
     const tookMs = performance.now() - fromMs;
     return ((between(samples, fromMs, fromMs + tookMs) / tookMs) * 1000) / bytesPerSecond;

@@ -31,7 +31,7 @@ const shown = (existing: ExistingFile | undefined) =>
 t.test("an object store: files arrive one by one, directories are nothing, a link is refused", async (t) => {
   const { from } = directories(t);
   const files = makeTree(from);
-  // Slow, and not in order.
+  // Each put takes its time, so that they end in another order than they began.
   const sink = new ObjectStoreSink({
     blockBytes: CHUNK,
     beforePut: (part) => new Promise((resolve) => setTimeout(resolve, part % 3)),

@@ -20,7 +20,7 @@ import {
 import { dirname, join } from "node:path";
 import t, { type Test } from "tap";
 import type { SendOptions, TransferEvent } from "../../src/index.ts";
-import { BIN } from "../commands/program.ts";
+import { BIN, endWithTest } from "../commands/program.ts";
 import {
   assertOk,
   type ClientEvent,
@@ -259,7 +259,8 @@ t.test("few descriptors, on either side: a wide and deep tree", { skip: process.
       `127.0.0.1:${to.port}`,
       "--json",
     ];
-    const child = spawn("/bin/sh", ["-c", 'ulimit -n 64; exec "$0" "$@" --timeout 10', ...command]);
+    const limited = 'ulimit -n 64; exec "$0" "$@" --timeout 10';
+    const child = endWithTest(spawn("/bin/sh", ["-c", limited, ...command], { stdio: ["ignore", "pipe", "ignore"] }));
     let out = "";
     child.stdout.on("data", (bytes) => {
       out += bytes;

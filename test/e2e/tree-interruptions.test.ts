@@ -8,7 +8,7 @@ import t, { type Test } from "tap";
 import type { SendOptions } from "../../src/index.ts";
 import { assertOk, type ClientEvent, sendAll, startChild, startServer, startServerChild } from "../helpers/e2e.ts";
 import { directories, KIB, MIB, makeFile, partsIn } from "../helpers/files.ts";
-import { type Rule, startProxy } from "../helpers/proxy.ts";
+import { type Rule, startProxy, type TcpProxy } from "../helpers/proxy.ts";
 import { attachStrace, skipsWithoutStrace } from "../helpers/strace.ts";
 import { assertSameTree, readTree } from "../helpers/trees.ts";
 
@@ -25,6 +25,14 @@ function makeTree(from: string): void {
   makeFile(join(from, "large"), 3 * MIB, 1);
   makeFile(join(from, "d1/large"), MIB + 7, 2);
 }
+
+const optionsOf = (from: string, { address }: TcpProxy): SendOptions => ({
+  paths: [`${from}/`],
+  to: address,
+  chunkBytes: CHUNK,
+  streams: 2,
+  timeoutMs: 20_000,
+});
 
 const upStream = { kind: "stream", direction: "up", frame: "BUNDLE", times: 1 } as const;
 const control = { kind: "control", part: "type", times: 1, action: "reset" } as const;
@@ -64,13 +72,7 @@ for (const [what, rules, resends] of HARMS) {
     makeTree(from);
     const { to } = await startServer(t, dir);
     const proxy = await startProxy(t, to, { rules });
-    const sent = await sendAll({
-      paths: [`${from}/`],
-      to: proxy.address,
-      chunkBytes: CHUNK,
-      streams: 3,
-      timeoutMs: 20_000,
-    });
+    const sent = await sendAll({ ...optionsOf(from, proxy), streams: 3 });
     assertOk(t, sent);
     t.ok(proxy.harm.length > 0, `harm was done: ${proxy.harm.join(", ")}`);
     if (resends) t.ok(sent.result.retries > 0, `${sent.result.retries} were sent again`);
@@ -120,13 +122,7 @@ for (const victim of ["client", "server"] as const) {
       makeTree(from);
       const first = await startServerChild(t, dir);
       const proxy = await startProxy(t, first.to, { shape });
-      const options: SendOptions = {
-        paths: [`${from}/`],
-        to: proxy.address,
-        chunkBytes: CHUNK,
-        streams: 2,
-        timeoutMs: 20_000,
-      };
+      const options = optionsOf(from, proxy);
       const client = startChild<ClientEvent>(t, "client-child.ts", options);
       await proxy.until(() => proxy.framesOf("up", "BUNDLE") >= nth);
       if (victim === "client") {
@@ -176,13 +172,7 @@ for (const [calls, when] of [
     const first = await startServerChild(t, dir);
     const proxy = await startProxy(t, first.to);
     proxy.hold("stream");
-    const options: SendOptions = {
-      paths: [`${from}/`],
-      to: proxy.address,
-      chunkBytes: CHUNK,
-      streams: 2,
-      timeoutMs: 20_000,
-    };
+    const options = optionsOf(from, proxy);
     await attachStrace(t, Number(first.process.pid), "main", {
       calls: calls.split(","),
       inject: `${calls}:signal=KILL:when=${when}`,
@@ -204,13 +194,7 @@ t.test("SIGKILL of the client at its Kth open of a file", async (t) => {
   const server = await startServerChild(t, dir);
   const proxy = await startProxy(t, server.to);
   proxy.hold("control");
-  const options: SendOptions = {
-    paths: [`${from}/`],
-    to: proxy.address,
-    chunkBytes: CHUNK,
-    streams: 2,
-    timeoutMs: 20_000,
-  };
+  const options = optionsOf(from, proxy);
   const client = startChild<ClientEvent>(t, "client-child.ts", options);
   await proxy.until(() => proxy.connections.control === 1);
   await attachStrace(t, Number(client.process.pid), "main", {

@@ -10,6 +10,7 @@ import { ERRORS, type HawserError, PeerError } from "../../src/protocol/errors.t
 import type { MessageName } from "../../src/protocol/header.ts";
 import type { Message } from "../../src/protocol/messages.ts";
 import type { Role } from "../../src/protocol/states.ts";
+import { attachOf } from "./conversation.ts";
 
 const PATIENCE_MS = 10_000;
 
@@ -24,6 +25,17 @@ export async function soon<T>(promise: Promise<T>, what: string, patienceMs = PA
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** Looks at every turn of the event loop whether it holds: for what nobody announces. */
+export async function soonHolds(what: string, holds: () => boolean): Promise<void> {
+  let over = false;
+  const look = async () => {
+    while (!over && !holds()) await new Promise((resolve) => setImmediate(resolve));
+  };
+  await soon(look(), what).finally(() => {
+    over = true;
+  });
 }
 
 /** Events written down, and waited for. */
@@ -122,6 +134,18 @@ export async function connectedPair(
   });
   const client = await connectTo(t, listener.address, clientRole, { sending });
   return { client, server: endOf(connection, heard), listener };
+}
+
+/** Both ends of a stream, over which the client sends chunks of at most `chunkBytesMax`. */
+export async function streamPair(t: Test, chunkBytesMax: number, blocks?: BlockPool, limits: Limits = {}) {
+  const pair = await connectedPair(t, "source", blocks, limits);
+  pair.client.connection.send("ATTACH", attachOf(0));
+  await pair.server.heard.message("ATTACH");
+  pair.server.connection.role = "sink";
+  pair.server.connection.chunkBytesMax = chunkBytesMax;
+  pair.server.connection.send("ATTACHED", { stream: 0 });
+  await pair.client.heard.message("ATTACHED");
+  return pair;
 }
 
 export const hello = (rest: Partial<Message<"HELLO">> = {}): Message<"HELLO"> => ({

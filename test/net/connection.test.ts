@@ -8,22 +8,10 @@ import { crc32 } from "../../src/protocol/crc32.ts";
 import { HawserError } from "../../src/protocol/errors.ts";
 import { encodeGreeting } from "../../src/protocol/greeting.ts";
 import { randomBytesOf, same } from "../helpers/bytes.ts";
-import { attachOf, WELCOME } from "../helpers/conversation.ts";
-import { connectedPair, hello, Recorder, soon } from "../helpers/wire-end.ts";
+import { WELCOME } from "../helpers/conversation.ts";
+import { connectedPair, hello, Recorder, soon, streamPair } from "../helpers/wire-end.ts";
 
 const CHUNK = 65_536;
-
-/** A stream over which the client may send chunks. */
-async function stream(t: Parameters<typeof connectedPair>[0], blocks?: BlockPool) {
-  const pair = await connectedPair(t, "source", blocks);
-  pair.client.connection.send("ATTACH", attachOf(0));
-  await pair.server.heard.message("ATTACH");
-  pair.server.connection.role = "sink";
-  pair.server.connection.chunkBytesMax = CHUNK;
-  pair.server.connection.send("ATTACHED", { stream: 0 });
-  await pair.client.heard.message("ATTACHED");
-  return pair;
-}
 
 t.test("greetings, messages and pings, both ways", async (t) => {
   const { client, server } = await connectedPair(t);
@@ -49,7 +37,7 @@ t.test("greetings, messages and pings, both ways", async (t) => {
 });
 
 t.test("chunks arrive whole, intact or marked as damaged, and their buffers come back", async (t) => {
-  const { client, server } = await stream(t);
+  const { client, server } = await streamPair(t, CHUNK);
   const payloads = [1, 1000, CHUNK - 1, CHUNK].map((size, i) => randomBytesOf(size, i + 1));
   for (const [i, payload] of payloads.entries()) client.chunk(i, i * 2 ** 33, payload);
   client.chunk(9, 0, payloads[1] as Uint8Array, 12345);
@@ -63,7 +51,7 @@ t.test("chunks arrive whole, intact or marked as damaged, and their buffers come
 });
 
 t.test("a payload may be used again when the system has it, and also when there is nobody to take it", async (t) => {
-  const { client } = await stream(t);
+  const { client } = await streamPair(t, CHUNK);
   const accepted = () =>
     new Promise<void>((resolve) => client.connection.sendChunk(0, 0, new Uint8Array(CHUNK), 0, resolve));
   await soon(accepted(), "the acceptance");
@@ -74,7 +62,7 @@ t.test("a payload may be used again when the system has it, and also when there 
 });
 
 t.test("a receiver that pauses holds the sender up, and loses nothing", async (t) => {
-  const { client, server } = await stream(t);
+  const { client, server } = await streamPair(t, CHUNK);
   server.connection.pause();
   const payload = randomBytesOf(CHUNK);
   const count = 1000;
@@ -146,7 +134,7 @@ t.test("closing with an error tells it to the peer, where the peer may know it",
 });
 
 t.test("whatever is said on a closed connection is said to nobody", async (t) => {
-  const { client } = await stream(t);
+  const { client } = await streamPair(t, CHUNK);
   client.connection.close();
   client.connection.send("PING", { id: 1 });
   client.chunk(0, 0, new Uint8Array(1));
@@ -157,7 +145,7 @@ t.test("whatever is said on a closed connection is said to nobody", async (t) =>
 });
 
 t.test("what breaks the protocol closes the connection, and the peer hears of it", async (t) => {
-  const { client, server } = await stream(t);
+  const { client, server } = await streamPair(t, CHUNK);
   client.chunk(0, 0, new Uint8Array(CHUNK + 1));
   t.match(await soon(server.heard.closed, "the end"), { code: "E_FRAME_TOO_LARGE" });
   t.match(await client.heard.message("ERROR"), { code: 203 });
@@ -246,7 +234,7 @@ t.test("a program that answers in another language", async (t) => {
 });
 
 t.test("nothing is said any more after the peer's ERROR, and nothing throws", async (t) => {
-  const { client, server } = await stream(t);
+  const { client, server } = await streamPair(t, CHUNK);
   server.connection.send("ERROR", { code: 104, message: "stopping" });
   await client.heard.message("ERROR");
   t.doesNotThrow(() => client.chunk(0, 0, new Uint8Array(10)));

@@ -3,22 +3,10 @@ import { BlockPool } from "../../src/net/blocks.ts";
 import { RateLimit } from "../../src/net/rate-limit.ts";
 import { crc32 } from "../../src/protocol/crc32.ts";
 import { randomBytesOf, same } from "../helpers/bytes.ts";
-import { attachOf, WELCOME } from "../helpers/conversation.ts";
-import { connectedPair, hello, soon } from "../helpers/wire-end.ts";
+import { WELCOME } from "../helpers/conversation.ts";
+import { connectedPair, hello, soon, soonHolds, streamPair } from "../helpers/wire-end.ts";
 
 const CHUNK = 65_536;
-
-/** A stream over which the client sends chunks, limited at one of its ends. */
-async function stream(t: Parameters<typeof connectedPair>[0], limits: { sending?: RateLimit; reading?: RateLimit }) {
-  const pair = await connectedPair(t, "source", new BlockPool(), limits);
-  pair.client.connection.send("ATTACH", attachOf(0));
-  await pair.server.heard.message("ATTACH");
-  pair.server.connection.role = "sink";
-  pair.server.connection.chunkBytesMax = CHUNK;
-  pair.server.connection.send("ATTACHED", { stream: 0 });
-  await pair.client.heard.message("ATTACHED");
-  return pair;
-}
 
 t.test("turns come first come first served, and a slice is paid for in between", async (t) => {
   const limit = new RateLimit(100_000);
@@ -63,7 +51,7 @@ t.test("who waits is woken by a higher limit, or the end of it, and not when it 
 
 t.test("a chunk goes in slices, a message waits for its end, and what arrives is whole", async (t) => {
   const limit = new RateLimit(400_000);
-  const { client, server } = await stream(t, { sending: limit });
+  const { client, server } = await streamPair(t, CHUNK, undefined, { sending: limit });
   const payload = randomBytesOf(CHUNK);
   const startedMs = performance.now();
   const accepted: number[] = [];
@@ -71,23 +59,15 @@ t.test("a chunk goes in slices, a message waits for its end, and what arrives is
     client.connection.sendChunk(0, i * CHUNK, payload, crc32(payload), () => accepted.push(i));
   }
   // Some of the first chunk is there, and not all of it.
-  let movedMs = 0;
-  while (server.connection.chunkBytesReceived < CHUNK / 4) {
-    await new Promise((resolve) => setTimeout(resolve, 2));
-    movedMs = performance.now() - startedMs;
-  }
+  await soonHolds("a quarter of it", () => server.connection.chunkBytesReceived >= CHUNK / 4);
+  const movedMs = performance.now() - startedMs;
   t.ok(server.connection.chunkBytesReceived < CHUNK, `${server.connection.chunkBytesReceived} after ${movedMs} ms`);
   t.strictSame(accepted, []);
   client.connection.send("PING", { id: 7 });
   t.strictSame(await client.heard.message("PONG"), { id: 7 });
   t.equal(server.heard.chunks.length, 1, "between the two chunks");
   await server.heard.until("both chunks", () => server.heard.chunks.length === 2);
-  await soon(
-    (async () => {
-      while (accepted.length < 2) await new Promise((resolve) => setImmediate(resolve));
-    })(),
-    "the acceptance",
-  );
+  await soonHolds("the acceptance", () => accepted.length === 2);
   const tookMs = performance.now() - startedMs;
   t.ok(server.heard.chunks.every(({ intact, payload: arrived }) => intact && same(arrived, payload)));
   t.ok(tookMs > (2 * CHUNK) / 400 - 110, `${tookMs} ms`);
@@ -98,7 +78,7 @@ t.test(
   "the end of the limit sends the rest of a chunk at once; the end of the connection gives its buffer back",
   async (t) => {
     const limit = new RateLimit(1024);
-    const { client, server } = await stream(t, { sending: limit });
+    const { client, server } = await streamPair(t, CHUNK, undefined, { sending: limit });
     const payload = randomBytesOf(CHUNK);
     const send = () =>
       new Promise<void>((resolve) => client.connection.sendChunk(0, 0, payload, crc32(payload), resolve));
@@ -119,7 +99,7 @@ t.test(
 
 t.test("what a peer asks for while a chunk is on its way doesn't pile up", async (t) => {
   const limit = new RateLimit(1024);
-  const { client, server } = await stream(t, { sending: limit });
+  const { client, server } = await streamPair(t, CHUNK, undefined, { sending: limit });
   client.chunk(0, 0, new Uint8Array(CHUNK));
   for (let i = 0; i < 100_000; i++) server.connection.send("PING", { id: i });
   let before = -1;
@@ -143,6 +123,7 @@ t.test("reading holds the limit whatever comes: messages, chunks, and after a ch
   for (let i = 0; i < 60_000; i++) client.connection.send("PING", { id: i });
   const readIn = async (ms: number) => {
     const before = { bytes: server.connection.bytesReceived, atMs: performance.now() };
+    // The rate is over this window of time, whatever happens in it.
     await new Promise((resolve) => setTimeout(resolve, ms));
     const tookMs = performance.now() - before.atMs;
     return ((server.connection.bytesReceived - before.bytes) / tookMs) * 1000;

@@ -1,3 +1,4 @@
+import { mock } from "node:test";
 import t from "tap";
 import { PeerLimits } from "../../src/server/peer-limits.ts";
 
@@ -16,15 +17,27 @@ t.test("all connections of a peer share a limit, and other peers have their own"
 });
 
 t.test("who goes and comes back owes what it owed; then it is forgotten", async (t) => {
+  let nowMs = 0;
+  const { mock: clock } = mock.method(performance, "now", () => nowMs);
+  mock.timers.enable({ apis: ["setTimeout"] });
+  t.teardown(() => {
+    mock.timers.reset();
+    clock.restore();
+  });
+  const pass = (ms: number) => {
+    nowMs += ms;
+    mock.timers.tick(ms);
+  };
   const limits = new PeerLimits(10_000);
   const first = limits.enter("::1");
   limits.enter("::1");
   first.take(1000);
   limits.leave("::1");
   limits.leave("::1");
+  pass(99);
   t.equal(limits.enter("::1"), first, "it owes 100 ms");
   limits.leave("::1");
-  await new Promise((resolve) => setTimeout(resolve, 150));
+  pass(1);
   t.not(limits.enter("::1"), first);
   limits.leave("nobody");
 });

@@ -5,7 +5,7 @@
 import fs, { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
-import t from "tap";
+import t, { type Test } from "tap";
 import { assertContent, contentOf, directories, partsIn } from "../helpers/files.ts";
 
 const { copyFile } = fs;
@@ -55,22 +55,34 @@ t.test("zeros in the place of what the old file has there are written, though th
   OLD.copy(content, 5 * CHUNK, 6 * CHUNK, 7 * CHUNK);
   content.fill(0, 3 * CHUNK, 4 * CHUNK);
   writeFileSync(join(from, "file"), content);
-  writeFileSync(join(dir, "file"), OLD);
-  const { to } = await startServer(t, dir);
-  const sent = await sendAll({ paths: [join(from, "file")], to, delta: true, chunkBytes: CHUNK });
-  assertOk(t, sent);
-  t.ok(sent.result.chunks.sparse > 0);
-  assertContent(t, join(dir, "file"), content);
+  // From a clone, and from a copy where none can be made.
+  for (const code of [undefined, "EOPNOTSUPP"]) {
+    refuses = code;
+    writeFileSync(join(dir, "file"), OLD);
+    const { to, server } = await startServer(t, dir);
+    const sent = await sendAll({ paths: [join(from, "file")], to, delta: true, chunkBytes: CHUNK });
+    assertOk(t, sent);
+    t.ok(sent.result.chunks.sparse > 0);
+    assertContent(t, join(dir, "file"), content);
+    await server.close();
+  }
+  refuses = undefined;
 });
 
-t.test("a part that is dropped while it is cloned leaves nothing", async (t) => {
-  const { to: dir } = directories(t);
+/** A part of a file's name and size, and the file that it is to be a clone of. */
+async function partOverOld(t: Test, dir: string) {
   writeFileSync(join(dir, "file"), OLD);
   const sink = new DiskSink(dir);
   t.teardown(() => sink.close());
   const part = await sink.reserve({ id: "p", name: Buffer.from("file"), size: OLD.length, mtime: [1, 0], mode: 0o644 });
   const held = await (await sink.find(Buffer.from("file")))?.hold?.();
   if (held === undefined) throw new Error("it is there");
+  return { part, held };
+}
+
+t.test("a part that is dropped while it is cloned leaves nothing", async (t) => {
+  const { to: dir } = directories(t);
+  const { part, held } = await partOverOld(t, dir);
   const cloning = part.cloneFrom?.(held);
   await part.abort();
   t.equal(await cloning, false);
@@ -80,12 +92,7 @@ t.test("a part that is dropped while it is cloned leaves nothing", async (t) => 
 
 t.test("a clone is private, and the old file stays as it is", async (t) => {
   const { to: dir } = directories(t);
-  writeFileSync(join(dir, "file"), OLD);
-  const sink = new DiskSink(dir);
-  t.teardown(() => sink.close());
-  const part = await sink.reserve({ id: "p", name: Buffer.from("file"), size: OLD.length, mtime: [1, 0], mode: 0o644 });
-  const held = await (await sink.find(Buffer.from("file")))?.hold?.();
-  if (held === undefined) throw new Error("it is there");
+  const { part, held } = await partOverOld(t, dir);
   t.equal(await part.cloneFrom?.(held), true);
   t.equal(await part.cloneFrom?.(held), false, "once it is open it is not cloned again");
   const path = join(dir, ".hawser", "parts", "p.part");

@@ -146,6 +146,7 @@ t.test("from standard input, and it ends although the producer doesn't", async (
     }
     console.log("over");`;
   const child = spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: ["pipe", "pipe", "inherit"] });
+  t.teardown(() => child.kill("SIGKILL"));
   let said = "";
   child.stdout.on("data", (data) => {
     said += data;

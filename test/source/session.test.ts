@@ -16,7 +16,7 @@ import { smallItem } from "../../src/source/tree-entries.ts";
 import { bigEndian } from "../helpers/arbitraries.ts";
 import { nameOf, randomBytesOf } from "../helpers/bytes.ts";
 import { attachOf, WELCOME } from "../helpers/conversation.ts";
-import { connectedPair, hello, soon, type WireEnd } from "../helpers/wire-end.ts";
+import { connectedPair, hello, soon, soonHolds, type WireEnd } from "../helpers/wire-end.ts";
 
 const CHUNK = 65_536;
 /** Five chunks and a short one. */
@@ -500,7 +500,7 @@ t.test("a file that has failed is not read any further, and its descriptor comes
   hand.control.connection.send("OUTCOME", { files: [{ file: 0, status: "failed", error }] });
   await told.until("the outcome", () => told.settled.length > 0);
   item.release();
-  while (hand.session.isComparing) await new Promise((resolve) => setImmediate(resolve));
+  await soonHolds("the end of comparing", () => !hand.session.isComparing);
   t.strictSame(item.reread, [0]);
   t.equal(descriptors(), before);
 });
@@ -514,7 +514,7 @@ t.test("nothing is read any more of what is withdrawn", async (t) => {
   truncateSync(path, 10);
   item.release();
   await hand.control.heard.message("WITHDRAW");
-  while (hand.session.isComparing) await new Promise((resolve) => setImmediate(resolve));
+  await soonHolds("the end of comparing", () => !hand.session.isComparing);
   t.ok(item.reread.length <= 2, "the first that was begun, and the one that shows that the file is shorter");
 });
 
@@ -816,16 +816,14 @@ t.test("what a rate limit holds up is not overdue: an idle stream doesn't send i
   await hand.openStream(1);
   await hand.offered();
   hand.plan(0);
-  // All but the four that the first stream took, two of them to read ahead, and then time enough to call those overdue.
+  // All but the four that the first stream took, two of them to read ahead.
   await hand.chunks(CHUNKS - 4);
+  // Nothing is to happen, though there is time enough to call those overdue: more than half a second, and a look after it.
   await new Promise((resolve) => setTimeout(resolve, 1200));
   await hand.silence();
   t.equal(hand.came.length, CHUNKS - 4);
   slow.set(null);
-  const all = async () => {
-    while (hand.came.length < CHUNKS) await new Promise((resolve) => setImmediate(resolve));
-  };
-  await soon(all(), "the rest");
+  await soonHolds("the rest", () => hand.came.length >= CHUNKS);
   t.strictSame(numbers(hand), [0, 1, 2, 3, 4, 5], "each once");
 });
 
