@@ -23,7 +23,7 @@ t.test("what makes no sense together", async (t) => {
     }
   };
   t.match(refused([], {}), /needs PATH/);
-  t.match(refused(["a", "b"], { name: "x" }), /renames one file, and 2 are given/);
+  t.match(refused(["a", "b"], { name: "x" }), /renames one file or directory, and 2 are given/);
   t.match(refused(["a"], { filesFrom: "list" }), /and so does PATH/);
   t.match(refused(["-"], { filesFrom: "list" }), /and so does PATH/);
   t.match(refused([], { filesFrom: "list", name: "x" }), /--files-from is a list/);

@@ -79,7 +79,7 @@ t.test("a program's output, as a file: receipt, exit code, and what is said up f
   t.match(dry.out, /^sent +unknown .* dry\nwould send {2}1 file, of a size that is not known before it is read\n/);
   // There is no such directory, and it is not looked for.
   const spooled = await shell(
-    'yes | hawser send - --name dry --spool "$2" -n --to "$1"',
+    'echo x | hawser send - --name dry --spool "$2" -n --to "$1"',
     server.address,
     join(dir, "no"),
   );
