@@ -134,17 +134,11 @@ export class DiskTree implements TreeSink {
   }
 
   async commitStaged(files: readonly StagedFile[]): Promise<StagedOutcome[]> {
-    let outcomes: StagedOutcome[];
-    try {
-      const failed = await this.#syncStaged(files);
-      const published = await this.#publishAll(files.filter((file) => !failed.has(file)));
-      outcomes = files.map((file) => failed.get(file) ?? (published.shift() as StagedOutcome));
-    } catch (thrown) {
-      outcomes = files.map(() => asHawserError(thrown));
-    }
-    // What was committed has its name, and what was not has none.
-    for (const file of files) this.dropStaged(file);
-    return outcomes;
+    const failed = await this.#syncStaged(files);
+    for (const file of failed.keys()) this.dropStaged(file);
+    const published = await this.#publishAll(failed.size === 0 ? files : files.filter((file) => !failed.has(file)));
+    let next = 0;
+    return files.map((file) => failed.get(file) ?? (published[next++] as StagedOutcome));
   }
 
   async makeDirectory(spec: EntrySpec): Promise<void> {
@@ -221,11 +215,16 @@ export class DiskTree implements TreeSink {
 
   // --- syncing ----------------------------------------------------------------------------------------------------
 
-  /** Returns those that could not be synced; throws where that is to be said of all. */
+  /** Returns those that could not be synced. */
   async #syncStaged(files: readonly StagedFile[]): Promise<Map<StagedFile, HawserError>> {
     const failed = new Map<StagedFile, HawserError>();
     if (!this.#syncs) return failed;
-    if (files.length >= SYNC_ALL_FROM && (await this.#syncAll())) return failed;
+    try {
+      if (files.length >= SYNC_ALL_FROM && (await this.#syncAll())) return failed;
+    } catch (thrown) {
+      // Nobody can say of which file that is true.
+      return new Map(files.map((file) => [file, asHawserError(thrown)]));
+    }
     for (const file of files) {
       try {
         await this.#syncOne(file);
@@ -275,15 +274,15 @@ export class DiskTree implements TreeSink {
         }
       });
       // Before the names are synced: one in staging that came back after a power cut would only be one too many.
-      for (const file of files) this.dropStaged(file);
+      for (const [i, file] of files.entries()) if (!wasMoved(file, outcomes[i])) this.dropStaged(file);
       try {
         if (this.#syncs) await this.#syncChanged(cache, this.#home.staging);
+        return outcomes;
       } catch (thrown) {
         // Names that may not last are taken back: whoever hears that the commit failed must not find the files.
         for (const [i, { spec }] of files.entries()) takeBack(cache, spec, outcomes[i]);
-        throw thrown;
+        return files.map(() => asHawserError(thrown));
       }
-      return outcomes;
     } finally {
       cache.close();
     }
@@ -311,6 +310,11 @@ export class DiskTree implements TreeSink {
       }
     }
   }
+}
+
+/** Whether it left staging for its name, and did not only get another. */
+function wasMoved({ spec }: StagedFile, outcome: StagedOutcome | undefined): boolean {
+  return spec.clobber === "replace" && !(outcome instanceof HawserError);
 }
 
 function takeBack(cache: DirectoryCache, { name }: PartSpec, outcome: StagedOutcome | undefined): void {
