@@ -6,7 +6,7 @@ import { displayName } from "../protocol/names.ts";
 import { digestOf } from "./content-digest.ts";
 import { type HeldDirectory, inDirectoryOf } from "./held-directory.ts";
 import { ioError } from "./io-error.ts";
-import { HOLDS_DIRECTORIES, O_NOFOLLOW } from "./platform.ts";
+import { descriptorPath, HOLDS_DIRECTORIES, O_NOFOLLOW } from "./platform.ts";
 import { readFully } from "./read-fully.ts";
 import type { ExistingFile, HeldFile } from "./sink.ts";
 
@@ -57,7 +57,7 @@ async function holdIn(directory: HeldDirectory, name: Uint8Array): Promise<HeldF
     return {
       size: found.size,
       // By its descriptor: a name could be led elsewhere meanwhile.
-      path: HOLDS_DIRECTORIES ? `/proc/self/fd/${file.fd}` : undefined,
+      path: HOLDS_DIRECTORIES ? descriptorPath(file.fd) : undefined,
       read: (offset, room) => readFully(file.fd, offset, room, `'${displayName(name)}'`),
       close: () => file.close(),
     };

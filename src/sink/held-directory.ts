@@ -19,7 +19,7 @@ import { componentsOf, displayName } from "../protocol/names.ts";
 import { notDirectory } from "./clobber.ts";
 import { syncDirectory, syncFile } from "./durable.ts";
 import { ioError } from "./io-error.ts";
-import { HOLDS_DIRECTORIES, O_DIRECTORY, O_NOFOLLOW } from "./platform.ts";
+import { descriptorPath, HOLDS_DIRECTORIES, O_DIRECTORY, O_NOFOLLOW } from "./platform.ts";
 
 const SLASH = 0x2f;
 
@@ -36,7 +36,7 @@ export class HeldDirectory {
   static open(path: string): HeldDirectory {
     if (!HOLDS_DIRECTORIES) return new HeldDirectory(undefined, Buffer.from(path));
     const fd = openSync(path, constants.O_RDONLY | O_DIRECTORY);
-    return new HeldDirectory(fd, Buffer.from(`/proc/self/fd/${fd}`));
+    return new HeldDirectory(fd, Buffer.from(descriptorPath(fd)));
   }
 
   /** Its descriptor; undefined where the platform holds none. */
@@ -73,7 +73,7 @@ export class HeldDirectory {
         return new HeldDirectory(undefined, path);
       }
       const fd = openSync(path, constants.O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-      return new HeldDirectory(fd, Buffer.from(`/proc/self/fd/${fd}`));
+      return new HeldDirectory(fd, Buffer.from(descriptorPath(fd)));
     } catch (thrown) {
       if (thrown instanceof HawserError) throw thrown;
       const { code } = thrown as NodeJS.ErrnoException;

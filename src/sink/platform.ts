@@ -2,16 +2,32 @@
  * Everything that differs between platforms for what writes files, with its fallbacks. Tested on Linux; macOS, other
  * Unixes and Windows take the fallbacks and nobody has tested them.
  */
-import { constants, readFileSync } from "node:fs";
+import { constants, readFileSync, readlinkSync } from "node:fs";
 import type { Platform } from "../protocol/names.ts";
 
 export const PLATFORM: Platform = process.platform === "win32" ? "windows" : "posix";
 
 /**
- * Linux lets a program work in a directory that it holds open, as /proc/self/fd/N/name, so that a directory swapped for
+ * Linux lets a program work in a directory that it holds open, as /proc/PID/fd/N/name, so that a directory swapped for
  * a link behind its back leads nowhere else (openat(2) in all but name, which Node doesn't have).
  */
 export const HOLDS_DIRECTORIES = process.platform === "linux";
+
+const PROC = "/proc";
+
+/** This process in /proc, by its number as that mount has it (pid_namespaces(7)): its link `self` takes half as long again to follow. */
+const ownProcess = once((): string => {
+  try {
+    return `${PROC}/${readlinkSync(`${PROC}/self`)}`;
+  } catch {
+    return `${PROC}/self`;
+  }
+});
+
+/** A path that leads to what this process has open as `fd`, wherever that lies by now (proc(5)). Linux only. */
+export function descriptorPath(fd: number): string {
+  return `${ownProcess()}/fd/${fd}`;
+}
 
 /** Elsewhere these flags don't exist, and a check before the opening stands in for them. */
 export const O_DIRECTORY = constants.O_DIRECTORY ?? 0;
