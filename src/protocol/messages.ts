@@ -26,6 +26,7 @@ import {
   TEXT_CHARS_MAX,
 } from "./limits.ts";
 import { assertPlain } from "./msgpack-scan.ts";
+import { decodePlainOffer } from "./offer-decoder.ts";
 
 const integer = (min: number, max: number) => v.pipe(v.number(), v.safeInteger(), v.minValue(min), v.maxValue(max));
 const bytes = (min: number, max: number) =>
@@ -231,6 +232,10 @@ export function encodeMessage<N extends MessageName>(name: N, body: Message<N>):
 
 /** The message in a payload whose CRC was right. Throws E_BAD_MESSAGE for anything that is not one of this name. */
 export function decodeMessage<N extends MessageName>(name: N, payload: Uint8Array): Message<N> {
+  if (name === "OFFER") {
+    const plain = decodePlainOffer(payload);
+    if (plain !== undefined) return plain as Message<N>;
+  }
   let value: unknown;
   try {
     assertPlain(payload);
