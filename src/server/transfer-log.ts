@@ -33,15 +33,13 @@ export class TransferLog {
   }
 
   async files(session: LiveSession, records: readonly SettledRecord[]): Promise<void> {
-    const noted = records.flatMap((record) => {
-      const file = fileRecordOf(record);
-      return file === undefined ? [] : [{ file, failure: record.failure }];
-    });
-    const files = noted.map(({ file }) => file);
-    if (files.length === 0) return;
+    const noted = records.filter(isNoted);
+    if (noted.length === 0) return;
+    const files = noted.map(fileRecordOf);
     const transferId = session.terms.transfer;
     await this.#note(() => this.#history.addFiles(transferId, files));
-    for (const { file, failure } of noted) {
+    for (const [i, file] of files.entries()) {
+      const failure = noted[i]?.failure;
       this.#files++;
       if (file.status === "failed") this.#failed++;
       else this.#bytes += file.bytes;
@@ -106,15 +104,18 @@ export class TransferLog {
   }
 }
 
-/** None of a directory that is there: it is no file, and the files in it tell where they are. */
-function fileRecordOf({ outcome, name, failure, kind }: SettledRecord): FileRecord | undefined {
-  const { size, crc32, status } = outcome;
-  if (status === "planned" || (kind === "directory" && status !== "failed")) return undefined;
+/** Not a directory that is there: it is no file, and the files in it tell where they are. */
+function isNoted({ outcome: { status }, kind }: SettledRecord): boolean {
+  return status !== "planned" && (kind !== "directory" || status === "failed");
+}
+
+function fileRecordOf({ outcome, name, failure }: SettledRecord): FileRecord {
+  const { size = 0, crc32, status } = outcome;
   return {
     name: displayName(outcome.name ?? name),
-    bytes: size ?? 0,
+    bytes: size,
     crc32: crc32 === undefined ? null : formatCrc32(crc32),
-    status,
+    status: status as FileRecord["status"],
     error: failure?.message ?? null,
   };
 }

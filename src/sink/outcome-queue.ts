@@ -86,14 +86,11 @@ export class OutcomeQueue {
       this.#waiting = [];
       await this.#owner.record(records);
       for (const record of records) {
-        const { outcome } = record;
-        this.#told.set(outcome.file, record);
-        const failed = outcome.status === "failed";
-        this.#totals = {
-          files: this.#totals.files + 1,
-          failed: this.#totals.failed + (failed ? 1 : 0),
-          bytes: this.#totals.bytes + (failed ? 0 : (outcome.size ?? 0)),
-        };
+        const { file, status, size = 0 } = record.outcome;
+        this.#told.set(file, record);
+        this.#totals.files++;
+        if (status === "failed") this.#totals.failed++;
+        else this.#totals.bytes += size;
       }
       for (const page of pages(merged(records), wireBytesOf)) this.#owner.send(page);
     }

@@ -10,7 +10,7 @@ import { displayName } from "../protocol/names.ts";
 import { clobberFor, judgeExisting, notDirectory, type Verdict } from "./clobber.ts";
 import { Limiter } from "./limiter.ts";
 import type { SettledRecord } from "./outcome-queue.ts";
-import { assertName, copiesBeside, type Planner, plannedCommit, specOf } from "./plan.ts";
+import { assertName, copiesBeside, type Planner, plannedCommit } from "./plan.ts";
 import { changesOf } from "./settlement.ts";
 import type { Clobber, Committed, ExistingFile, Part, PartSpec, StagedFile, StagedOutcome } from "./sink.ts";
 
@@ -96,19 +96,14 @@ export class SmallFiles {
     // A name that is refused is not even looked at.
     const named = offers.filter((offer) => this.#isNamed(offer));
     const found = await this.#findAll(named.filter(({ kind }) => kind === undefined));
+    let next = 0;
     for (const offer of named) {
+      const existing = offer.kind === undefined ? found[next++] : undefined;
       try {
         if (offer.kind !== undefined) await this.#make(offer);
-        else {
-          const existing = found.get(offer);
-          if (existing instanceof HawserError) throw existing;
-          const verdict: Verdict =
-            existing === undefined ? SEND : judgeExisting(offer, existing, this.#planner.wishes.overwrite ?? "never");
-          if (verdict.action === "unchanged") this.#unchanged(offer);
-          else if (verdict.action === "compare" || (await this.#hasCopies(offer, verdict.clobber))) compare.push(offer);
-          else if (this.#planner.wishes.dryRun) await this.#planned(offer, verdict.clobber);
-          else this.#want(offer, verdict.clobber, wanted);
-        }
+        else if (existing === undefined && !this.#planner.wishes.dryRun) this.#want(offer, undefined, wanted);
+        else if (existing instanceof HawserError) throw existing;
+        else await this.#planFound(offer, existing, wanted, compare);
       } catch (thrown) {
         this.#fail(offer, asHawserError(thrown).toFailure());
       }
@@ -121,27 +116,27 @@ export class SmallFiles {
   take(payload: Uint8Array): Promise<void> | undefined {
     const { stages = false } = this.#planner.sink.tree ?? {};
     const oneByOne: Promise<void>[] = [];
+    const contents = decodeBundle(payload);
     // All of it is looked at before anything is written: what is written is committed.
-    for (const [open, bytes, crc] of this.#wantedIn(payload)) {
-      if (open.phase !== "wanted") continue;
+    for (const content of contents) this.#assertWanted(content, payload);
+    for (const { file, start, bytes, crc32: crc } of contents) {
+      const open = this.#open.get(file);
+      // Settled meanwhile, or come before: the source hears of it.
+      if (open?.phase !== "wanted") continue;
       open.phase = "committing";
-      if (stages) this.#stage(open, bytes, crc);
-      else oneByOne.push(this.#writeAlone(open, bytes, crc));
+      const content = payload.subarray(start, start + bytes);
+      if (stages) this.#stage(open, content, crc);
+      else oneByOne.push(this.#writeAlone(open, content, crc));
     }
     if (this.#waiting.length > 0) this.#committing ??= this.#commit();
     return oneByOne.length === 0 ? undefined : Promise.all(oneByOne).then(() => {});
   }
 
-  #wantedIn(payload: Uint8Array): (readonly [open: OpenFile, bytes: Uint8Array, crc32: number])[] {
-    return decodeBundle(payload).flatMap((content) => {
-      const open = this.#open.get(content.file);
-      this.#assertAskedFor(content.file);
-      // Settled meanwhile, or come before: the source hears of it.
-      if (open?.phase !== "wanted") return [];
-      const bytes = payload.subarray(content.start, content.start + content.bytes);
-      assertAsOffered(open.offer, content, bytes);
-      return [[open, bytes, content.crc32] as const];
-    });
+  /** Throws where a file was not asked for, or is not what was offered. */
+  #assertWanted(content: BundledContent, payload: Uint8Array): void {
+    const open = this.#open.get(content.file);
+    if (open === undefined) this.#assertAskedFor(content.file);
+    else if (open.phase === "wanted") assertAsOffered(open.offer, content, payload);
   }
 
   #assertAskedFor(file: number): void {
@@ -170,12 +165,24 @@ export class SmallFiles {
     }
   }
 
-  async #findAll(offers: readonly OfferedFile[]): Promise<Map<OfferedFile, ExistingFile | HawserError | undefined>> {
+  async #findAll(offers: readonly OfferedFile[]): Promise<(ExistingFile | HawserError | undefined)[]> {
     const { sink } = this.#planner;
     const names = offers.map(({ name }) => name);
-    const found =
-      sink.tree?.findAll(names) ?? (await Promise.all(names.map((name) => sink.find(name).catch(asHawserError))));
-    return new Map(offers.map((offer, i) => [offer, found[i]]));
+    return sink.tree?.findAll(names) ?? Promise.all(names.map((name) => sink.find(name).catch(asHawserError)));
+  }
+
+  async #planFound(
+    offer: OfferedFile,
+    existing: ExistingFile | undefined,
+    wanted: PlannedFile[],
+    compare: OfferedFile[],
+  ): Promise<void> {
+    const { overwrite = "never", dryRun } = this.#planner.wishes;
+    const verdict: Verdict = existing === undefined ? SEND : judgeExisting(offer, existing, overwrite);
+    if (verdict.action === "unchanged") this.#unchanged(offer);
+    else if (verdict.action === "compare" || (await this.#hasCopies(offer, verdict.clobber))) compare.push(offer);
+    else if (dryRun) await this.#planned(offer, verdict.clobber);
+    else this.#want(offer, verdict.clobber, wanted);
   }
 
   /** Whether an earlier run may have put it beside what has its name. */
@@ -231,8 +238,9 @@ export class SmallFiles {
   }
 
   #specOf({ offer, clobber }: OpenFile): PartSpec {
+    const { name, size, mtime, mode, file } = offer;
     const { partId, wishes } = this.#planner;
-    return { ...specOf(offer, partId(offer.file)), clobber, exactMode: wishes.exactMode };
+    return { id: partId(file), name, size, mtime, mode, clobber, exactMode: wishes.exactMode };
   }
 
   /** What is staged while a commit is under way goes with the next: the slower the disk, the more at once. */
@@ -289,9 +297,10 @@ export class SmallFiles {
   // --- settling ---------------------------------------------------------------------------------------------------
 
   #committed(offer: OfferedFile, committed: Committed, crc: number | undefined): void {
-    const { file, size } = offer;
-    const checked = crc === undefined ? {} : { crc32: crc };
-    this.#settle(offer, { file, status: "committed", size: size ?? 0, ...checked, ...changesOf(committed) });
+    const outcome: SettledFile = { file: offer.file, status: "committed", size: offer.size ?? 0 };
+    if (crc !== undefined) outcome.crc32 = crc;
+    if (committed.name !== undefined || committed.replaced) Object.assign(outcome, changesOf(committed));
+    this.#settle(offer, outcome);
   }
 
   #unchanged(offer: OfferedFile): void {
@@ -322,9 +331,10 @@ function isSameEntry({ kind, target }: OfferedFile, existing: ExistingFile): boo
 /** Where nothing is in the way. */
 const SEND: Verdict = { action: "send", clobber: undefined };
 
-function assertAsOffered({ size, file }: OfferedFile, { bytes, crc32: declared }: BundledContent, content: Uint8Array) {
+function assertAsOffered({ size, file }: OfferedFile, content: BundledContent, payload: Uint8Array): void {
+  const { bytes, start, crc32: declared } = content;
   if (bytes !== size)
     throw new HawserError("E_ILLEGAL", `file ${file} comes with ${bytes} bytes, and ${size} were offered`);
-  if (crc32(content) !== declared)
+  if (crc32(payload.subarray(start, start + bytes)) !== declared)
     throw new HawserError("E_ILLEGAL", `file ${file} has another CRC-32 than its bundle says`);
 }
