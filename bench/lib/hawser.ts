@@ -4,6 +4,8 @@ import { type Environment, type Finished, type RunOptions, run, Server, type Spa
 
 const SCRIPT = fileURLToPath(new URL("../../bin/run.js", import.meta.url));
 
+const LISTENING = /^hawser: receiving into .* on (\S+)$/m;
+
 export interface HawserServer {
   readonly server: Server;
   readonly to: string;
@@ -15,12 +17,13 @@ export async function startHawser(
   configHome: string,
   flags: readonly string[] = [],
 ): Promise<HawserServer> {
-  const common = ["--port", "0", "--bind", "127.0.0.1", "--insecure", "--json", "--quiet"];
+  const common = ["--port", "0", "--bind", "127.0.0.1", "--insecure"];
   const args = [SCRIPT, "serve", directory, ...common, ...flags];
   const env = environment(configHome);
-  const server = await Server.start(process.execPath, args, ({ stdout }) => stdout.includes("\n"), env);
-  const { port } = JSON.parse(server.stdout.slice(0, server.stdout.indexOf("\n"))) as { port: number };
-  return { server, to: `127.0.0.1:${port}` };
+  // What it says to people: events of ten thousand files would cost it, and us, more than their names do.
+  const server = await Server.start(process.execPath, args, ({ stderr }) => LISTENING.test(stderr), env);
+  const [, to = ""] = LISTENING.exec(server.stderr) ?? [];
+  return { server, to };
 }
 
 export function runHawser(args: readonly string[], configHome: string, options: RunOptions = {}): Promise<Finished> {

@@ -76,7 +76,7 @@ export function durabilities(context: FileContext, stops: Stops): Promise<FileCo
 }
 
 async function hawser(
-  { scratch, source, streams, bytes }: FileContext,
+  { scratch, source, streams, bytes, isTree = false }: FileContext,
   stops: Stops,
   name = "hawser send",
   flags: readonly string[] = [],
@@ -84,7 +84,9 @@ async function hawser(
   const served = directory(scratch, `hawser-${flags.at(-1) ?? "default"}`);
   const { server, to } = await startHawser(served, scratch, flags);
   stops.push(() => server.stop());
-  const args = ["send", source, "--to", to, "--streams", String(streams)];
+  // The others don't say the name of every file.
+  const quiet = isTree ? ["--quiet"] : [];
+  const args = ["send", source, "--to", to, "--streams", String(streams), ...quiet];
   return {
     name,
     target: join(served, basename(source)),
