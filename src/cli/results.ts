@@ -45,10 +45,11 @@ export function receiptText(result: TransferResult, sizesKnown = true): string {
   const bytesChanged = bytesSent + bytesResumed + result.bytesMatched;
   const filesSent = filesCommitted - filesUnchanged;
   const bytesUnchanged = bytes - bytesChanged;
-  const amount = (bytes: number) =>
-    sizesKnown
-      ? `${formatBytes(bytes)} (${formatCount(bytes)} bytes)`
-      : "of a size that is not known before it is read";
+  const amount = (bytes: number) => {
+    if (!sizesKnown) return "of a size that is not known before it is read";
+    const shown = formatBytes(bytes);
+    return shown === `${bytes} B` ? shown : `${shown} (${formatCount(bytes)} bytes)`;
+  };
   const skipped =
     filesSkipped > 0
       ? [
