@@ -129,13 +129,9 @@ export class DiskTree implements TreeSink {
     this.#spaceSeenBytes -= bytes;
   }
 
-  dropStaged({ spec }: StagedFile): void {
-    tryTo(() => unlinkSync(this.#pathOf(spec)));
-  }
-
   async commitStaged(files: readonly StagedFile[]): Promise<StagedOutcome[]> {
     const failed = await this.#syncStaged(files);
-    for (const file of failed.keys()) this.dropStaged(file);
+    for (const file of failed.keys()) this.#drop(file);
     const published = await this.#publishAll(failed.size === 0 ? files : files.filter((file) => !failed.has(file)));
     let next = 0;
     return files.map((file) => failed.get(file) ?? (published[next++] as StagedOutcome));
@@ -198,6 +194,10 @@ export class DiskTree implements TreeSink {
       tryTo(() => unlinkSync(place));
       throw thrown;
     }
+  }
+
+  #drop({ spec }: StagedFile): void {
+    tryTo(() => unlinkSync(this.#pathOf(spec)));
   }
 
   #pathOf({ id }: PartSpec): string {
@@ -274,7 +274,7 @@ export class DiskTree implements TreeSink {
         }
       });
       // Before the names are synced: one in staging that came back after a power cut would only be one too many.
-      for (const [i, file] of files.entries()) if (!wasMoved(file, outcomes[i])) this.dropStaged(file);
+      for (const [i, file] of files.entries()) if (!wasMoved(file, outcomes[i])) this.#drop(file);
       try {
         if (this.#syncs) await this.#syncChanged(cache, this.#home.staging);
         return outcomes;

@@ -63,8 +63,6 @@ export class MemoryTree implements TreeSink {
     }
   }
 
-  dropStaged(): void {}
-
   async makeDirectory({ name, mode, mtime }: EntrySpec): Promise<void> {
     const there = this.#sink.look(name);
     if (there !== undefined && !there.isDirectory) throw notDirectory(name);

@@ -150,7 +150,6 @@ export interface TreeSink {
   stage(spec: PartSpec, content: Uint8Array): StagedFile;
   /** Commits them as `Part.commit` does, each for itself, but syncs once for all of them. Never rejects. */
   commitStaged(files: readonly StagedFile[]): Promise<StagedOutcome[]>;
-  dropStaged(file: StagedFile): void;
   /**
    * Makes a directory where there is none, and gives it time and mode, durably as capabilities say. Throws E_EXISTS,
    * E_NOT_DIRECTORY, E_IO.

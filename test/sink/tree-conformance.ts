@@ -107,15 +107,6 @@ export function treeConformance(t: Test, make: (t: Test, fileBytesMax?: number) 
     t.equal(partsHeld(), 0);
   });
 
-  t.test("what is staged and dropped leaves nothing, and again is nothing", async (t) => {
-    const { sink, read, partsHeld } = make(t);
-    const staged = sink.tree.stage(specOf("a", content.length), content);
-    sink.tree.dropStaged(staged);
-    sink.tree.dropStaged(staged);
-    t.equal(read("a"), undefined);
-    t.equal(partsHeld(), 0);
-  });
-
   t.test("a file that is too large is refused", async (t) => {
     const { sink, partsHeld } = make(t, 1000);
     t.throws(() => sink.tree.stage(specOf("a", 1001), new Uint8Array(1001)), { code: "E_TOO_LARGE" });

@@ -57,7 +57,6 @@ const nowhere: TreeSink = {
   findAll: (names) => names.map(() => undefined),
   stage: (spec, content) => ({ spec, size: content.length }),
   commitStaged: async (files: readonly StagedFile[]) => files.map((): Committed => ({})),
-  dropStaged: () => {},
   makeDirectory: async () => {},
   makeLink: async () => ({}),
 };
