@@ -2,7 +2,7 @@
  * Files in a directory of this machine. Parts lie in staging, on the same file system, and become files by a link, which
  * never replaces what is there; where there are no hard links a lock per name, a check and a rename do.
  */
-import { linkSync, lstatSync, mkdirSync, readdirSync, statfsSync, unlinkSync, writeFileSync } from "node:fs";
+import { linkSync, lstatSync, mkdirSync, readdirSync, rmSync, statfsSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../protocol/errors.ts";
 import { FILE_BYTES_MAX } from "../protocol/limits.ts";
@@ -64,6 +64,7 @@ export class DiskSink implements Sink {
         durability: this.capabilities.durability,
         root: this.#root,
         staging: this.#staging,
+        stagingPrefix: this.#staging.entry(Buffer.alloc(0)).toString("utf8"),
         hasHardLinks: this.hasHardLinks,
         fileBytesMax: this.capabilities.fileBytesMax,
         assertSpace: (bytes) => this.#assertSpace(bytes),
@@ -141,7 +142,8 @@ export class DiskSink implements Sink {
     const leftovers = this.#stagingNames().filter((name) => !kept.has(name));
     for (const name of leftovers) {
       try {
-        unlinkSync(this.#staging.entry(Buffer.from(name, "latin1")));
+        // Directories of small files as well, that did not get their names.
+        rmSync(this.#staging.entry(Buffer.from(name, "latin1")), { recursive: true });
       } catch {
         // Not a part of ours, or somebody else took it away.
       }

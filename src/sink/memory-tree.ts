@@ -3,12 +3,13 @@ import { asHawserError, HawserError } from "../protocol/errors.ts";
 import { componentsOf } from "../protocol/names.ts";
 import { alreadyThere, nextName, notDirectory } from "./clobber.ts";
 import type { MemorySink } from "./memory-sink.ts";
-import type { EntrySpec, ExistingFile, PartSpec, StagedFile, StagedOutcome, TreeSink } from "./sink.ts";
+import type { Batch, EntrySpec, ExistingFile, PartSpec, StagedOutcome, TreeSink } from "./sink.ts";
 
 const keyOf = (name: Uint8Array) => Buffer.from(name).toString("latin1");
 const NO_DIGEST = () => Promise.reject(new HawserError("E_IO", "it is not a file"));
 
-interface MemoryStaged extends StagedFile {
+interface MemoryStaged {
+  readonly spec: PartSpec;
   readonly content: Uint8Array;
 }
 
@@ -37,13 +38,17 @@ export class MemoryTree implements TreeSink {
     return names.map((name) => this.#sink.look(name));
   }
 
-  stage(spec: PartSpec, content: Uint8Array): MemoryStaged {
-    if (content.length > this.#sink.capabilities.fileBytesMax) throw new HawserError("E_TOO_LARGE", "it does not fit");
-    return { spec, size: content.length, content: Uint8Array.from(content) };
-  }
-
-  async commitStaged(files: readonly StagedFile[]): Promise<StagedOutcome[]> {
-    return Promise.all(files.map((file) => this.#commit(file as MemoryStaged)));
+  batch(): Batch {
+    const staged: MemoryStaged[] = [];
+    return {
+      stage: (spec, content) => {
+        if (content.length > this.#sink.capabilities.fileBytesMax) {
+          throw new HawserError("E_TOO_LARGE", "it does not fit");
+        }
+        staged.push({ spec, content: Uint8Array.from(content) });
+      },
+      commit: () => Promise.all(staged.map((file) => this.#commit(file))),
+    };
   }
 
   async #commit({ spec, content }: MemoryStaged): Promise<StagedOutcome> {

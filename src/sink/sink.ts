@@ -128,10 +128,15 @@ export interface Part {
   abort(): Promise<void>;
 }
 
-/** A small file whose part is written, closed and not committed. */
-export interface StagedFile {
-  readonly spec: PartSpec;
-  readonly size: number;
+/** Small files that are committed together. */
+export interface Batch {
+  /** Writes the part of one, whole; its content is of no more use then. Throws E_NO_SPACE, E_TOO_LARGE, E_IO. */
+  stage(spec: PartSpec, content: Uint8Array): void;
+  /**
+   * Commits what was staged as `Part.commit` does, each for itself, but syncs once for all of them. The outcomes are in
+   * the order of staging. Once; never rejects.
+   */
+  commit(): Promise<StagedOutcome[]>;
 }
 
 /** A directory, or a link and what it says. */
@@ -146,10 +151,8 @@ export interface TreeSink {
   readonly stages: boolean;
   /** What lies at each name, in their order; an error where that can't be said. */
   findAll(names: readonly Uint8Array[]): (ExistingFile | HawserError | undefined)[];
-  /** Writes the part of a small file, whole. Throws E_NO_SPACE, E_TOO_LARGE, E_IO. */
-  stage(spec: PartSpec, content: Uint8Array): StagedFile;
-  /** Commits them as `Part.commit` does, each for itself, but syncs once for all of them. Never rejects. */
-  commitStaged(files: readonly StagedFile[]): Promise<StagedOutcome[]>;
+  /** Begins a batch of small files; where `stages` says so. */
+  batch(): Batch;
   /**
    * Makes a directory where there is none, and gives it time and mode, durably as capabilities say. Throws E_EXISTS,
    * E_NOT_DIRECTORY, E_IO.

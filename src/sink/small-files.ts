@@ -12,7 +12,7 @@ import { Limiter } from "./limiter.ts";
 import type { SettledRecord } from "./outcome-queue.ts";
 import { assertName, copiesBeside, type Planner, plannedCommit } from "./plan.ts";
 import { changesOf } from "./settlement.ts";
-import type { Clobber, Committed, ExistingFile, Part, PartSpec, StagedFile, StagedOutcome } from "./sink.ts";
+import type { Batch, Clobber, Committed, ExistingFile, Part, PartSpec, StagedOutcome, TreeSink } from "./sink.ts";
 
 export interface SmallFilesOwner {
   onSettled(record: SettledRecord): void;
@@ -28,7 +28,6 @@ interface OpenFile {
 }
 
 interface Waiting {
-  readonly staged: StagedFile;
   readonly offer: OfferedFile;
   readonly crc32: number;
 }
@@ -45,8 +44,9 @@ export class SmallFiles {
   readonly #open = new Map<number, OpenFile>();
   /** Files that are being planned, from the first on to before the second: nothing was asked for yet. */
   #planning: readonly [first: number, end: number] = [0, 0];
-  /** Staged files that wait for the commit under way to end. */
+  /** Staged files that wait for the commit under way to end, in the order of their batch. */
   #waiting: Waiting[] = [];
+  #batch: Batch | undefined;
   #committing: Promise<void> | undefined;
   /** Files that are written one by one, where a sink can't do it otherwise. */
   readonly #writing = new Set<Promise<void>>();
@@ -114,7 +114,7 @@ export class SmallFiles {
 
   /** A bundle came. Resolves when its bytes are of no more use; at once where the sink can do that. Throws E_ILLEGAL and its kind. */
   take(payload: Uint8Array): Promise<void> | undefined {
-    const { stages = false } = this.#planner.sink.tree ?? {};
+    const { tree } = this.#planner.sink;
     const oneByOne: Promise<void>[] = [];
     const contents = decodeBundle(payload);
     // All of it is looked at before anything is written: what is written is committed.
@@ -125,10 +125,10 @@ export class SmallFiles {
       if (open?.phase !== "wanted") continue;
       open.phase = "committing";
       const content = payload.subarray(start, start + bytes);
-      if (stages) this.#stage(open, content, crc);
+      if (tree?.stages) this.#stage(tree, open, content, crc);
       else oneByOne.push(this.#writeAlone(open, content, crc));
     }
-    if (this.#waiting.length > 0) this.#committing ??= this.#commit();
+    if (this.#batch !== undefined) this.#committing ??= this.#commit();
     return oneByOne.length === 0 ? undefined : Promise.all(oneByOne).then(() => {});
   }
 
@@ -227,11 +227,12 @@ export class SmallFiles {
     else await this.#planned(offer, clobberFor(offer.name, existing, overwrite));
   }
 
-  #stage(open: OpenFile, bytes: Uint8Array, crc: number): void {
+  #stage(tree: TreeSink, open: OpenFile, bytes: Uint8Array, crc: number): void {
     const { offer } = open;
     try {
-      const staged = this.#planner.sink.tree?.stage(this.#specOf(open), bytes);
-      if (staged !== undefined) this.#waiting.push({ staged, offer, crc32: crc });
+      this.#batch ??= tree.batch();
+      this.#batch.stage(this.#specOf(open), bytes);
+      this.#waiting.push({ offer, crc32: crc });
     } catch (thrown) {
       this.#fail(offer, asHawserError(thrown).toFailure());
     }
@@ -245,13 +246,13 @@ export class SmallFiles {
 
   /** What is staged while a commit is under way goes with the next: the slower the disk, the more at once. */
   async #commit(): Promise<void> {
-    while (this.#waiting.length > 0) {
+    while (this.#batch !== undefined) {
       await new Promise((resolve) => setImmediate(resolve));
-      const batch = this.#waiting;
+      const [batch, files] = [this.#batch, this.#waiting];
+      this.#batch = undefined;
       this.#waiting = [];
-      const files = batch.map(({ staged }) => staged);
-      const outcomes = (await this.#planner.sink.tree?.commitStaged(files)) ?? [];
-      for (const [i, { offer, crc32: crc }] of batch.entries()) this.#onCommitted(offer, outcomes[i], crc);
+      const outcomes = await batch.commit();
+      for (const [i, { offer, crc32: crc }] of files.entries()) this.#onCommitted(offer, outcomes[i], crc);
     }
     this.#committing = undefined;
   }

@@ -17,7 +17,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
 import type { HawserError } from "../../src/protocol/errors.ts";
-import type { Durability, StagedOutcome } from "../../src/sink/sink.ts";
+import type { Batch, Durability, StagedOutcome } from "../../src/sink/sink.ts";
 import { nameOf, randomBytesOf, same } from "../helpers/bytes.ts";
 import { specOf } from "./sink-conformance.ts";
 import { treeConformance } from "./tree-conformance.ts";
@@ -71,8 +71,9 @@ t.test("more directories than are held, wider and deeper", async (t) => {
   const files = Array.from({ length: 300 }, (_, i) =>
     i % 3 === 0 ? `${"d/".repeat(i % 150)}w${i}` : `wide${i}/${deep}f${i}`,
   );
-  const staged = files.map((name, i) => sink.tree.stage(specOf(name, 50, {}), randomBytesOf(50, i)));
-  const outcomes = await sink.tree.commitStaged(staged);
+  const batch = sink.tree.batch();
+  for (const [i, name] of files.entries()) batch.stage(specOf(name, 50, {}), randomBytesOf(50, i));
+  const outcomes = await batch.commit();
   t.same(
     outcomes.filter((outcome) => outcome instanceof Error),
     [],
@@ -85,7 +86,13 @@ t.test("more directories than are held, wider and deeper", async (t) => {
 });
 
 /** What a program that commits does to the disk, in its order: `sync` is of all, or of one path. */
-function callsOf(t: Test, durability: Durability, files: number, directories: number): string[] | undefined {
+function callsOf(
+  t: Test,
+  durability: Durability,
+  files: number,
+  directories: number,
+  areThere = false,
+): string[] | undefined {
   if (spawnSync("strace", ["-o", "/dev/null", "true"]).status !== 0) {
     t.pass("skipped: system calls can't be watched");
     return undefined;
@@ -97,8 +104,8 @@ function callsOf(t: Test, durability: Durability, files: number, directories: nu
   }
   const [log, served] = [join(dir, "calls"), join(dir, "served")];
   mkdirSync(served);
-  const how = JSON.stringify({ dir: served, durability, files, directories });
-  const calls = "fsync,fdatasync,syncfs,sync,link,linkat,symlink,symlinkat,unlink,unlinkat,write";
+  const how = JSON.stringify({ dir: served, durability, files, directories, areThere });
+  const calls = "fsync,fdatasync,syncfs,sync,link,linkat,rename,symlink,symlinkat,unlink,unlinkat,write";
   execFileSync("strace", ["-f", "-y", "-o", log, "-e", `trace=${calls}`, process.execPath, CHILD, how]);
   const found: string[] = [];
   for (const line of readFileSync(log, "utf8").split("\n")) {
@@ -119,39 +126,55 @@ function callsOf(t: Test, durability: Durability, files: number, directories: nu
 const first = (calls: readonly string[], call: string) => calls.indexOf(call);
 const last = (calls: readonly string[], call: string) => calls.lastIndexOf(call);
 
-t.test("many files: all data is synced before the first name, and all names before the outcome", async (t) => {
-  const calls = callsOf(t, "commit", 40, 6);
-  if (calls === undefined) return;
-  const told = first(calls, "told: files");
-  const ofFiles = calls.slice(0, told);
-  t.equal(ofFiles.filter((call) => call === "link").length, 40);
-  t.ok(first(ofFiles, "sync all") >= 0 && first(ofFiles, "sync all") < first(ofFiles, "link"), "data before names");
-  t.ok(last(ofFiles, "sync all") > last(ofFiles, "link"), "names before the outcome");
-  t.equal(ofFiles.filter((call) => call === "sync all").length, 2, "two syncs for all of them");
-  const ofDirectory = calls.slice(told, first(calls, "told: directory"));
-  t.same(
-    ofDirectory.slice(1).sort(),
-    ["sync /", "sync /made", "sync /made/below"],
-    "a directory, and what leads to it",
-  );
-  const ofLink = calls.slice(first(calls, "told: directory"), first(calls, "told: link"));
-  t.ok(ofLink.includes("sync /links") && ofLink.indexOf("sync /links") > ofLink.indexOf("symlink"), "a link's name");
-  t.ok(ofLink.includes("sync /"));
-});
+/** By which call a batch gives names: to each file in a directory that is there, and else to the directory with all in it. */
+const NAMING = [
+  { where: "in directories that are there", areThere: true, call: "link" },
+  { where: "in new directories", areThere: false, call: "rename" },
+] as const;
 
-t.test("few files: each is synced before the first name, and their directories before the outcome", async (t) => {
-  const calls = callsOf(t, "commit", 3, 2);
-  if (calls === undefined) return;
-  const ofFiles = calls.slice(0, first(calls, "told: files"));
-  const names = first(ofFiles, "link");
-  t.same(
-    ofFiles.slice(0, names).filter((call) => call.startsWith("sync")),
-    [0, 1, 2].map((i) => `sync /.hawser/parts/p${i}.part`),
+for (const { where, areThere, call } of NAMING) {
+  t.test(
+    `many files ${where}: all data is synced before the first name, and all names before the outcome`,
+    async (t) => {
+      const calls = callsOf(t, "commit", 40, 6, areThere);
+      if (calls === undefined) return;
+      const told = first(calls, "told: files");
+      const ofFiles = calls.slice(0, told);
+      t.equal(ofFiles.filter((one) => one === call).length, areThere ? 40 : 6);
+      t.ok(first(ofFiles, "sync all") >= 0 && first(ofFiles, "sync all") < first(ofFiles, call), "data before names");
+      t.ok(last(ofFiles, "sync all") > last(ofFiles, call), "names before the outcome");
+      t.equal(ofFiles.filter((one) => one === "sync all").length, 2, "two syncs for all of them");
+      const ofDirectory = calls.slice(told, first(calls, "told: directory"));
+      t.same(
+        ofDirectory.slice(1).sort(),
+        ["sync /", "sync /made", "sync /made/below"],
+        "a directory, and what leads to it",
+      );
+      const ofLink = calls.slice(first(calls, "told: directory"), first(calls, "told: link"));
+      t.ok(
+        ofLink.includes("sync /links") && ofLink.indexOf("sync /links") > ofLink.indexOf("symlink"),
+        "a link's name",
+      );
+      t.ok(ofLink.includes("sync /"));
+    },
   );
-  const after = ofFiles.slice(last(ofFiles, "link"));
-  for (const path of ["/", "/d0", "/d1"]) t.ok(after.includes(`sync ${path}`), `${path} is synced`);
-  t.notOk(ofFiles.includes("sync all"));
-});
+
+  t.test(`few files ${where}: each is synced before the first name, and directories before the outcome`, async (t) => {
+    const calls = callsOf(t, "commit", 3, 2, areThere);
+    if (calls === undefined) return;
+    const ofFiles = calls.slice(0, first(calls, "told: files"));
+    t.same(
+      ofFiles.slice(0, first(ofFiles, call)).filter((one) => one.startsWith("sync")),
+      [0, 1, 2].map((i) => `sync /.hawser/parts/${areThere ? `p${i}.part` : `p${i % 2}/f${i}`}`),
+    );
+    const after = ofFiles.slice(last(ofFiles, call));
+    for (const path of ["/d0", "/d1", ...(areThere ? [] : ["/"])]) {
+      t.ok(after.includes(`sync ${path}`), `${path} is synced`);
+    }
+    t.equal(after.at(-1), "sync /.hawser/parts", "and that they have left staging");
+    t.notOk(ofFiles.includes("sync all"));
+  });
+}
 
 t.test("without durability nothing is synced", async (t) => {
   const calls = callsOf(t, "none", 40, 6);
@@ -174,13 +197,16 @@ function withSync(t: Test, script: string | undefined): () => number {
     existsSync(join(bin, "calls")) ? readFileSync(join(bin, "calls"), "utf8").trim().split("\n").length : 0;
 }
 
+/** What lies in staging, and not staging itself. */
+const isPart = (path: string) => path.includes("/.hawser/parts/");
+
 const codes = (outcomes: readonly StagedOutcome[]) =>
   outcomes.map((one) => (one instanceof Error ? (one as HawserError).code : "ok"));
 
-function stage({ sink }: ReturnType<typeof disk>, count: number, below = (i: number) => `d${i}`) {
-  return Array.from({ length: count }, (_, i) =>
-    sink.tree.stage(specOf(`${below(i)}/f${i}`, 20), randomBytesOf(20, i)),
-  );
+function stage({ sink }: ReturnType<typeof disk>, count: number, below = (i: number) => `d${i}`): Batch {
+  const batch = sink.tree.batch();
+  for (let i = 0; i < count; i++) batch.stage(specOf(`${below(i)}/f${i}`, 20), randomBytesOf(20, i));
+  return batch;
 }
 
 t.test("sync -f", { skip: process.platform === "linux" ? false : "it is Linux's" }, async (t) => {
@@ -188,7 +214,7 @@ t.test("sync -f", { skip: process.platform === "linux" ? false : "it is Linux's"
     const calls = await inCase(t, "echo 'sync: error syncing: Input/output error' >&2; exit 1");
     if (calls === undefined) return;
     const { tree, count } = calls;
-    t.same(codes(await tree.sink.tree.commitStaged(stage(tree, 10))), Array(10).fill("E_IO"));
+    t.same(codes(await stage(tree, 10).commit()), Array(10).fill("E_IO"));
     t.same(tree.names(), []);
     t.equal(tree.partsHeld(), 0);
     t.equal(count(), 1);
@@ -198,8 +224,8 @@ t.test("sync -f", { skip: process.platform === "linux" ? false : "it is Linux's"
     const calls = await inCase(t, "kill -9 $$");
     if (calls === undefined) return;
     const { tree } = calls;
-    t.same(codes(await tree.sink.tree.commitStaged(stage(tree, 10))), Array(10).fill("ok"));
-    t.equal(syncs.filter((path) => path.endsWith(".part")).length, 10);
+    t.same(codes(await stage(tree, 10).commit()), Array(10).fill("ok"));
+    t.equal(syncs.filter(isPart).length, 10);
   });
 
   await t.test("fails when the files have their names: those are taken back, but not what gave way", async (t) => {
@@ -207,8 +233,9 @@ t.test("sync -f", { skip: process.platform === "linux" ? false : "it is Linux's"
     if (calls === undefined) return;
     const { tree, count } = calls;
     writeFileSync(join(tree.dir, "old"), "old");
-    const staged = [...stage(tree, 10), tree.sink.tree.stage(specOf("old", 3, { clobber: "replace" }), nameOf("new"))];
-    t.same(codes(await tree.sink.tree.commitStaged(staged)), Array(11).fill("E_IO"));
+    const batch = stage(tree, 10);
+    batch.stage(specOf("old", 3, { clobber: "replace" }), nameOf("new"));
+    t.same(codes(await batch.commit()), Array(11).fill("E_IO"));
     t.same(tree.names(), ["old"]);
     t.equal(tree.partsHeld(), 0);
     t.equal(count(), 2);
@@ -218,24 +245,23 @@ t.test("sync -f", { skip: process.platform === "linux" ? false : "it is Linux's"
     const calls = await inCase(t, undefined);
     if (calls === undefined) return;
     const { tree } = calls;
-    t.same(codes(await tree.sink.tree.commitStaged(stage(tree, 10))), Array(10).fill("ok"));
-    const parts = syncs.filter((path) => path.endsWith(".part"));
-    t.equal(parts.length, 10);
+    t.same(codes(await stage(tree, 10).commit()), Array(10).fill("ok"));
+    t.equal(syncs.filter(isPart).length, 10);
     for (let i = 0; i < 10; i++) t.ok(syncs.includes(join(tree.dir, `d${i}`)), `d${i}`);
     t.ok(syncs.includes(tree.dir));
     syncs = [];
-    await tree.sink.tree.commitStaged(stage(tree, 10, (i) => `again${i}`));
-    t.equal(syncs.filter((path) => path.endsWith(".part")).length, 10, "and it is not looked for again");
+    await stage(tree, 10, (i) => `again${i}`).commit();
+    t.equal(syncs.filter(isPart).length, 10, "and it is not looked for again");
   });
 
   await t.test("and one file whose own sync fails fails alone", async (t) => {
     const calls = await inCase(t, undefined);
     if (calls === undefined) return;
     const { tree } = calls;
-    const staged = stage(tree, 10);
-    failing = (path) => path.endsWith(`${staged[3]?.spec.id}.part`);
+    const batch = stage(tree, 10);
+    failing = (path) => isPart(path) && path.endsWith("/f3");
     t.same(
-      codes(await tree.sink.tree.commitStaged(staged)),
+      codes(await batch.commit()),
       Array.from({ length: 10 }, (_, i) => (i === 3 ? "E_IO" : "ok")),
     );
     t.equal(tree.names().length, 9);
@@ -246,9 +272,9 @@ t.test("sync -f", { skip: process.platform === "linux" ? false : "it is Linux's"
     const calls = await inCase(t, undefined);
     if (calls === undefined) return;
     const { tree } = calls;
-    const staged = stage(tree, 10);
+    const batch = stage(tree, 10);
     failing = (path) => path.endsWith("/d5");
-    t.same(new Set(codes(await tree.sink.tree.commitStaged(staged))), new Set(["E_IO"]));
+    t.same(new Set(codes(await batch.commit())), new Set(["E_IO"]));
     t.same(tree.names(), []);
   });
 });

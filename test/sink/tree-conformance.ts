@@ -37,10 +37,9 @@ export function treeConformance(t: Test, make: (t: Test, fileBytesMax?: number) 
     { sink }: TreeUnderTest,
     files: readonly (readonly [name: string, content: Uint8Array, clobber?: Clobber])[],
   ): Promise<string[]> => {
-    const staged = files.map(([name, bytes, clobber]) =>
-      sink.tree.stage(specOf(name, bytes.length, { clobber }), bytes),
-    );
-    return (await sink.tree.commitStaged(staged)).map(shown);
+    const batch = sink.tree.batch();
+    for (const [name, bytes, clobber] of files) batch.stage(specOf(name, bytes.length, { clobber }), bytes);
+    return (await batch.commit()).map(shown);
   };
 
   t.test("finds what lies at many names at once, in their order", async (t) => {
@@ -67,16 +66,17 @@ export function treeConformance(t: Test, make: (t: Test, fileBytesMax?: number) 
     const contents = names.map((name, i) =>
       name === "same" ? content : name === "empty" ? Buffer.alloc(0) : randomBytesOf(100 + i, i),
     );
-    const staged = names.map((name, i) =>
-      sink.tree.stage(specOf(name, contents[i]?.length ?? 0), contents[i] as Uint8Array),
-    );
+    const batch = sink.tree.batch();
+    for (const [i, name] of names.entries()) {
+      batch.stage(specOf(name, contents[i]?.length ?? 0), contents[i] as Uint8Array);
+    }
     for (const name of ["a", "d/e/b", "empty", "d/c"]) t.equal(read(name), undefined, `${name} is not there`);
-    const outcomes = (await sink.tree.commitStaged(staged)).map(shown);
+    const outcomes = (await batch.commit()).map(shown);
     t.same(outcomes, ["committed", "committed", "E_EXISTS", "unchanged", "E_NOT_DIRECTORY", "committed", "committed"]);
     for (const i of [0, 1, 5, 6]) t.ok(same(read(names[i] as string), contents[i] as Uint8Array), names[i] as string);
     t.ok(same(read("taken"), nameOf("other")));
     t.equal(partsHeld(), 0);
-    t.same(await sink.tree.commitStaged([]), []);
+    t.same(await sink.tree.batch().commit(), []);
   });
 
   t.test("what is there gives way, or is left, as the file says", async (t) => {
@@ -109,7 +109,10 @@ export function treeConformance(t: Test, make: (t: Test, fileBytesMax?: number) 
 
   t.test("a file that is too large is refused", async (t) => {
     const { sink, partsHeld } = make(t, 1000);
-    t.throws(() => sink.tree.stage(specOf("a", 1001), new Uint8Array(1001)), { code: "E_TOO_LARGE" });
+    const batch = sink.tree.batch();
+    t.throws(() => batch.stage(specOf("a", 1001), new Uint8Array(1001)), { code: "E_TOO_LARGE" });
+    t.throws(() => batch.stage(specOf("new/a", 1001), new Uint8Array(1001)), { code: "E_TOO_LARGE" });
+    t.same(await batch.commit(), []);
     t.equal(partsHeld(), 0);
   });
 

@@ -13,7 +13,7 @@ import type { History } from "../../src/server/history.ts";
 import { serveBackend } from "../../src/server/serve.ts";
 import { DiscardSink } from "../../src/sink/discard-sink.ts";
 import { MemorySessionStore } from "../../src/sink/memory-session-store.ts";
-import type { Committed, Sink, StagedFile, TreeSink } from "../../src/sink/sink.ts";
+import type { Committed, Sink, TreeSink } from "../../src/sink/sink.ts";
 import type { SmallEntry } from "../../src/source/entry.ts";
 import { SourceSession } from "../../src/source/session.ts";
 import { MIB, makeFile } from "../helpers/files.ts";
@@ -55,8 +55,13 @@ function* entries(path: string): Generator<SmallEntry> {
 const nowhere: TreeSink = {
   stages: true,
   findAll: (names) => names.map(() => undefined),
-  stage: (spec, content) => ({ spec, size: content.length }),
-  commitStaged: async (files: readonly StagedFile[]) => files.map((): Committed => ({})),
+  batch: () => {
+    let files = 0;
+    return {
+      stage: () => void files++,
+      commit: async () => Array.from({ length: files }, (): Committed => ({})),
+    };
+  },
   makeDirectory: async () => {},
   makeLink: async () => ({}),
 };
