@@ -166,6 +166,7 @@ const FILTERS = {
 type Settings = Resolved<typeof SETTINGS>;
 
 export class SendCommand extends HawserCommand {
+  static override id = "send";
   static override summary = "sends files and directories to a server";
   static override description =
     "Sends files and directories over several connections at once, and prints a receipt: each file's CRC-32 is that of " +
@@ -264,9 +265,8 @@ export class SendCommand extends HawserCommand {
   }
 
   /** With --json there is a document after any failure too: usage errors and bugs included. */
-  protected override async catch(error: Error): Promise<never> {
-    this.#json?.abandon(reportOf(this.reported(error)));
-    throw error;
+  protected override failed(thrown: unknown): void {
+    this.#json?.abandon(reportOf(this.reported(thrown)));
   }
 
   /** Before parsing, which may fail: --json stands on the command line or not at all. */
