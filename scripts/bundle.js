@@ -3,14 +3,19 @@
  * few files instead of some hundreds. The library (dist/index.js) has no part in it.
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 
-/** What a `send` loads, one after the other, as it goes on. */
-const SENDING = ["commands/program.ts", "commands/send.ts", "cli/transfer.ts", "client/send.ts", "net/rate-limit.ts"];
+/**
+ * What is loaded together is one file, or a few: a file costs half a millisecond to find and link, and the bundler makes
+ * one of whatever several parts have in common, some forty for a `send`. But what may go without the other stays apart,
+ * because Node keeps compiled what the first run of a file used, and looks at no later one.
+ */
+const COMMAND = ["commands/program.ts", "commands/send.ts"];
+const TRANSFER = ["cli/transfer.ts", "client/send.ts", "client/measure.ts"];
 
 const { metafile } = await build({
   absWorkingDir: root,
@@ -34,7 +39,7 @@ const { metafile } = await build({
   banner: { js: 'const require = process.getBuiltinModule("node:module").createRequire(import.meta.url);' },
   plugins: [
     { name: "oclif bit by bit", setup: loadLazily },
-    { name: "sending in one piece", setup: keepTogether },
+    { name: "in few pieces", setup: keepTogether },
     { name: "built-in modules bit by bit", setup: takeBuiltins },
   ],
   legalComments: "none",
@@ -62,27 +67,25 @@ function loadLazily({ onLoad }) {
   });
 }
 
-/**
- * A file costs half a millisecond to find and link, and the bundler makes one of whatever several parts have in common:
- * some forty for a `send`. With all of it known to each part that is loaded later, it has it all in common: one file.
- */
+/** What is loaded later imports all that it may have in common with others: then they have it all in common. */
 function keepTogether({ onLoad, onResolve }) {
   const src = join(root, "src");
   const paths = readdirSync(src, { recursive: true }).filter((path) => path.endsWith(".ts"));
-  const later = new Set(
-    paths.flatMap((path) => {
-      const imported = readFileSync(join(src, path), "utf8").matchAll(/\bimport\("(\.[^"]+)"\)/g);
-      return [...imported].map(([, to]) => join(src, dirname(path), to));
-    }),
-  );
-  onResolve({ filter: /^sending$/ }, () => ({ path: "sending", namespace: "sending" }));
-  onLoad({ filter: /.*/, namespace: "sending" }, () => ({
-    contents: SENDING.map((path) => `import "./${path}";`).join("\n"),
+  const later = paths.flatMap((path) => {
+    const imported = readFileSync(join(src, path), "utf8").matchAll(/\bimport\("(\.[^"]+)"\)/g);
+    return [...imported].map(([, to]) => join(dirname(path), to));
+  });
+  const groups = { command: { files: COMMAND, of: later }, transfer: { files: TRANSFER, of: TRANSFER } };
+  onResolve({ filter: /^together:/ }, ({ path }) => ({ path: path.slice(9), namespace: "together" }));
+  onLoad({ filter: /.*/, namespace: "together" }, ({ path }) => ({
+    contents: groups[path].files.map((file) => `import "./${file}";`).join("\n"),
     resolveDir: src,
   }));
   onLoad({ filter: /[\\/]src[\\/].*\.ts$/ }, ({ path }) => {
-    if (!later.has(path)) return undefined;
-    return { contents: `${readFileSync(path, "utf8")}\nimport "sending";`, loader: "ts" };
+    const names = Object.keys(groups).filter((name) => groups[name].of.includes(relative(src, path)));
+    if (names.length === 0) return undefined;
+    const imports = names.map((name) => `import "together:${name}";`);
+    return { contents: [readFileSync(path, "utf8"), ...imports].join("\n"), loader: "ts" };
   });
 }
 
@@ -91,8 +94,9 @@ function keepTogether({ onLoad, onResolve }) {
  * read: node:fs has streams and promises, node:util has threads. Here only what is used is taken out of each.
  */
 function takeBuiltins({ onLoad, onResolve }) {
-  onResolve({ filter: /^node:/ }, ({ path, kind }) =>
-    kind === "import-statement" ? { path, namespace: "builtin" } : { external: true },
+  onResolve({ filter: /^node:/ }, ({ path, kind, importer }) =>
+    // A module that several have in common would be a file.
+    kind === "import-statement" ? { path, namespace: "builtin", suffix: `?${importer}` } : { external: true },
   );
   onLoad({ filter: /.*/, namespace: "builtin" }, ({ path }) => {
     const names = Object.keys(process.getBuiltinModule(path)).filter((name) => name !== "default");
@@ -105,7 +109,9 @@ function takeBuiltins({ onLoad, onResolve }) {
 /** The licences of all that became part of the program, each with its package's name and version. */
 function licenses() {
   const inputs = Object.values(metafile.outputs).flatMap(({ inputs }) => Object.keys(inputs));
-  const homes = new Set(inputs.map((path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0]).filter(Boolean));
+  const homes = new Set(
+    inputs.map((path) => /^node_modules\/(?:.*\/node_modules\/)?(?:@[^/]+\/)?[^/]+/.exec(path)?.[0]).filter(Boolean),
+  );
   const texts = [...homes].sort().map((home) => {
     const { name, version, license } = JSON.parse(readFileSync(join(root, home, "package.json"), "utf8"));
     const file = readdirSync(join(root, home)).find((entry) => /^licen[cs]e/i.test(entry));

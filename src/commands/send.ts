@@ -12,6 +12,7 @@ import { sendSourceOf } from "../cli/send-source.ts";
 import { optional, type Resolved } from "../cli/settings.ts";
 import { choice, crc32, onOff, size, text, wholeNumber } from "../cli/values.ts";
 import type { Overwrite, SendOptions, TransferEvent, Verify } from "../client/types.ts";
+import { RateLimit } from "../net/rate-limit.ts";
 import { HawserCommand } from "./base.ts";
 
 type CompressMode = NonNullable<SendOptions["compress"]>;
@@ -199,11 +200,7 @@ export class SendCommand extends HawserCommand {
     if (to === undefined) {
       throw new UsageError("send needs a server", 'Give it with --to HOST[:PORT], HAWSER_TO, or to = "..." in [send].');
     }
-    const [{ send }, { runTransfer }, { RateLimit }] = await Promise.all([
-      import("../client/send.ts"),
-      import("../cli/transfer.ts"),
-      import("../net/rate-limit.ts"),
-    ]);
+    const [{ send }, { runTransfer }] = await Promise.all([import("../client/send.ts"), import("../cli/transfer.ts")]);
     const limit = new RateLimit(values.bwlimit);
     const interrupts = watchInterrupts({
       onSecond: (error) => {
