@@ -1,5 +1,5 @@
 /**
- * Compiles src into dist. With --if-changed only when a source is not the one that dist was made from. Runs on any Node,
+ * Compiles src into dist, and makes the program of it. With --if-changed only when a source is not the one that dist was made from. Runs on any Node,
  * since it may run before the project's own is first on the PATH.
  */
 import { spawnSync } from "node:child_process";
@@ -13,7 +13,7 @@ const dist = join(root, "dist");
 const stamp = join(dist, ".built-from");
 
 const hash = createHash("sha256");
-for (const file of ["package.json", "tsconfig.json", "tsconfig.build.json", ...sources("src")]) {
+for (const file of ["package.json", "tsconfig.json", "tsconfig.build.json", "scripts/bundle.js", ...sources("src")]) {
   hash
     .update(file)
     .update("\0")
@@ -24,13 +24,16 @@ const wanted = hash.digest("hex");
 const current = existsSync(stamp) && readFileSync(stamp, "utf8") === wanted;
 if (!current || !process.argv.includes("--if-changed")) {
   rmSync(dist, { recursive: true, force: true });
-  const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
-  const { status } = spawnSync(process.execPath, [tsc, "-p", "tsconfig.build.json"], {
-    cwd: root,
-    stdio: ["ignore", 2, 2],
-  });
-  if (status !== 0) process.exit(status || 1);
+  run(process.execPath, join("node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.build.json");
+  // The bundler wants a newer Node than this may be.
+  const node = join(root, "node_modules", "node", "bin", "node");
+  run(existsSync(node) ? node : process.execPath, join("scripts", "bundle.js"));
   writeFileSync(stamp, wanted);
+}
+
+function run(command, ...args) {
+  const { status } = spawnSync(command, args, { cwd: root, stdio: ["ignore", 2, 2] });
+  if (status !== 0) process.exit(status || 1);
 }
 
 function sources(directory) {

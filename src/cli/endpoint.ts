@@ -1,6 +1,6 @@
 /** `HOST[:PORT]` as people write it. IPv6 addresses stand in brackets. Pure functions. */
-import { isIP, isIPv4, isIPv6 } from "node:net";
-import type { Endpoint } from "../net/dial.ts";
+import { isIPv4 } from "node:net";
+import { type Endpoint, isIPv6Address } from "../net/dial.ts";
 import { DEFAULT_PORT } from "../protocol/limits.ts";
 
 export const ENDPOINT_EXPECTED =
@@ -17,7 +17,7 @@ export function parseEndpoint(text: string): Endpoint | undefined {
   const bracketed = /^\[([^\]]+)\](?::(\d+))?$/.exec(trimmed);
   if (bracketed !== null) {
     const [, host = "", port] = bracketed;
-    return isIPv6(host) ? withPort(host, port) : undefined;
+    return isIPv6Address(host) ? withPort(host, port) : undefined;
   }
   const plain = /^([^:]+)(?::(\d+))?$/.exec(trimmed);
   if (plain === null) return undefined;
@@ -29,7 +29,7 @@ export function parseEndpoint(text: string): Endpoint | undefined {
 export function parseHost(text: string): string | undefined {
   const trimmed = text.trim();
   const bare = /^\[([^\]]+)\]$/.exec(trimmed)?.[1] ?? trimmed;
-  if (isIPv6(bare)) return bare;
+  if (isIPv6Address(bare)) return bare;
   return bare === trimmed && isHost(bare) ? bare : undefined;
 }
 
@@ -47,8 +47,8 @@ function withPort(host: string, port: string | undefined): Endpoint | undefined 
 /** Whether `host` certainly stays on this machine. A name that resolves to loopback can't be told here. */
 export function isLoopback(host: string): boolean {
   const lower = host.toLowerCase().replace(/\.$/, "");
-  if (isIP(lower) === 0) return lower === "localhost" || lower.endsWith(".localhost");
   if (isIPv4(lower)) return lower.startsWith("127.");
+  if (!isIPv6Address(lower)) return lower === "localhost" || lower.endsWith(".localhost");
   // The URL parser writes an IPv6 address in its canonical form; a zone is not part of a loopback address.
   const canonical = URL.canParse(`http://[${lower}]`) ? new URL(`http://[${lower}]`).hostname : "";
   return canonical === "[::1]" || /^\[::ffff:7f[0-9a-f]{2}:/.test(canonical);

@@ -9,7 +9,6 @@ import { Link } from "./link.ts";
 import { type Plan, planTransfer } from "./plan.ts";
 import { ProgressReporter } from "./progress.ts";
 import { fileResultOf, passedOver, ResultBuilder } from "./result.ts";
-import { sendSpooled } from "./spool.ts";
 import type { FileResult, SendOptions, TransferEvent, TransferResult } from "./types.ts";
 
 const TIMEOUT_MS = 60_000;
@@ -26,7 +25,10 @@ const STOPPING_LIMITED_MS = 500;
 export async function send(options: SendOptions): Promise<TransferResult> {
   const { input, spool, dryRun } = options;
   // To see what would happen nothing needs to be copied.
-  if (input !== undefined && spool !== undefined && dryRun !== true) return sendSpooled(options, send);
+  if (input !== undefined && spool !== undefined && dryRun !== true) {
+    const { sendSpooled } = await import("./spool.ts");
+    return sendSpooled(options, send);
+  }
   const results = new ResultBuilder(options.dryRun);
   const emit = (event: TransferEvent) => options.onEvent?.(event);
   const settle = (file: FileResult, bytesResumed = 0, bytesTrusted = 0, bytesMatched = 0) => {

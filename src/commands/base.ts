@@ -1,5 +1,5 @@
 /** What every command does alike: reads its settings, says what it understood, leaves errors to main. */
-import { Command } from "@oclif/core/command";
+import { type ArgInput, type FlagInput, parse } from "@oclif/core/parser";
 import { readConfigSection } from "../cli/config-file.ts";
 import type { ParsedToken } from "../cli/filter-flags.ts";
 import { type Output, standardOutput } from "../cli/output.ts";
@@ -17,13 +17,48 @@ export interface Invocation<S extends SettingTable> extends Resolved<S> {
   readonly tokens: readonly ParsedToken[];
 }
 
-export abstract class HawserCommand extends Command {
+/**
+ * Its static fields are what oclif's parser and help read of a command. It is none of oclif's own, since such a one loads
+ * oclif's configuration for plugins, hooks and themes, which this program has none of, before it begins.
+ */
+export abstract class HawserCommand {
+  /** As it stands on the command line. */
+  static id: string;
+  static summary: string;
+  static description: string;
+  static usage: string;
+  static examples: string[];
+  static args: ArgInput = {};
+  static flags: FlagInput = {};
+
+  /** Throws what the command throws, UsageError, and the parser's own errors. */
+  static async run(this: CommandClass, argv: readonly string[]): Promise<void> {
+    const command = new this(argv);
+    try {
+      await command.run();
+    } catch (thrown) {
+      command.failed(thrown);
+      throw thrown;
+    }
+  }
+
+  protected readonly argv: readonly string[];
   protected readonly output: Output = standardOutput();
   #flags: Readonly<Record<string, unknown>> = {};
 
-  /** Throws UsageError, and oclif's own errors. */
+  constructor(argv: readonly string[]) {
+    this.argv = argv;
+  }
+
+  abstract run(): Promise<void>;
+
+  /** It has thrown, which main will say. */
+  protected failed(_thrown: unknown): void {}
+
+  /** Throws UsageError, and the parser's own errors. */
   protected async settings<S extends SettingTable>(table: S): Promise<Invocation<S>> {
-    const { flags, argv, raw } = await this.parse(this.ctor);
+    const { args, flags: known } = this.#class;
+    const { flags, argv, raw } = await parse([...this.argv], { args, flags: known });
     this.#flags = flags;
     const resolved = await this.resolved(table);
     const { verbose, progress } = resolved.values as { verbose?: boolean; progress?: string };
@@ -36,19 +71,23 @@ export abstract class HawserCommand extends Command {
 
   /** The settings as they are now: the file is read again, flags and environment are those of the start. */
   protected async resolved<S extends SettingTable>(table: S): Promise<Resolved<S>> {
-    const section = await readConfigSection(this.id ?? "", CONFIGURABLE, process.env);
+    const section = await readConfigSection(this.#class.id, CONFIGURABLE, process.env);
     return resolveSettings(table, { flags: this.#flags, environment: process.env, section });
   }
 
   /** Anything thrown, as main will say it. */
   protected reported(thrown: unknown): HawserError {
     if (thrown instanceof HawserError) return thrown;
-    const context = { command: this.id, flags: Object.keys(this.ctor.flags) };
-    return usageErrorOf(thrown, context) ?? asHawserError(thrown);
+    const { id, flags } = this.#class;
+    return usageErrorOf(thrown, { command: id, flags: Object.keys(flags) }) ?? asHawserError(thrown);
   }
 
-  /** main says every error, in one place. */
-  protected override async catch(error: Error): Promise<never> {
-    throw error;
+  get #class(): CommandClass {
+    return this.constructor as CommandClass;
   }
 }
+
+export type CommandClass = (new (
+  argv: readonly string[],
+) => HawserCommand) &
+  Pick<typeof HawserCommand, "id" | "args" | "flags" | "run">;

@@ -41,6 +41,7 @@ const SETTINGS = {
 type Values = Resolved<typeof SETTINGS>["values"];
 
 export class BenchCommand extends HawserCommand {
+  static override id = "bench";
   static override summary = "measures the path with the real protocol";
   static override description =
     "Sends data that the server checks and drops, over real connections, and prints the rate and what the CPUs of both " +

@@ -37,6 +37,7 @@ const SETTINGS = {
 type Values = Resolved<typeof SETTINGS>["values"];
 
 export class DemoCommand extends HawserCommand {
+  static override id = "demo";
   static override summary = "serves and sends on this machine, verifies, and cleans up: a self-test";
   static override description =
     "Starts a server on a free port of this machine, sends it a file of random bytes over real connections, and compares " +

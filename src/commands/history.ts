@@ -27,6 +27,7 @@ const SETTINGS = {
 const ROWS_AT_ONCE = 64;
 
 export class HistoryCommand extends HawserCommand {
+  static override id = "history";
   static override summary = "lists what was received, from whom";
   static override description =
     "Lists the transfers that DIR (the current directory) received, newest first. With --json each has all its files.";

@@ -1,4 +1,4 @@
-/** All commands, by name: oclif finds them here. Services are loaded when a command runs, so that starting stays fast. */
+/** All commands, by name, as oclif finds them for its help. program.ts loads the one that is run. */
 import { BenchCommand } from "./bench.ts";
 import { DemoCommand } from "./demo.ts";
 import { HistoryCommand } from "./history.ts";

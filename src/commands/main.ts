@@ -1,10 +1,10 @@
 /** Where bin/run.js enters. Asking for the version loads nothing else; anything else loads the commands. */
 import { homedir } from "node:os";
-import { VERSION } from "../agent.ts";
+import { PACKAGE } from "../agent.ts";
 
 export async function main(argv: readonly string[]): Promise<void> {
   if (argv[0] === "--version" || argv[0] === "-V") {
-    process.stdout.write(`hawser/${VERSION} ${process.platform}-${process.arch} node-${process.version}\n`);
+    process.stdout.write(`hawser/${PACKAGE.version} ${process.platform}-${process.arch} node-${process.version}\n`);
     return;
   }
   giveHome();

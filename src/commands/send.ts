@@ -12,6 +12,7 @@ import { sendSourceOf } from "../cli/send-source.ts";
 import { optional, type Resolved } from "../cli/settings.ts";
 import { choice, crc32, onOff, size, text, wholeNumber } from "../cli/values.ts";
 import type { Overwrite, SendOptions, TransferEvent, Verify } from "../client/types.ts";
+import { RateLimit } from "../net/rate-limit.ts";
 import { HawserCommand } from "./base.ts";
 
 type CompressMode = NonNullable<SendOptions["compress"]>;
@@ -166,6 +167,7 @@ const FILTERS = {
 type Settings = Resolved<typeof SETTINGS>;
 
 export class SendCommand extends HawserCommand {
+  static override id = "send";
   static override summary = "sends files and directories to a server";
   static override description =
     "Sends files and directories over several connections at once, and prints a receipt: each file's CRC-32 is that of " +
@@ -198,11 +200,7 @@ export class SendCommand extends HawserCommand {
     if (to === undefined) {
       throw new UsageError("send needs a server", 'Give it with --to HOST[:PORT], HAWSER_TO, or to = "..." in [send].');
     }
-    const [{ send }, { runTransfer }, { RateLimit }] = await Promise.all([
-      import("../client/send.ts"),
-      import("../cli/transfer.ts"),
-      import("../net/rate-limit.ts"),
-    ]);
+    const [{ send }, { runTransfer }] = await Promise.all([import("../client/send.ts"), import("../cli/transfer.ts")]);
     const limit = new RateLimit(values.bwlimit);
     const interrupts = watchInterrupts({
       onSecond: (error) => {
@@ -264,9 +262,8 @@ export class SendCommand extends HawserCommand {
   }
 
   /** With --json there is a document after any failure too: usage errors and bugs included. */
-  protected override async catch(error: Error): Promise<never> {
-    this.#json?.abandon(reportOf(this.reported(error)));
-    throw error;
+  protected override failed(thrown: unknown): void {
+    this.#json?.abandon(reportOf(this.reported(thrown)));
   }
 
   /** Before parsing, which may fail: --json stands on the command line or not at all. */

@@ -113,6 +113,7 @@ const SETTINGS = {
 type Values = Resolved<typeof SETTINGS>["values"];
 
 export class ServeCommand extends HawserCommand {
+  static override id = "serve";
   static override summary = "receives files into a directory until stopped";
   static override description =
     "Receives files into DIR (the current directory) until SIGTERM or ^C, and then lets transfers under way finish. A " +

@@ -23,6 +23,7 @@ const SETTINGS = {
 };
 
 export class SessionsCommand extends HawserCommand {
+  static override id = "sessions";
   static override summary = "lists what is under way or unfinished, or drops it";
   static override description =
     "Lists the transfers into DIR (the current directory) that have not come to their end: from whom, what, how much is " +

@@ -28,6 +28,7 @@ const SETTINGS = {
 type Values = Resolved<typeof SETTINGS>["values"];
 
 export class ShellCommand extends HawserCommand {
+  static override id = "shell";
   static override summary = "an interactive session: set a file and a server, and send";
   static override description = [
     "Reads one command a line, from a terminal or a pipe:",

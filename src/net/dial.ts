@@ -8,8 +8,13 @@ export interface Endpoint {
   readonly port: number;
 }
 
+/** Node's own makes a large expression the first time it is asked, which takes some milliseconds: only what may be one. */
+export function isIPv6Address(text: string): boolean {
+  return text.includes(":") && isIPv6(text);
+}
+
 export function formatEndpoint({ host, port }: Endpoint): string {
-  return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
+  return isIPv6Address(host) ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 export interface DialOptions {

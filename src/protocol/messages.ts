@@ -2,7 +2,9 @@
  * Control messages: msgpack maps in the payload of a control frame, each checked against a schema when it arrives.
  * Fields that a schema doesn't know are ignored, so that a later minor version may add some. PROTOCOL.md has the prose.
  */
-import { Packr, Unpackr } from "msgpackr";
+// Without its native part, which reads strings faster, of which messages have hardly any, and is slow to load.
+import { Packr } from "msgpackr/pack";
+import { Unpackr } from "msgpackr/unpack";
 import * as v from "valibot";
 import { HawserError, LocalProtocolError } from "./errors.ts";
 import type { MessageName } from "./header.ts";

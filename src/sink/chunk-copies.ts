@@ -3,7 +3,7 @@
  * of each chunk what it is, so that only what differs has to come. A few files at once, beside whatever else goes on; the
  * old file is read and never touched.
  */
-import { blake3 } from "@napi-rs/blake-hash";
+import { blake3 } from "../protocol/blake3.ts";
 import { crc32 } from "../protocol/crc32.ts";
 import { asHawserError, type Failure } from "../protocol/errors.ts";
 import { CHUNK_DIGEST_BYTES } from "../protocol/limits.ts";

@@ -1,5 +1,5 @@
 /** Reads what lies at the sink, whole, and says what it is: a part as it will be committed, or a file that is there. */
-import { Blake3Hasher } from "@napi-rs/blake-hash";
+import { blake3Hasher } from "../protocol/blake3.ts";
 import type { HeldFile } from "./sink.ts";
 
 const READ_BYTES = 1024 * 1024;
@@ -13,7 +13,7 @@ export async function digestOf(
   bytes: number,
   signal: AbortSignal,
 ): Promise<Uint8Array> {
-  const hasher = new Blake3Hasher();
+  const hasher = blake3Hasher();
   const room = Buffer.allocUnsafeSlow(Math.min(bytes, READ_BYTES));
   for (let at = 0; at < bytes; ) {
     signal.throwIfAborted();

@@ -1,5 +1,5 @@
 /** Files in memory: the disk's twin for tests, with the same contract and nothing kept. */
-import { blake3 } from "@napi-rs/blake-hash";
+import { blake3 } from "../protocol/blake3.ts";
 import { HawserError } from "../protocol/errors.ts";
 import { appeared, nextName } from "./clobber.ts";
 import { MemoryTree } from "./memory-tree.ts";

@@ -2,7 +2,7 @@
  * What the sink has already, compared with what is here: whole files by their digest, chunks by what it says of each. What
  * differs is sent; what earlier runs brought is read beside the sending.
  */
-import { blake3 } from "@napi-rs/blake-hash";
+import { blake3 } from "../protocol/blake3.ts";
 import { asHawserError } from "../protocol/errors.ts";
 import type { Message } from "../protocol/messages.ts";
 import type { Digests } from "./digests.ts";

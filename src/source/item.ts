@@ -5,7 +5,7 @@
 
 import { type BigIntStats, closeSync, constants, fstatSync, openSync, read, statSync } from "node:fs";
 import { promisify } from "node:util";
-import { Blake3Hasher, blake3 } from "@napi-rs/blake-hash";
+import { blake3, blake3Hasher } from "../protocol/blake3.ts";
 import { crc32 } from "../protocol/crc32.ts";
 import { HawserError } from "../protocol/errors.ts";
 import { RESUME_KEY_BYTES } from "../protocol/limits.ts";
@@ -109,7 +109,7 @@ export class FileItem implements SourceItem {
   }
 
   async digest(signal: AbortSignal): Promise<ItemDigest> {
-    const hasher = new Blake3Hasher();
+    const hasher = blake3Hasher();
     const room = Buffer.allocUnsafeSlow(Math.min(this.size, DIGEST_READ_BYTES));
     let crc = 0;
     for (let at = 0; at < this.size; ) {

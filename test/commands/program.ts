@@ -29,6 +29,8 @@ export interface RunOptions {
   /** What stands on standard input; nothing otherwise. */
   readonly input?: string;
   readonly node?: string;
+  /** Another copy of the program. */
+  readonly bin?: string;
   readonly stdio?: SpawnOptions["stdio"];
 }
 
@@ -65,8 +67,8 @@ export function endWithTest<C extends ChildProcess>(child: C, { detached = false
 }
 
 export function start(args: readonly string[], options: RunOptions = {}): Running {
-  const { env, cwd, input, node = process.execPath, stdio = ["pipe", "pipe", "pipe"] } = options;
-  const child = endWithTest(spawn(node, [BIN, ...args], { env: environment(env), cwd, stdio }));
+  const { env, cwd, input, node = process.execPath, bin = BIN, stdio = ["pipe", "pipe", "pipe"] } = options;
+  const child = endWithTest(spawn(node, [bin, ...args], { env: environment(env), cwd, stdio }));
   let out = "";
   let err = "";
   let closed = false;

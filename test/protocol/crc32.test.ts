@@ -1,7 +1,7 @@
 import { createRequire, registerHooks } from "node:module";
 import { crc32 as zlibCrc32 } from "node:zlib";
 import fc from "fast-check";
-import t from "tap";
+import t, { type Test } from "tap";
 import {
   appendZeros,
   combineCrc32,
@@ -57,29 +57,52 @@ t.test("reads the view that it is given, not the buffer behind it", async (t) =>
   t.equal(crc32(buffer.subarray(2, 11)), 0xcbf43926);
 });
 
-t.test("zlib's serves where the native module is missing", async (t) => {
+/** So many are summed before the native module is loaded. */
+const BYTES_BEFORE_NATIVE = 8 * 1024 * 1024;
+
+/** A module of its own, which has loaded nothing yet, and the names that it asks for. */
+async function anew(t: Test, resolves: boolean): Promise<{ fresh: typeof crc32; asked: () => number }> {
   // What was resolved once is not asked for again while it is in the cache.
   const require = createRequire(import.meta.url);
   delete require.cache[require.resolve("@node-rs/crc32")];
+  let asked = 0;
   const hooks = registerHooks({
     resolve(specifier, context, next) {
-      if (specifier === "@node-rs/crc32") throw new Error("not here");
+      if (specifier !== "@node-rs/crc32") return next(specifier, context);
+      asked++;
+      if (!resolves) throw new Error("not here");
       return next(specifier, context);
     },
   });
   t.teardown(() => hooks.deregister());
-  // Another query makes it another module, which loads what it needs again.
-  const specifier = "../../src/protocol/crc32.ts?without-native";
-  const fallback: typeof import("../../src/protocol/crc32.ts") = await import(specifier);
-  t.not(fallback.crc32, crc32);
-  t.equal(fallback.crc32, zlibCrc32);
-  fc.assert(
-    fc.property(
-      fc.uint8Array(),
-      fc.integer({ min: 0, max: 0xffffffff }),
-      (bytes, previous) => fallback.crc32(bytes, previous) === crc32(bytes, previous),
-    ),
+  const specifier = `../../src/protocol/crc32.ts?anew=${resolves}`;
+  const { crc32: fresh } = (await import(specifier)) as typeof import("../../src/protocol/crc32.ts");
+  return { fresh, asked: () => asked };
+}
+
+t.test("the native module is loaded when there is much to sum, and not before", async (t) => {
+  const { fresh, asked } = await anew(t, true);
+  const bytes = Buffer.alloc(BYTES_BEFORE_NATIVE / 4, "hawser");
+  const expected = zlibCrc32(bytes);
+  for (let i = 0; i < 3; i++) t.equal(fresh(bytes), expected);
+  for (let i = 0; i < 100_000; i++) fresh(bytes.subarray(0, 28));
+  t.equal(asked(), 0, "also of headers, of which there are many, not");
+  t.equal(fresh(bytes), expected);
+  t.equal(asked(), 1);
+  t.equal(
+    fresh(bytes.subarray(1000), zlibCrc32(bytes.subarray(0, 1000))),
+    expected,
+    "and goes on from what zlib summed",
   );
+  t.equal(asked(), 1);
+});
+
+t.test("zlib's serves where the native module is missing", async (t) => {
+  const { fresh, asked } = await anew(t, false);
+  const bytes = Buffer.alloc(BYTES_BEFORE_NATIVE, "hawser");
+  t.equal(fresh(bytes), zlibCrc32(bytes));
+  t.equal(fresh(bytes), zlibCrc32(bytes));
+  t.equal(asked(), 1);
 });
 
 t.test("two CRCs combine into that of the whole", async (t) => {

@@ -1,0 +1,122 @@
+/**
+ * Makes the program that is installed, in dist/program: what bin/run.js enters, with all that only the program uses, in a
+ * few files instead of some hundreds. The library (dist/index.js) has no part in it.
+ */
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+
+/**
+ * What is loaded together is one file, or a few: a file costs half a millisecond to find and link, and the bundler makes
+ * one of whatever several parts have in common, some forty for a `send`. But what may go without the other stays apart,
+ * because Node keeps compiled what the first run of a file used, and looks at no later one.
+ */
+const COMMAND = ["commands/program.ts", "commands/send.ts"];
+const TRANSFER = ["cli/transfer.ts", "client/send.ts", "client/measure.ts"];
+
+const { metafile } = await build({
+  absWorkingDir: root,
+  // index.ts is what oclif's help is told to read.
+  entryPoints: ["src/commands/main.ts", "src/commands/index.ts"],
+  outdir: "dist/program",
+  outbase: "src",
+  // As deep as commands/, so that paths hold from both.
+  chunkNames: "chunks/[name]-[hash]",
+  bundle: true,
+  splitting: true,
+  format: "esm",
+  platform: "node",
+  target: "node24",
+  // Names and lines stay as they are: a bug's trace is read by people.
+  minifySyntax: true,
+  sourcemap: "linked",
+  sourcesContent: false,
+  // Native modules find their binaries beside themselves; the compiler serves plugins of oclif, which there are none of.
+  external: ["@napi-rs/blake-hash", "@node-rs/crc32", "typescript"],
+  banner: { js: 'const require = process.getBuiltinModule("node:module").createRequire(import.meta.url);' },
+  plugins: [
+    { name: "oclif bit by bit", setup: loadLazily },
+    { name: "in few pieces", setup: keepTogether },
+    { name: "built-in modules bit by bit", setup: takeBuiltins },
+  ],
+  legalComments: "none",
+  metafile: true,
+  logLevel: "warning",
+});
+
+writeFileSync(join(root, "dist", "program", "LICENSES.txt"), licenses());
+
+/**
+ * oclif as TypeScript compiled it requires at once whatever it may need some day: its parser has the help, the help has
+ * the configuration, and this has the plugins. Each `require` waits here until its module is used.
+ */
+function loadLazily({ onLoad }) {
+  // What TypeScript makes of an import: `const name_1 = require("name");`.
+  const required = /^(?:const|var) (\w+_\d+) = ((?:__import(?:Default|Star)\()?require\("[^"]+"\)\)?);$/gm;
+  const modules = "const modules = { add: (name, get) => Object.defineProperty(modules, name, { get }) };";
+  onLoad({ filter: /[\\/]@oclif[\\/]core[\\/]lib[\\/].*\.js$/ }, ({ path }) => {
+    const source = readFileSync(path, "utf8");
+    const names = [...source.matchAll(required)].map(([, name]) => name);
+    if (names.length === 0) return undefined;
+    const waiting = source.replace(required, (_, name, module) => `modules.add("${name}", () => ${module});`);
+    const used = new RegExp(`(?<!")\\b(?:${names.join("|")})\\b`, "g");
+    return { contents: modules + waiting.replace(used, (name) => `modules.${name}`) };
+  });
+}
+
+/** What is loaded later imports all that it may have in common with others: then they have it all in common. */
+function keepTogether({ onLoad, onResolve }) {
+  const src = join(root, "src");
+  const paths = readdirSync(src, { recursive: true }).filter((path) => path.endsWith(".ts"));
+  const later = paths.flatMap((path) => {
+    const imported = readFileSync(join(src, path), "utf8").matchAll(/\bimport\("(\.[^"]+)"\)/g);
+    return [...imported].map(([, to]) => join(dirname(path), to));
+  });
+  const groups = { command: { files: COMMAND, of: later }, transfer: { files: TRANSFER, of: TRANSFER } };
+  onResolve({ filter: /^together:/ }, ({ path }) => ({ path: path.slice(9), namespace: "together" }));
+  onLoad({ filter: /.*/, namespace: "together" }, ({ path }) => ({
+    contents: groups[path].files.map((file) => `import "./${file}";`).join("\n"),
+    resolveDir: src,
+  }));
+  onLoad({ filter: /[\\/]src[\\/].*\.ts$/ }, ({ path }) => {
+    const names = Object.keys(groups).filter((name) => groups[name].of.includes(relative(src, path)));
+    if (names.length === 0) return undefined;
+    const imports = names.map((name) => `import "together:${name}";`);
+    return { contents: [readFileSync(path, "utf8"), ...imports].join("\n"), loader: "ts" };
+  });
+}
+
+/**
+ * An `import` of one of Node's own modules reads all that this exports, and with that loads what is made when it is first
+ * read: node:fs has streams and promises, node:util has threads. Here only what is used is taken out of each.
+ */
+function takeBuiltins({ onLoad, onResolve }) {
+  onResolve({ filter: /^node:/ }, ({ path, kind, importer }) =>
+    // A module that several have in common would be a file.
+    kind === "import-statement" ? { path, namespace: "builtin", suffix: `?${importer}` } : { external: true },
+  );
+  onLoad({ filter: /.*/, namespace: "builtin" }, ({ path }) => {
+    const names = Object.keys(process.getBuiltinModule(path)).filter((name) => name !== "default");
+    const exported = names.map((name) => `export const ${name} = /* @__PURE__ */ take("${name}");`);
+    const taken = [`const from = process.getBuiltinModule("${path}");`, "const take = (name) => from[name];"];
+    return { contents: [...taken, ...exported, "export default from;"].join("\n") };
+  });
+}
+
+/** The licences of all that became part of the program, each with its package's name and version. */
+function licenses() {
+  const inputs = Object.values(metafile.outputs).flatMap(({ inputs }) => Object.keys(inputs));
+  const homes = new Set(
+    inputs.map((path) => /^node_modules\/(?:.*\/node_modules\/)?(?:@[^/]+\/)?[^/]+/.exec(path)?.[0]).filter(Boolean),
+  );
+  const texts = [...homes].sort().map((home) => {
+    const { name, version, license } = JSON.parse(readFileSync(join(root, home, "package.json"), "utf8"));
+    const file = readdirSync(join(root, home)).find((entry) => /^licen[cs]e/i.test(entry));
+    const text = file === undefined ? `Licence: ${license}` : readFileSync(join(root, home, file), "utf8").trim();
+    return `${name} ${version}\n\n${text}\n`;
+  });
+  return `This program contains:\n\n${texts.join(`\n${"-".repeat(80)}\n\n`)}`;
+}
