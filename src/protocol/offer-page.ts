@@ -104,10 +104,7 @@ export class OfferPage {
     this.#number(this.#settledBelow);
     this.#raw(FILES);
     if (this.#count <= FIX_MAX) this.#byte(0x90 + this.#count);
-    else {
-      this.#byte(0xdc);
-      this.#at = this.#bytes.writeUInt16BE(this.#count, this.#at);
-    }
+    else this.#two(0xdc, this.#count);
     const start = HEAD_BYTES - this.#at;
     this.#bytes.copyWithin(start, 0, this.#at);
     return this.#bytes.subarray(start, end);
@@ -132,40 +129,44 @@ export class OfferPage {
     if (length < 0x100) {
       this.#byte(0xc4);
       this.#byte(length);
-    } else {
-      this.#byte(0xc5);
-      this.#at = this.#bytes.writeUInt16BE(length, this.#at);
-    }
+    } else this.#two(0xc5, length);
     if (typeof bytes === "string") this.#at += this.#bytes.write(bytes, this.#at, "latin1");
     else this.#raw(bytes);
   }
 
   /** An integer in the fewest bytes; one of more than 32 bits as a double, which holds it as well. */
   #number(value: number): void {
-    const bytes = this.#bytes;
     if (value >= 0 && value < 0x80) this.#byte(value);
     else if (value >= 0 && value < 0x100) {
       this.#byte(0xcc);
       this.#byte(value);
-    } else if (value >= 0 && value < 0x1_0000) {
-      this.#byte(0xcd);
-      this.#at = bytes.writeUInt16BE(value, this.#at);
-    } else if (value >= 0 && value < 0x1_0000_0000) {
-      this.#byte(0xce);
-      this.#at = bytes.writeUInt32BE(value, this.#at);
-    } else if (value < 0 && value >= -0x20) this.#byte(0x100 + value);
+    } else if (value >= 0 && value < 0x1_0000) this.#two(0xcd, value);
+    else if (value >= 0 && value < 0x1_0000_0000) this.#four(0xce, value);
+    else if (value < 0 && value >= -0x20) this.#byte(value);
     else if (value < 0 && value >= -0x80) {
       this.#byte(0xd0);
-      this.#at = bytes.writeInt8(value, this.#at);
-    } else if (value < 0 && value >= -0x8000) {
-      this.#byte(0xd1);
-      this.#at = bytes.writeInt16BE(value, this.#at);
-    } else if (value < 0 && value >= -0x8000_0000) {
-      this.#byte(0xd2);
-      this.#at = bytes.writeInt32BE(value, this.#at);
-    } else {
+      this.#byte(value);
+    } else if (value < 0 && value >= -0x8000) this.#two(0xd1, value);
+    else if (value < 0 && value >= -0x8000_0000) this.#four(0xd2, value);
+    else {
       this.#byte(0xcb);
-      this.#at = bytes.writeDoubleBE(value, this.#at);
+      this.#at = this.#bytes.writeDoubleBE(value, this.#at);
     }
+  }
+
+  // Stores of single bytes: Node's own writers check more than they write.
+
+  #two(type: number, value: number): void {
+    this.#byte(type);
+    this.#byte(value >> 8);
+    this.#byte(value);
+  }
+
+  #four(type: number, value: number): void {
+    this.#byte(type);
+    this.#byte(value >> 24);
+    this.#byte(value >> 16);
+    this.#byte(value >> 8);
+    this.#byte(value);
   }
 }

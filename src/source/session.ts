@@ -49,10 +49,17 @@ export class SourceSession implements TransferEnd {
     this.#small = new SmallEntries(terms.chunkBytes, {
       onBundle: (bundle) => this.#sending.addBundle(bundle),
       onSettled: (item, outcome, crc32) => {
-        const wasBegun = crc32 !== undefined;
-        // What has no chunks is not resumed, and not read back. Written out, since a spread costs more than all the rest.
-        const [blake3, bytesResumed, bytesMatched, bytesTrusted] = [undefined, 0, 0, 0];
-        events.onSettled({ item, outcome, wasBegun, crc32, blake3, bytesResumed, bytesMatched, bytesTrusted });
+        events.onSettled({
+          item,
+          outcome,
+          wasBegun: crc32 !== undefined,
+          crc32,
+          // What has no chunks is not read back, and not resumed. (A spread of these would cost more than all the rest.)
+          blake3: undefined,
+          bytesResumed: 0,
+          bytesMatched: 0,
+          bytesTrusted: 0,
+        });
       },
       withdraw: (file, failure) => this.#settlement.sendWithdrawal(file, failure),
       onFailed: (error) => events.onFailed(error),
