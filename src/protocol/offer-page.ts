@@ -37,15 +37,11 @@ const [MODE, KEY, KIND] = [fieldName("mode"), fieldName("key"), fieldName("kind"
 const [TARGET, WHOLE, QUICK] = [fieldName("target"), fieldName("whole"), fieldName("quick")] as const;
 const [FALSE, TRUE, NIL] = [0xc2, 0xc3, 0xc0] as const;
 
+/** One page after another, in the same memory. */
 export class OfferPage {
-  readonly #settledBelow: number;
   readonly #bytes = Buffer.allocUnsafeSlow(CONTROL_PAYLOAD_BYTES_MAX);
   #at = HEAD_BYTES;
   #count = 0;
-
-  constructor(settledBelow: number) {
-    this.#settledBelow = settledBelow;
-  }
 
   get isEmpty(): boolean {
     return this.#count === 0;
@@ -94,19 +90,21 @@ export class OfferPage {
     return true;
   }
 
-  /** The payload, once. */
-  take(): Uint8Array {
+  /** The payload, which is good until something is added: that begins the next page. */
+  take(settledBelow: number): Uint8Array {
     const end = this.#at;
     // The head ends where the entries begin, however long it is.
     this.#at = 0;
     this.#byte(0x82);
     this.#raw(SETTLED_BELOW);
-    this.#number(this.#settledBelow);
+    this.#number(settledBelow);
     this.#raw(FILES);
     if (this.#count <= FIX_MAX) this.#byte(0x90 + this.#count);
     else this.#two(0xdc, this.#count);
     const start = HEAD_BYTES - this.#at;
     this.#bytes.copyWithin(start, 0, this.#at);
+    this.#at = HEAD_BYTES;
+    this.#count = 0;
     return this.#bytes.subarray(start, end);
   }
 

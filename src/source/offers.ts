@@ -37,6 +37,7 @@ export class Offers {
   #settledBelow = 0;
   /** Files that were offered to come whole, and are as any other now: they count as what they were offered as. */
   readonly #moved = new Map<number, SmallItem>();
+  readonly #page = new OfferPage();
   #finishSent = false;
   #offersMoreSoon = false;
   #stopped = false;
@@ -155,15 +156,14 @@ export class Offers {
 
   #send(indexes: readonly number[]): void {
     this.#advanceSettled();
-    let page = new OfferPage(this.#settledBelow);
+    const page = this.#page;
     for (const index of indexes) {
       const offer = this.#offerOf(index);
       if (offer === undefined || page.add(offer)) continue;
-      this.#control?.sendEncoded("OFFER", page.take());
-      page = new OfferPage(this.#settledBelow);
+      this.#control?.sendEncoded("OFFER", page.take(this.#settledBelow));
       page.add(offer);
     }
-    if (!page.isEmpty) this.#control?.sendEncoded("OFFER", page.take());
+    if (!page.isEmpty) this.#control?.sendEncoded("OFFER", page.take(this.#settledBelow));
   }
 
   #offerOf(index: number): Offer | undefined {

@@ -20,9 +20,9 @@ const offerOf = (file: OfferedFile): Offer => ({ ...UNSAID, ...file });
 
 /** All of it in one page. */
 function encode({ settledBelow, files }: Message<"OFFER">, offers = files.map(offerOf)): Uint8Array {
-  const page = new OfferPage(settledBelow);
+  const page = new OfferPage();
   for (const offer of offers) assert.ok(page.add(offer));
-  return page.take();
+  return page.take(settledBelow);
 }
 
 t.test("vectors: byte for byte", async (t) => {
@@ -69,13 +69,13 @@ t.test("numbers of every length", async (t) => {
 
 t.test("a page takes what fits a frame, and so many entries", async (t) => {
   const offer = offerOf({ file: 0, name: new Uint8Array(1), size: 1, mtime: [0, 0], mode: 0 });
+  const page = new OfferPage();
   const filled = (one: Offer, settledBelow = 0) => {
-    const page = new OfferPage(settledBelow);
     t.ok(page.isEmpty);
     let count = 0;
     while (page.add(one)) count++;
     t.notOk(page.isEmpty);
-    return { count, payload: page.take() };
+    return { count, payload: page.take(settledBelow) };
   };
   const short = filled(offer);
   t.equal(short.count, PAGE_ENTRIES_MAX);
