@@ -1,5 +1,6 @@
 /** What the user named, as what a transfer offers: found bit by bit while it is sent, each with its name at the destination. */
 import { type Stats, statSync } from "node:fs";
+import { byteTextOf } from "../protocol/byte-text.ts";
 import { asHawserError, HawserError } from "../protocol/errors.ts";
 import { RESUME_KEYS_MAX } from "../protocol/limits.ts";
 import { displayName } from "../protocol/names.ts";
@@ -138,7 +139,9 @@ function fileEntry(path: Buffer, name: Buffer, stats: Stats, smallMax: number): 
     assertSendable(name);
     if (!stats.isFile())
       throw new HawserError("E_SOURCE_SPECIAL", `'${displayName(path)}' is a socket, a FIFO or a device`);
-    return stats.size <= smallMax ? smallItem(path, name, stats, false) : new FileItem(path, name);
+    return stats.size <= smallMax
+      ? smallItem(byteTextOf(path), byteTextOf(name), stats, false)
+      : new FileItem(path, name);
   } catch (thrown) {
     return failed(name, asHawserError(thrown));
   }
@@ -158,12 +161,5 @@ function planOf(named: readonly (SourceEntry | Iterable<SourceEntry>)[]): Plan {
       if (entry.kind === undefined && entry.key !== undefined && keys.length < RESUME_KEYS_MAX) keys.push(entry.key);
     }
   }
-  return { feed: feedOf(flat(named)), keys, totals };
-}
-
-function* flat(named: readonly (SourceEntry | Iterable<SourceEntry>)[]): Generator<SourceEntry> {
-  for (const entry of named) {
-    if (Symbol.iterator in entry) yield* entry;
-    else yield entry;
-  }
+  return { feed: feedOf(named), keys, totals };
 }

@@ -147,9 +147,16 @@ export class Connection implements DirectReader {
 
   /** Sends a control message; nothing when the connection is closing. */
   send<N extends MessageName>(name: N, body: Message<N>): void {
-    const socket = this.#socket;
-    if (!this.isOpen || socket === undefined) return;
-    const bytes = this.#conversation.message(name, body);
+    if (this.isOpen && this.#socket !== undefined) this.#write(this.#conversation.message(name, body));
+  }
+
+  /** The same for one whose body is encoded already. */
+  sendEncoded(name: MessageName, payload: Uint8Array): void {
+    if (this.isOpen && this.#socket !== undefined) this.#write(this.#conversation.encodedMessage(name, payload));
+  }
+
+  #write(bytes: Uint8Array): void {
+    const socket = this.#socket as Socket;
     this.bytesSent += bytes.length;
     if (this.#writer === undefined) socket.write(bytes);
     else this.#writer.message(bytes);

@@ -97,8 +97,12 @@ export class Conversation {
 
   /** The bytes to send for a message, with our greeting before the first. */
   message<N extends MessageName>(name: N, body: Message<N>): Uint8Array {
+    return this.encodedMessage(name, encodeMessage(name, body));
+  }
+
+  /** The same for one whose body is encoded already. */
+  encodedMessage(name: MessageName, payload: Uint8Array): Uint8Array {
     this.#state.sending(name);
-    const payload = encodeMessage(name, body);
     const header = encodeHeader({
       name,
       file: 0,

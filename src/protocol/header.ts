@@ -86,10 +86,12 @@ function mayBeEncoded(name: FrameName, encoding: Encoding): boolean {
 }
 
 export function encodeHeader(header: PlainHeader & Partial<Encoded>): Uint8Array {
-  const bytes = new Uint8Array(HEADER_BYTES);
-  const view = new DataView(bytes.buffer);
+  // Out of Node's pool: a buffer of its own costs more than all that is written into it.
+  const bytes = Buffer.allocUnsafe(HEADER_BYTES);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, HEADER_BYTES);
   view.setUint8(0, FRAME_TYPES[header.name]);
   view.setUint8(1, ENCODING_FLAGS[header.encoding ?? "raw"]);
+  view.setUint16(2, 0);
   view.setUint32(4, header.file);
   view.setUint32(8, Math.floor(header.offset / 2 ** 32));
   view.setUint32(12, header.offset >>> 0);

@@ -22,8 +22,8 @@ export interface Compressed {
 
 /** A shorter chunk costs more to hand to a thread than it can save. */
 const CHUNK_BYTES_MIN = 4096;
-/** Of what is sent as it is, one chunk in so many is sampled, and one in so long on a slow path. */
-const SAMPLE_CHUNKS = 32;
+/** Of what is sent as it is, one chunk in so many bytes is sampled, and one in so long on a slow path. */
+const SAMPLE_EVERY_BYTES = 32 * 1024 * 1024;
 const SAMPLE_MS = 1000;
 /** Before there is a rate nothing can be decided, but the more is known when there is one. */
 const FIRST_SAMPLES = 4;
@@ -79,7 +79,7 @@ export class Compression {
   /** Compressed bytes to bytes, smoothed; undefined until there is a sample. */
   #ratio: number | undefined;
   #samples = 0;
-  #chunksSinceSample = 0;
+  #bytesSinceSample = 0;
   #sampledMs = 0;
   /** Of one thread, in bytes a millisecond, of the last samples. */
   readonly #speeds: number[] = [];
@@ -103,12 +103,14 @@ export class Compression {
     this.#stretch ??= new Stretch(nowMs);
     if (this.#pathRate === undefined) this.#tryIfPromising(nowMs, this.#stretch.atMost(nowMs));
     if (this.#phase === "compressing") return "yes";
-    this.#chunksSinceSample++;
+    this.#bytesSinceSample += bytes;
     const isDue =
-      this.#samples < FIRST_SAMPLES || this.#chunksSinceSample >= SAMPLE_CHUNKS || nowMs - this.#sampledMs >= SAMPLE_MS;
+      this.#samples < FIRST_SAMPLES ||
+      this.#bytesSinceSample >= SAMPLE_EVERY_BYTES ||
+      nowMs - this.#sampledMs >= SAMPLE_MS;
     if (!isDue) return "no";
     this.#samples++;
-    this.#chunksSinceSample = 0;
+    this.#bytesSinceSample = 0;
     this.#sampledMs = nowMs;
     return "sample";
   }

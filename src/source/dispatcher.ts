@@ -3,6 +3,7 @@
  * which disks and caches like; one that runs out takes over part of the range that has most left, so that no stream
  * idles and a slow one never holds up the end. Pure: no files, no sockets, no clock.
  */
+import type { ByteText } from "../protocol/byte-text.ts";
 import { type Range, splitRange } from "../protocol/ranges.ts";
 
 /** A chunk to send; or a bundle of whole files, which has the number of its first file, and `bytes` of all of them. */
@@ -17,7 +18,7 @@ export interface Piece {
 /** A small file as whoever reads it needs to know it: plain data. */
 export interface BundleMember {
   readonly file: number;
-  readonly path: Uint8Array;
+  readonly path: ByteText;
   /** As it was when it was offered: in bytes, and in milliseconds since 1970. */
   readonly bytes: number;
   readonly mtimeMs: number;

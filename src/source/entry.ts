@@ -1,25 +1,22 @@
 /** What a transfer may offer besides files in chunks: plain data, found before and opened later, if at all. */
+import type { ByteText } from "../protocol/byte-text.ts";
 import type { Failure } from "../protocol/errors.ts";
 import type { SourceItem } from "./item.ts";
 
-/** A file that is sent whole, in a BUNDLE. */
+/** A file that is sent whole, in a BUNDLE. There are many: it holds no object, and is none but itself. */
 export interface SmallItem {
   readonly kind: "small";
-  /** At the destination: bytes, components separated by '/'. */
-  readonly name: Uint8Array;
+  /** At the destination, components separated by '/'. */
+  readonly name: ByteText;
   readonly size: number;
-  /** Seconds since 1970 and nanoseconds. */
-  readonly mtime: readonly [number, number];
   /** Permission bits. */
   readonly mode: number;
   /** What is there with the same size and time counts as the same. */
   readonly quick: boolean;
-  readonly path: Uint8Array;
+  readonly path: ByteText;
   /** As it was found. */
   readonly mtimeMs: number;
   readonly inode: number;
-  /** The same file as one that is sent in chunks, or compared first. Throws what looking at it throws. */
-  asFile(): SourceItem;
 }
 
 /** A symbolic link: it is made anew, and what it points to is nobody's business. */
@@ -61,15 +58,28 @@ export interface EntryFeed {
   close(): void;
 }
 
-/** A feed of what is all there. */
-export function feedOf(entries: Iterable<SourceEntry>): EntryFeed {
-  const iterator = entries[Symbol.iterator]();
+/** A feed of what is all there: entries, and iterables of them. */
+export function feedOf(entries: Iterable<SourceEntry | Iterable<SourceEntry>>): EntryFeed {
+  const outer = entries[Symbol.iterator]();
+  let inner: Iterator<SourceEntry> | undefined;
   return {
     next: () => {
-      const { value, done } = iterator.next();
-      return done ? undefined : value;
+      for (;;) {
+        if (inner !== undefined) {
+          const { value, done } = inner.next();
+          if (!done) return value;
+          inner = undefined;
+        }
+        const { value, done } = outer.next();
+        if (done) return undefined;
+        if (!(Symbol.iterator in value)) return value;
+        inner = value[Symbol.iterator]();
+      }
     },
     onMore: undefined,
-    close: () => void iterator.return?.(),
+    close: () => {
+      inner?.return?.();
+      outer.return?.();
+    },
   };
 }

@@ -30,6 +30,7 @@ export interface SourceEvents {
 
 export interface SettledItem {
   readonly item: SourceItem | SmallEntry;
+  /** That of several neighbours, perhaps. */
   readonly outcome: SettledFile;
   /** Whether bytes of it were sent, or inherited, since the session was begun; not where it was only compared. */
   readonly wasBegun: boolean;

@@ -19,6 +19,11 @@ export class Filter {
     if (anywhere.length > 0) this.#named = new Matcher(anywhere);
   }
 
+  /** Whether it leaves nothing out. */
+  get isEmpty(): boolean {
+    return this.#below === undefined;
+  }
+
   /**
    * Whether an entry is left out; `path` is relative to the top of its tree, which itself is never left out. Below a
    * directory that is left out everything is. Never throws, whatever the name.

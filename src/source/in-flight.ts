@@ -10,6 +10,8 @@ interface Dealt {
   bytesOnWire?: number;
   /** When each stream that has it got it, in milliseconds. */
   readonly holders: Map<number, number>;
+  /** No stream got it before. */
+  sinceMs: number;
 }
 
 /** A chunk is overdue when it takes so much longer than the idle stream's own last one took. */
@@ -39,14 +41,16 @@ export class InFlight {
   deal(stream: number, piece: Piece, nowMs: number): void {
     const key = keyOf(piece.file, piece.offset);
     const known = this.#dealt.get(key);
-    if (known === undefined) this.#dealt.set(key, { piece, holders: new Map([[stream, nowMs]]) });
+    if (known === undefined) this.#dealt.set(key, { piece, holders: new Map([[stream, nowMs]]), sinceMs: nowMs });
     else known.holders.set(stream, nowMs);
   }
 
   /** A stream whose rate is limited has handed the chunk over: what holds it up from now on is not the limit. */
   accepted(stream: number, file: number, offset: number, nowMs: number): void {
-    const holders = this.#dealt.get(keyOf(file, offset))?.holders;
-    if (holders?.has(stream)) holders.set(stream, nowMs);
+    const dealt = this.#dealt.get(keyOf(file, offset));
+    if (!dealt?.holders.has(stream)) return;
+    dealt.holders.set(stream, nowMs);
+    dealt.sinceMs = Math.min(dealt.sinceMs, nowMs);
   }
 
   /** A stream sends a chunk, which takes so many bytes there. */
@@ -114,7 +118,9 @@ export class InFlight {
     const tookMs = this.#tookMs.get(stream);
     if (tookMs === undefined) return undefined;
     const limitMs = Math.max(OVERDUE_MS, tookMs * OVERDUE_FACTOR);
-    for (const { piece, holders } of this.#dealt.values()) {
+    for (const { piece, holders, sinceMs: earliestMs } of this.#dealt.values()) {
+      // It is asked for each piece that is dealt, and most are under way for a moment.
+      if (nowMs - earliestMs <= limitMs) continue;
       const [sinceMs] = holders.values();
       if (holders.size === 1 && !holders.has(stream) && sinceMs !== undefined && nowMs - sinceMs > limitMs)
         return piece;

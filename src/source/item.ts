@@ -6,10 +6,12 @@
 import { type BigIntStats, closeSync, constants, fstatSync, openSync, read, statSync } from "node:fs";
 import { promisify } from "node:util";
 import { blake3, blake3Hasher } from "../protocol/blake3.ts";
+import { bytesOf } from "../protocol/byte-text.ts";
 import { crc32 } from "../protocol/crc32.ts";
 import { HawserError } from "../protocol/errors.ts";
 import { RESUME_KEY_BYTES } from "../protocol/limits.ts";
 import { displayName } from "../protocol/names.ts";
+import type { SmallItem } from "./entry.ts";
 import type { Feed } from "./feed.ts";
 import type { ReaderDescriptor } from "./reader.ts";
 import { sourceError } from "./source-error.ts";
@@ -176,6 +178,11 @@ export class FileItem implements SourceItem {
     if (changed === undefined) return;
     throw changedWhileSent(this.#path, then.size, now.size);
   }
+}
+
+/** A small file as one that is sent in chunks, or compared first. Throws what looking at it throws. */
+export function asFile({ path, name, quick }: SmallItem): FileItem {
+  return new FileItem(bytesOf(path), bytesOf(name), quick);
 }
 
 /** Bytes without end, for measuring. */

@@ -3,6 +3,7 @@
  * what whoever made the list left out stays out. A directory comes after what the list has of it, as `find` lists it.
  */
 import { lstatSync, readlinkSync, statSync } from "node:fs";
+import { byteTextOf } from "../protocol/byte-text.ts";
 import { asHawserError } from "../protocol/errors.ts";
 import type { SourceEntry } from "./entry.ts";
 import { sourceError } from "./source-error.ts";
@@ -57,9 +58,10 @@ function look(path: Buffer, relative: Buffer, name: Buffer, tree: TreeOptions): 
     const stats = tree.copyLinks ? statSync(path) : lstatSync(path);
     const kind = kindOf(stats);
     if (relative.length === 0 || tree.filter.excludes(relative, kind === "directory")) return undefined;
+    const found = { path: byteTextOf(path), relative: byteTextOf(relative), stats };
     if (kind === "symlink")
-      return entryOf({ kind, path, relative, stats, target: readlinkSync(path, "buffer") }, name, tree);
-    return entryOf({ kind, path, relative, stats }, name, tree);
+      return entryOf({ kind, ...found, target: readlinkSync(path, "buffer") }, byteTextOf(name), tree);
+    return entryOf({ kind, ...found }, byteTextOf(name), tree);
   } catch (thrown) {
     return { kind: "failed", name, failure: sourceError(path, thrown as NodeJS.ErrnoException).toFailure() };
   }

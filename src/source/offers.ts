@@ -6,12 +6,14 @@ import type { Connection } from "../net/connection.ts";
 import type { Terms } from "../net/transfer-end.ts";
 import { asHawserError } from "../protocol/errors.ts";
 import { OFFERED_AHEAD_MAX } from "../protocol/limits.ts";
-import { type OfferedFile, pages } from "../protocol/messages.ts";
+import { type Offer, OfferPage } from "../protocol/offer-page.ts";
 import type { EntryFeed, SmallEntry, SmallItem } from "./entry.ts";
 import type { SourceEvents } from "./events.ts";
+import { asFile, type SourceItem } from "./item.ts";
 import { Offering } from "./offering.ts";
 import { SentFile } from "./sent-file.ts";
 import { fitTerms, type SmallEntries } from "./small-entries.ts";
+import { mtimeOf } from "./stats.ts";
 
 export interface OffersOwner {
   /** The files that are open, by their index. */
@@ -24,9 +26,6 @@ export interface OffersOwner {
 /** Entries that are looked for before others have their turn: some milliseconds' worth. */
 const OFFERS_AT_ONCE = 512;
 
-/** What an OFFER's entry takes on the wire besides name and target, at most: nine fields' names, seven numbers, a key. */
-const OFFER_ENTRY_BYTES = 160;
-
 export class Offers {
   #terms: Terms;
   readonly #owner: OffersOwner;
@@ -38,6 +37,7 @@ export class Offers {
   #settledBelow = 0;
   /** Files that were offered to come whole, and are as any other now: they count as what they were offered as. */
   readonly #moved = new Map<number, SmallItem>();
+  readonly #page = new OfferPage();
   #finishSent = false;
   #offersMoreSoon = false;
   #stopped = false;
@@ -98,19 +98,25 @@ export class Offers {
     const { files, small, events } = this.#owner;
     const fresh: number[] = [];
     const { openFiles, openSmall = openFiles } = this.#terms;
+    const moved = this.#moved.size;
+    const room = { files: openFiles - files.size + moved, small: openSmall - small.count - moved };
     let found = 0;
+    // Nothing is settled meanwhile.
+    this.#advanceSettled();
     for (; found < OFFERS_AT_ONCE; found++) {
-      this.#advanceSettled();
       if (this.#offered - this.#settledBelow >= OFFERED_AHEAD_MAX) break;
-      const moved = this.#moved.size;
-      const room = { files: openFiles - files.size + moved, small: openSmall - small.count - moved };
       const entry = this.#offering.take(this.#offered, this.#settledBelow, room);
       if (entry === undefined) break;
       events.onFound?.(entry);
       if (entry.kind === "failed" || entry.kind === "skipped") continue;
       const index = this.#offered++;
-      if (entry.kind === undefined) files.set(index, new SentFile(index, entry, this.#terms.chunkBytes));
-      else small.add(index, entry);
+      if (entry.kind === undefined) {
+        files.set(index, new SentFile(index, entry, this.#terms.chunkBytes));
+        room.files--;
+      } else {
+        small.add(index, entry);
+        room.small--;
+      }
       fresh.push(index);
     }
     this.#send(fresh);
@@ -143,26 +149,26 @@ export class Offers {
 
   #advanceSettled(): void {
     const { files, small } = this.#owner;
-    const isOpen = (index: number) => files.has(index) || small.has(index);
-    while (this.#settledBelow < this.#offered && !isOpen(this.#settledBelow)) this.#settledBelow++;
+    let below = this.#settledBelow;
+    while (below < this.#offered && !small.has(below) && !files.has(below)) below++;
+    this.#settledBelow = below;
   }
 
   #send(indexes: readonly number[]): void {
     this.#advanceSettled();
-    const offers = indexes.flatMap((index) => this.#offerOf(index) ?? []);
-    for (const files of pages(offers, offerBytesOf)) {
-      this.#control?.send("OFFER", { settledBelow: this.#settledBelow, files });
+    const page = this.#page;
+    for (const index of indexes) {
+      const offer = this.#offerOf(index);
+      if (offer === undefined || page.add(offer)) continue;
+      this.#control?.sendEncoded("OFFER", page.take(this.#settledBelow));
+      page.add(offer);
     }
+    if (!page.isEmpty) this.#control?.sendEncoded("OFFER", page.take(this.#settledBelow));
   }
 
-  #offerOf(index: number): OfferedFile | undefined {
-    const entry = this.#owner.small.itemOf(index);
-    if (entry !== undefined) return offerOfEntry(index, entry);
-    const item = this.#owner.files.get(index)?.item;
-    if (item === undefined) return undefined;
-    const { name, size, mtime, mode, key, quick } = item;
-    const offer = { file: index, name, size, mtime, mode, ...(quick ? { quick } : {}) };
-    return key === undefined ? offer : { ...offer, key };
+  #offerOf(index: number): Offer | undefined {
+    const item = this.#owner.small.itemOf(index) ?? this.#owner.files.get(index)?.item;
+    return item === undefined ? undefined : offerOf(index, item);
   }
 
   /**
@@ -184,7 +190,7 @@ export class Offers {
     const item = small.take(index);
     if (item === undefined) return undefined;
     try {
-      files.set(index, new SentFile(index, item.asFile(), this.#terms.chunkBytes));
+      files.set(index, new SentFile(index, asFile(item), this.#terms.chunkBytes));
     } catch (thrown) {
       small.add(index, item);
       small.fail(index, asHawserError(thrown).toFailure());
@@ -207,13 +213,22 @@ export class Offers {
   }
 }
 
-function offerOfEntry(file: number, item: SmallEntry): OfferedFile {
-  const { kind, name, size, mtime, mode } = item;
-  const offer = { file, name, size, mtime: [...mtime] as [number, number], mode };
-  if (kind === "small") return { ...offer, whole: true, ...(item.quick ? { quick: true } : {}) };
-  return kind === "symlink" ? { ...offer, kind, target: item.target } : { ...offer, kind };
-}
-
-function offerBytesOf({ name, target }: OfferedFile): number {
-  return OFFER_ENTRY_BYTES + name.length + (target?.length ?? 0);
+/** Of one shape, whatever is offered: there are many, and V8 is slow where shapes differ. */
+function offerOf(file: number, item: SourceItem | SmallEntry): Offer {
+  const { kind, name, size, mode } = item;
+  const mtime = kind === "small" ? mtimeOf(item) : item.mtime;
+  const isWhole = kind === "small";
+  const isQuick = (kind === undefined || isWhole) && item.quick === true;
+  return {
+    file,
+    name,
+    size,
+    mtime,
+    mode,
+    key: kind === undefined ? item.key : undefined,
+    kind: kind === "directory" || kind === "symlink" ? kind : undefined,
+    target: kind === "symlink" ? item.target : undefined,
+    whole: isWhole ? true : undefined,
+    quick: isQuick ? true : undefined,
+  };
 }

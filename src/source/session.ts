@@ -19,9 +19,6 @@ import type { SentFile } from "./sent-file.ts";
 import { Settlement } from "./settlement.ts";
 import { SmallEntries } from "./small-entries.ts";
 
-/** Of what has no chunks: nothing is resumed, and it is not read back. */
-const WHOLE = { blake3: undefined, bytesResumed: 0, bytesMatched: 0, bytesTrusted: 0 };
-
 export class SourceSession implements TransferEnd {
   readonly role = "source";
   readonly #events: SourceEvents;
@@ -52,7 +49,17 @@ export class SourceSession implements TransferEnd {
     this.#small = new SmallEntries(terms.chunkBytes, {
       onBundle: (bundle) => this.#sending.addBundle(bundle),
       onSettled: (item, outcome, crc32) => {
-        events.onSettled({ item, outcome, wasBegun: crc32 !== undefined, crc32, ...WHOLE });
+        events.onSettled({
+          item,
+          outcome,
+          wasBegun: crc32 !== undefined,
+          crc32,
+          // What has no chunks is not read back, and not resumed. (A spread of these would cost more than all the rest.)
+          blake3: undefined,
+          bytesResumed: 0,
+          bytesMatched: 0,
+          bytesTrusted: 0,
+        });
       },
       withdraw: (file, failure) => this.#settlement.sendWithdrawal(file, failure),
       onFailed: (error) => events.onFailed(error),

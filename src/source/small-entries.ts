@@ -4,17 +4,19 @@
  */
 import type { Terms } from "../net/transfer-end.ts";
 import { type BundledFile, bundleTableBytes } from "../protocol/bundle.ts";
+import { bytesOf } from "../protocol/byte-text.ts";
 import { asHawserError, type Failure, HawserError } from "../protocol/errors.ts";
 import { BUNDLE_FILES_MAX } from "../protocol/limits.ts";
 import type { SettledFile } from "../protocol/messages.ts";
 import type { BundleMember, Piece } from "./dispatcher.ts";
 import type { SmallEntry, SmallItem, SourceEntry } from "./entry.ts";
+import { asFile } from "./item.ts";
 import type { UnreadableFile } from "./small-reader.ts";
 
 export interface SmallEntriesOwner {
   /** A bundle is ready to be sent. */
   onBundle(bundle: Piece): void;
-  /** Something got its outcome; `crc32` of what was read. */
+  /** Something got its outcome, which may be that of several neighbours; `crc32` of what was read. */
   onSettled(item: SmallEntry, outcome: SettledFile, crc32: number | undefined): void;
   /** A file can't be sent after all. */
   withdraw(index: number, failure: Failure): void;
@@ -108,14 +110,17 @@ export class SmallEntries {
 
   /** Of a bundle, the files that have no outcome yet. */
   stillWanted(bundle: Piece): Piece | undefined {
-    const members = (bundle.bundle ?? []).filter(({ file }) => {
-      const phase = this.#open.get(file)?.phase;
-      return phase === "wanted" || phase === "sent";
-    });
-    if (members.length === bundle.bundle?.length) return bundle;
+    const { bundle: all = [] } = bundle;
+    if (all.every(({ file }) => this.#isWanted(file))) return bundle;
+    const members = all.filter(({ file }) => this.#isWanted(file));
     const [first] = members;
     if (first === undefined) return undefined;
     return { file: first.file, offset: 0, bytes: members.reduce((sum, { bytes }) => sum + bytes, 0), bundle: members };
+  }
+
+  #isWanted(index: number): boolean {
+    const phase = this.#open.get(index)?.phase;
+    return phase === "wanted" || phase === "sent";
   }
 
   onBundled(files: readonly BundledFile[], unreadable: readonly UnreadableFile[]): void {
@@ -162,7 +167,7 @@ export class SmallEntries {
         return;
       }
     }
-    this.#owner.onSettled(item, { ...outcome, file: index, size: outcome.size ?? item.size }, crc32);
+    this.#owner.onSettled(item, outcome, crc32);
   }
 
   /**
@@ -205,8 +210,8 @@ export function smallBytesMax(chunkBytes: number): number {
 export function fitTerms(entry: SourceEntry, { chunkBytes, verify }: Terms): SourceEntry {
   if (entry.kind !== "small" || (entry.size <= smallBytesMax(chunkBytes) && verify !== "full")) return entry;
   try {
-    return entry.asFile();
+    return asFile(entry);
   } catch (thrown) {
-    return { kind: "failed", name: entry.name, failure: asHawserError(thrown).toFailure() };
+    return { kind: "failed", name: bytesOf(entry.name), failure: asHawserError(thrown).toFailure() };
   }
 }

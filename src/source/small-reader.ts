@@ -4,11 +4,13 @@
  */
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { type BundledFile, bundleTableBytes, encodeBundleTable } from "../protocol/bundle.ts";
+import { bytesOf } from "../protocol/byte-text.ts";
 import { crc32 } from "../protocol/crc32.ts";
 import type { Failure } from "../protocol/errors.ts";
 import type { BundleMember } from "./dispatcher.ts";
 import { changedWhileSent } from "./item.ts";
 import { sourceError } from "./source-error.ts";
+import { nativePath } from "./tree-system.ts";
 
 export interface UnreadableFile {
   readonly file: number;
@@ -48,10 +50,9 @@ export function readBundle(
 }
 
 function readInto({ path, bytes, mtimeMs, inode }: BundleMember, block: Uint8Array, at: number): Failure | undefined {
-  const where = path as Buffer;
   let fd: number | undefined;
   try {
-    fd = openSync(where, FLAGS);
+    fd = openSync(nativePath(path), FLAGS);
     let count = 0;
     while (count < bytes) {
       const read = readSync(fd, block, at + count, bytes - count, null);
@@ -60,9 +61,9 @@ function readInto({ path, bytes, mtimeMs, inode }: BundleMember, block: Uint8Arr
     }
     const now = fstatSync(fd);
     const isSame = count === bytes && now.size === bytes && now.mtimeMs === mtimeMs && now.ino === inode;
-    return isSame ? undefined : changedWhileSent(where, bytes, now.size).toFailure();
+    return isSame ? undefined : changedWhileSent(bytesOf(path), bytes, now.size).toFailure();
   } catch (thrown) {
-    return sourceError(where, thrown as NodeJS.ErrnoException).toFailure();
+    return sourceError(bytesOf(path), thrown as NodeJS.ErrnoException).toFailure();
   } finally {
     if (fd !== undefined) closeSync(fd);
   }

@@ -1,8 +1,9 @@
 /**
  * What is sent under which name: the rules for what the user names, as in rsync. Pure: it doesn't look at the files.
  */
+import { type ByteText, bytesOf } from "../protocol/byte-text.ts";
 import { HawserError } from "../protocol/errors.ts";
-import { componentsOf, displayName, nameRefusal } from "../protocol/names.ts";
+import { componentsOf, displayName, isPlainName, nameRefusal } from "../protocol/names.ts";
 
 /** Something that the user named, and what it turned out to be: a link is what it leads to, under the link's own name. */
 export interface Named {
@@ -66,8 +67,9 @@ export function listedNameOf(path: Uint8Array): Buffer {
 }
 
 /** What no server takes is said here; what only this server's platform can't hold, it says itself. Throws E_NAME. */
-export function assertSendable(name: Uint8Array): void {
-  const refusal = nameRefusal(name, "posix");
+export function assertSendable(name: Uint8Array | ByteText): void {
+  if (typeof name === "string" && isPlainName(name)) return;
+  const refusal = nameRefusal(typeof name === "string" ? bytesOf(name) : name, "posix");
   if (refusal !== undefined) throw new HawserError("E_NAME", `the name '${displayName(name)}' is refused: ${refusal}`);
 }
 

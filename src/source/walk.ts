@@ -1,12 +1,14 @@
 /**
  * The entries of a directory tree, one at a time as they are asked for: everything in a directory comes before the
  * directory itself, so that its times can be set when nothing is written into it any more. Within a directory the order is
- * the system's.
+ * the system's, or that of their bytes.
  *
- * Memory holds the directories that lead to the present one, with one handle each; below 64 levels, so that handles don't
- * run out, a directory's files are taken at once and the names of its subdirectories wait in memory.
+ * Memory holds the directories that lead to the present one. A small one is read at once, and its names wait in memory. A
+ * large one is read bit by bit, with a handle; below 64 levels, so that handles don't run out, such a directory's files are
+ * taken at once and the names of its subdirectories wait in memory.
  */
 import type { Stats } from "node:fs";
+import { type ByteText, bytesOf, byteTextOf } from "../protocol/byte-text.ts";
 import { HawserError } from "../protocol/errors.ts";
 import type { Filter } from "./filter.ts";
 import { shownPath, sourceError } from "./source-error.ts";
@@ -15,9 +17,9 @@ import { type DirectoryEntry, type OpenDirectory, TREE_SYSTEM, type TreeSystem }
 
 interface Found {
   /** To open it with. */
-  readonly path: Buffer;
+  readonly path: ByteText;
   /** Below the top, components separated by '/'; empty for the top itself. */
-  readonly relative: Buffer;
+  readonly relative: ByteText;
 }
 
 export type TreeEntry =
@@ -40,37 +42,29 @@ const OPEN_DIRECTORIES_MAX = 64;
 
 interface Level extends Found {
   /** The path with the slash that its entries' names follow. */
-  readonly prefix: Buffer;
+  readonly prefix: ByteText;
   readonly stats: Stats;
   /** With copyLinks. */
   readonly identity: string | undefined;
   /** undefined when it has been read to its end. */
   open: OpenDirectory | undefined;
-  /** Subdirectories that are entered when it has been; undefined where they are entered as they are found. */
-  readonly waiting: Uint8Array[] | undefined;
+  /** Names whose turn comes when it has been, the last one first; undefined where subdirectories are entered as they are found. */
+  readonly waiting: ByteText[] | undefined;
 }
 
-const SLASH = 0x2f;
-const EMPTY = Buffer.alloc(0);
+const SLASH = "/";
 
 /**
  * Walks the directory at `top`, which may be a link to one. Throws nothing: what can't be read is an entry as well, and the
  * walk goes on. Nothing is read before it is asked for; ended early, it closes what it has open.
  */
-export function* walk(top: Uint8Array | string, options: WalkOptions = {}): Generator<TreeEntry, void, void> {
-  const walker = new Walker(withoutSlashes(Buffer.from(top as Uint8Array)), options);
-  try {
-    for (let entry = walker.start(); ; entry = walker.step()) {
-      if (entry !== undefined) yield entry;
-      else if (walker.isDone) return;
-    }
-  } finally {
-    walker.close();
-  }
+export function walk(top: Uint8Array | string, options: WalkOptions = {}): IterableIterator<TreeEntry> {
+  return new Walker(withoutSlashes(byteTextOf(Buffer.from(top as Uint8Array))), options);
 }
 
-class Walker {
-  readonly #top: Buffer;
+/** Written out, since a generator costs more for each entry. */
+class Walker implements IterableIterator<TreeEntry> {
+  readonly #top: ByteText;
   /** Where in a path the name below the top begins. */
   readonly #relativeAt: number;
   readonly #filter: Filter | undefined;
@@ -78,21 +72,43 @@ class Walker {
   readonly #system: TreeSystem;
   /** The directories that lead to the present one. */
   readonly #levels: Level[] = [];
+  #isStarted = false;
 
-  constructor(top: Buffer, { filter, copyLinks = false, system = TREE_SYSTEM }: WalkOptions) {
+  constructor(top: ByteText, { filter, copyLinks = false, system = TREE_SYSTEM }: WalkOptions) {
     this.#top = top;
     this.#relativeAt = prefixOf(top).length;
-    this.#filter = filter;
+    this.#filter = filter?.isEmpty ? undefined : filter;
     this.#copyLinks = copyLinks;
     this.#system = system;
   }
 
-  get isDone(): boolean {
-    return this.#levels.length === 0;
+  [Symbol.iterator](): this {
+    return this;
   }
 
-  start(): TreeEntry | undefined {
-    const top = { path: this.#top, relative: EMPTY };
+  next(): IteratorResult<TreeEntry> {
+    try {
+      for (;;) {
+        const entry = this.#isStarted ? this.#step() : this.#start();
+        if (entry !== undefined) return { value: entry, done: false };
+        if (this.#levels.length === 0) return { value: undefined, done: true };
+      }
+    } catch (bug) {
+      this.return();
+      throw bug;
+    }
+  }
+
+  return(): IteratorResult<TreeEntry> {
+    this.#isStarted = true;
+    for (const { open } of this.#levels) open?.closeSync();
+    this.#levels.length = 0;
+    return { value: undefined, done: true };
+  }
+
+  #start(): TreeEntry | undefined {
+    this.#isStarted = true;
+    const top = { path: this.#top, relative: "" };
     try {
       return this.#enter(top, this.#system.stat(this.#top));
     } catch (thrown) {
@@ -101,7 +117,7 @@ class Walker {
   }
 
   /** One step further, which need not bring an entry. */
-  step(): TreeEntry | undefined {
+  #step(): TreeEntry | undefined {
     const level = this.#levels[this.#levels.length - 1];
     if (level === undefined) return undefined;
     if (level.open !== undefined) return this.#read(level, level.open);
@@ -109,10 +125,6 @@ class Walker {
     if (name !== undefined) return this.#enterIfDirectory(this.#look(this.#found(level, name)));
     this.#levels.pop();
     return { kind: "directory", path: level.path, relative: level.relative, stats: level.stats };
-  }
-
-  close(): void {
-    for (const { open } of this.#levels) open?.closeSync();
   }
 
   #read(level: Level, open: OpenDirectory): TreeEntry | undefined {
@@ -129,18 +141,23 @@ class Walker {
       open.closeSync();
       return problem;
     }
-    const found = this.#found(level, read.name);
-    if (this.#filter?.excludes(found.relative, read.isDirectory())) return undefined;
+    const name = byteTextOf(read.name);
+    const found = this.#found(level, name);
+    if (this.#excludes(found.relative, read.isDirectory())) return undefined;
     const entry = this.#look(found);
     if (entry === undefined || entry.kind !== "directory") return entry;
     if (level.waiting === undefined) return this.#enterIfDirectory(entry);
-    level.waiting.push(read.name);
+    level.waiting.push(name);
     return undefined;
   }
 
-  #found({ prefix }: Level, name: Uint8Array): Found {
-    const path = Buffer.concat([prefix, name]);
-    return { path, relative: path.subarray(this.#relativeAt) };
+  #found({ prefix }: Level, name: ByteText): Found {
+    const path = prefix + name;
+    return { path, relative: path.slice(this.#relativeAt) };
+  }
+
+  #excludes(relative: ByteText, isDirectory: boolean): boolean {
+    return this.#filter?.excludes(bytesOf(relative), isDirectory) ?? false;
   }
 
   /** undefined for a link that stands for a directory which is left out. */
@@ -152,7 +169,7 @@ class Walker {
       if (!this.#copyLinks) return { kind, path, relative, stats, target: this.#system.readlink(path) };
       const followed = this.#follow(path);
       const followedKind = kindOf(followed) as Exclude<FileKind, "symlink">;
-      if (followedKind === "directory" && this.#filter?.excludes(relative, true)) return undefined;
+      if (followedKind === "directory" && this.#excludes(relative, true)) return undefined;
       return { kind: followedKind, path, relative, stats: followed };
     } catch (thrown) {
       return failed({ path, relative }, thrown);
@@ -160,12 +177,12 @@ class Walker {
   }
 
   /** What a link leads to. */
-  #follow(path: Buffer): Stats {
+  #follow(path: ByteText): Stats {
     try {
       return this.#system.stat(path);
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code !== "ENOENT") throw cause;
-      const [shown, target] = [shownPath(path), shownPath(this.#system.readlink(path))];
+      const [shown, target] = [shownPath(bytesOf(path)), shownPath(this.#system.readlink(path))];
       const message = `'${shown}' is a link to '${target}', which does not exist`;
       throw new HawserError("E_SOURCE_MISSING", message, { cause });
     }
@@ -181,11 +198,13 @@ class Walker {
       const identity = this.#copyLinks ? this.#system.identity(path) : undefined;
       const same = identity === undefined ? undefined : this.#levels.find((level) => level.identity === identity);
       if (same !== undefined) {
-        const message = `'${shownPath(path)}' leads back to '${shownPath(same.path)}', in which it lies`;
+        const message = `'${shownPath(bytesOf(path))}' leads back to '${shownPath(bytesOf(same.path))}', in which it lies`;
         throw new HawserError("E_SOURCE_LOOP", message);
       }
-      const waiting = this.#levels.length < OPEN_DIRECTORIES_MAX ? undefined : [];
-      const open = this.#system.openDirectory(path);
+      // What a filter leaves out it must not be looked at, and names alone don't tell what is a directory.
+      const names = this.#filter === undefined ? this.#system.namesOf(path, stats)?.reverse() : undefined;
+      const waiting = this.#levels.length < OPEN_DIRECTORIES_MAX ? names : (names ?? []);
+      const open = names === undefined ? this.#system.openDirectory(path) : undefined;
       this.#levels.push({ path, relative, stats, prefix: prefixOf(path), identity, open, waiting });
       return undefined;
     } catch (thrown) {
@@ -198,24 +217,24 @@ function failed({ path, relative }: Found, thrown: unknown): TreeEntry {
   return { kind: "failed", path, relative, error: errorOf(path, thrown) };
 }
 
-function errorOf(path: Buffer, thrown: unknown): HawserError {
+function errorOf(path: ByteText, thrown: unknown): HawserError {
   if (thrown instanceof HawserError) return thrown;
   const { code } = thrown as NodeJS.ErrnoException;
   // Not the system's, but a bug of ours.
   if (code === undefined) throw thrown;
   if (code === "ENOTDIR" || code === "EINVAL") {
-    const message = `'${shownPath(path)}' was something else when it was looked at`;
+    const message = `'${shownPath(bytesOf(path))}' was something else when it was looked at`;
     return new HawserError("E_SOURCE_CHANGED", message, { cause: thrown });
   }
-  return sourceError(path, thrown as NodeJS.ErrnoException);
+  return sourceError(bytesOf(path), thrown as NodeJS.ErrnoException);
 }
 
-function prefixOf(path: Buffer): Buffer {
-  return path[path.length - 1] === SLASH ? path : Buffer.concat([path, Buffer.from([SLASH])]);
+function prefixOf(path: ByteText): ByteText {
+  return path.endsWith(SLASH) ? path : path + SLASH;
 }
 
-function withoutSlashes(path: Buffer): Buffer {
+function withoutSlashes(path: ByteText): ByteText {
   let { length } = path;
   while (length > 1 && path[length - 1] === SLASH) length--;
-  return path.subarray(0, length);
+  return path.slice(0, length);
 }

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import t from "tap";
-import { componentsOf, displayName, escapeText, nameRefusal } from "../../src/protocol/names.ts";
+import { byteTextOf } from "../../src/protocol/byte-text.ts";
+import { NAME_BYTES_MAX } from "../../src/protocol/limits.ts";
+import { componentsOf, displayName, escapeText, isPlainName, nameRefusal } from "../../src/protocol/names.ts";
 import { hexOf } from "../helpers/vectors.ts";
 
 /** Characters as UTF-8; "\xNN" in a `raw` name is that byte. */
@@ -106,6 +108,34 @@ const anyName = fc
   .array(fc.oneof(fc.constantFrom(0x2f, 0x2e, 0x00, 0x5c, 0x3a, 0x20, 0x61), fc.nat(255)), { maxLength: 24 })
   .map((bytes) => Uint8Array.from(bytes));
 
+t.test("a plain name is one that is taken", async (t) => {
+  const names = CORPUS.map(([name]) => byteTextOf(typeof name === "string" ? utf8(name) : name));
+  for (const long of [
+    "a".repeat(255),
+    `${"a".repeat(255)}/b`,
+    "a".repeat(256),
+    "a/".repeat(NAME_BYTES_MAX),
+    "a/.hawser",
+  ])
+    names.push(long, `d/${long}`);
+  let plain = 0;
+  const check = (name: string) => {
+    if (!isPlainName(name)) return;
+    plain++;
+    assert.equal(nameRefusal(raw(name), "posix"), undefined, name);
+  };
+  for (const name of names) check(name);
+  fc.assert(
+    fc.property(anyName, (name) => check(byteTextOf(name))),
+    { numRuns: 2000 },
+  );
+  t.ok(plain > 100);
+  for (const name of ["a", "a/b/c.txt", "photos/IMG_0001.JPG", "a b/~c", "a".repeat(255)])
+    t.ok(isPlainName(name), name);
+  for (const name of ["", "/", "a/", "/a", "a//b", ".", "a/..", ".hawser", "a/.HAWSER", "\x00", "a\n", "\xff"])
+    t.notOk(isPlainName(name), name);
+});
+
 t.test("what Windows takes, POSIX takes; and a name that is taken stays inside", async (t) => {
   let taken = 0;
   fc.assert(
@@ -155,6 +185,7 @@ t.test("what is shown carries no control character, and no mark that reorders or
   for (const [text, expected] of shownAs) {
     t.equal(escapeText(text), expected);
     t.equal(displayName(utf8(text)), expected);
+    t.equal(displayName(byteTextOf(utf8(text))), expected);
   }
   t.equal(displayName(raw("caf\xe9\x1b\\")), "caf\\xe9\\x1b\\", "bytes that are not UTF-8");
 });

@@ -16,7 +16,8 @@ const failed = (name: string): SourceEntry => ({
 });
 
 const PLENTY = { files: 10, small: 10 };
-const nameOf = (entry: { name: Uint8Array } | undefined) => entry && Buffer.from(entry.name).toString();
+const nameOf = (entry: { name: Uint8Array | string } | undefined) =>
+  entry && Buffer.from(entry.name as string).toString();
 
 t.test("a directory waits for what was found before it", async (t) => {
   const offering = new Offering(feedOf([link("d/a"), link("d/b"), directory("d"), link("c")]));

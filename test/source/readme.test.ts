@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "n
 import { dirname, join } from "node:path";
 import t from "tap";
 import { filterRulesOf, type ParsedToken } from "../../src/cli/filter-flags.ts";
+import { bytesOf } from "../../src/protocol/byte-text.ts";
 import { Filter } from "../../src/source/filter.ts";
 import { joinNames, type Naming, nameTopLevel } from "../../src/source/top-level.ts";
 import { type WalkOptions, walk } from "../../src/source/walk.ts";
@@ -39,7 +40,7 @@ function sent(paths: readonly string[], naming: Naming, options: WalkOptions): s
   const names = nameTopLevel(named, naming).flatMap(({ path, isDirectory, name }) => {
     if (!isDirectory) return [String(name)];
     const entries = [...walk(path, options)].filter(({ kind }) => kind !== "directory");
-    return entries.map(({ relative }) => String(joinNames(name, relative)));
+    return entries.map(({ relative }) => String(joinNames(name, bytesOf(relative))));
   });
   return names.sort();
 }

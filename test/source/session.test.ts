@@ -860,8 +860,7 @@ t.test(
   "a bundle that is held up, and of which something could not be read, is sent once more and no more",
   async (t) => {
     const dir = t.testdir({ a: "a", b: "b", f0: content });
-    const small = (name: string) =>
-      smallItem(Buffer.from(join(dir, name)), nameOf(name), statSync(join(dir, name)), false);
+    const small = (name: string) => smallItem(join(dir, name), name, statSync(join(dir, name)), false);
     const hand = new Hand(t, [small("a"), small("b"), new FileItem(join(dir, "f0"), nameOf("f0"))]);
     await hand.openControl();
     await hand.openStream(0);

@@ -22,7 +22,7 @@ import { contentOf, makeFile } from "../helpers/files.ts";
 
 const memberOf = (path: string, file: number): BundleMember => {
   const { size: bytes, mtimeMs, ino: inode } = lstatSync(path);
-  return { file, path: Buffer.from(path), bytes, mtimeMs, inode };
+  return { file, path, bytes, mtimeMs, inode };
 };
 
 t.test("any files in a bundle: their contents, back to back, and their sums", async (t) => {

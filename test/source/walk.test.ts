@@ -16,15 +16,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import t from "tap";
+import { bytesOf } from "../../src/protocol/byte-text.ts";
 import { Filter } from "../../src/source/filter.ts";
 import { TREE_SYSTEM, type TreeSystem } from "../../src/source/tree-system.ts";
 import { type TreeEntry, type WalkOptions, walk } from "../../src/source/walk.ts";
 
 const latin1 = (bytes: Uint8Array) => Buffer.from(bytes).toString("latin1");
 
+/** Directories are read bit by bit, as large ones are. */
+const BIT_BY_BIT: Partial<TreeSystem> = { namesOf: () => undefined };
+/** Both ways of reading a directory: a small one all at once. */
+const SYSTEMS = { "at once": TREE_SYSTEM, "bit by bit": { ...TREE_SYSTEM, ...BIT_BY_BIT } };
+
 /** An entry in a line: what it is, where, and what more there is to say. */
 function lineOf(entry: TreeEntry): string {
-  const line = `${entry.kind} ${latin1(entry.relative)}`;
+  const line = `${entry.kind} ${entry.relative}`;
   if (entry.kind === "symlink") return `${line} -> ${latin1(entry.target)}`;
   return entry.kind === "failed" ? `${line} ${entry.error.code}` : line;
 }
@@ -40,7 +46,7 @@ function watched(instead: Partial<TreeSystem> = {}) {
     ...instead,
     openDirectory(path) {
       const directory = (instead.openDirectory ?? TREE_SYSTEM.openDirectory)(path);
-      seen.opened.push(latin1(path));
+      seen.opened.push(path);
       seen.openMost = Math.max(seen.openMost, ++seen.open);
       return {
         readSync: () => directory.readSync(),
@@ -51,7 +57,7 @@ function watched(instead: Partial<TreeSystem> = {}) {
       };
     },
     lstat(path) {
-      seen.looked.push(latin1(path));
+      seen.looked.push(path);
       return (instead.lstat ?? TREE_SYSTEM.lstat)(path);
     },
   };
@@ -87,7 +93,7 @@ t.test("a tree: what it holds comes before each directory", async (t) => {
   }
   for (const entry of entries) {
     const found = lstatSync(entry.path);
-    t.equal(latin1(entry.path), entry.relative.length === 0 ? top : `${top}/${latin1(entry.relative)}`);
+    t.equal(entry.path, entry.relative.length === 0 ? top : `${top}/${entry.relative}`);
     if (entry.kind !== "failed") t.strictSame([entry.stats.ino, entry.stats.size], [found.ino, found.size]);
   }
 });
@@ -102,7 +108,7 @@ t.test("a top under any name", async (t) => {
   t.strictSame(linesOf(join(dir, "no")), ["failed  E_SOURCE_MISSING"]);
   t.strictSame(linesOf(join(dir, "file")), ["failed  E_SOURCE_CHANGED"]);
   for (const { path, relative } of walk("/")) {
-    t.equal(`/${latin1(relative)}`, latin1(path), "the root");
+    t.equal(`/${relative}`, path, "the root");
     break;
   }
 });
@@ -156,6 +162,7 @@ t.test("any tree, with and without a filter, as the plain way finds it", async (
       make(top, tree);
       for (const filter of filters) {
         const found = linesOf(top, { filter });
+        t.strictSame(sorted(top, { filter, system: SYSTEMS["bit by bit"] }), found.toSorted());
         t.strictSame(found.toSorted(), naive(top, "", filter).toSorted());
         const places = new Map(found.map((line, i) => [line.slice(line.indexOf(" ") + 1), i]));
         for (const [i, line] of found.entries()) {
@@ -179,8 +186,8 @@ t.test("every name that Linux allows", async (t) => {
   for (const name of names) writeFileSync(Buffer.concat([top, Buffer.from(`/${name}`, "latin1")]), name.slice(0, 2));
   symlinkSync(Buffer.from("\xff\n", "latin1"), Buffer.concat([top, Buffer.from("/\xfe", "latin1")]));
   const expected = [...names.map((name) => `file ${name}`), "directory ", "symlink \xfe -> \xff\n"];
-  t.strictSame(sorted(top), expected.toSorted());
-  for (const entry of walk(top)) t.strictSame(lstatSync(entry.path).isFile(), entry.kind === "file");
+  for (const [way, system] of Object.entries(SYSTEMS)) t.strictSame(sorted(top, { system }), expected.toSorted(), way);
+  for (const entry of walk(top)) t.strictSame(lstatSync(bytesOf(entry.path)).isFile(), entry.kind === "file");
 });
 
 t.test("what links lead to in their place", async (t) => {
@@ -260,14 +267,11 @@ t.test("what may not be read is said, and the rest goes on", async (t) => {
   try {
     // Nobody, as who root is not what it may do is asked.
     if (isRoot) process.seteuid?.(65534);
-    t.strictSame(sorted(dir), [
-      "directory ",
-      "directory listed",
-      "directory open",
-      "failed closed E_SOURCE_UNREADABLE",
-      "failed listed/f E_SOURCE_UNREADABLE",
-      "file open/f",
-    ]);
+    for (const [way, system] of Object.entries(SYSTEMS)) {
+      const expected = ["directory ", "directory listed", "directory open", "failed closed E_SOURCE_UNREADABLE"];
+      expected.push("failed listed/f E_SOURCE_UNREADABLE", "file open/f");
+      t.strictSame(sorted(dir, { system }), expected, way);
+    }
   } finally {
     if (isRoot) process.seteuid?.(0);
     chmodSync(join(dir, "closed"), 0o755);
@@ -277,27 +281,35 @@ t.test("what may not be read is said, and the rest goes on", async (t) => {
 
 t.test("what vanishes or changes while it is walked", async (t) => {
   /** Does something when a call reaches the entry of this name. */
-  const at = (name: string, action: (path: string) => void) => (path: Buffer) => {
-    if (String(path).endsWith(`/${name}`)) action(String(path));
+  const at = (name: string, action: (path: string) => void) => (path: string) => {
+    if (path.endsWith(`/${name}`)) action(path);
   };
-  const looking = (before: (path: Buffer) => void): Partial<TreeSystem> => ({
+  const looking = (before: (path: string) => void): Partial<TreeSystem> => ({
     lstat(path) {
       before(path);
       return TREE_SYSTEM.lstat(path);
     },
   });
-  const opening = (before: (path: Buffer) => void): Partial<TreeSystem> => ({
+  const opening = (before: (path: string) => void): Partial<TreeSystem> => ({
+    ...BIT_BY_BIT,
     openDirectory(path) {
       before(path);
       return TREE_SYSTEM.openDirectory(path);
     },
   });
+  const naming = (before: (path: string) => void): Partial<TreeSystem> => ({
+    namesOf(path, stats) {
+      before(path);
+      return TREE_SYSTEM.namesOf(path, stats);
+    },
+  });
   const reading: Partial<TreeSystem> = {
+    ...BIT_BY_BIT,
     openDirectory(path) {
       const directory = TREE_SYSTEM.openDirectory(path);
       let reads = 0;
       const readSync = () => {
-        if (String(path).endsWith("/d") && ++reads > 1) throw systemError("EIO");
+        if (path.endsWith("/d") && ++reads > 1) throw systemError("EIO");
         return directory.readSync();
       };
       return { readSync, closeSync: () => directory.closeSync() };
@@ -317,6 +329,9 @@ t.test("what vanishes or changes while it is walked", async (t) => {
     "a directory, before it is opened": [opening(at("d", remove)), [a, "failed d E_SOURCE_MISSING"]],
     "a directory that is a file by then": [opening(at("d", replace)), [a, "failed d E_SOURCE_CHANGED"]],
     "a directory, when no handle is left": [opening(at("d", refuse)), [a, "failed d E_SOURCE_IO"]],
+    "a directory, before all of it is read": [naming(at("d", remove)), [a, "failed d E_SOURCE_MISSING"]],
+    "a directory that is a file before all of it is read": [naming(at("d", replace)), [a, "failed d E_SOURCE_CHANGED"]],
+    "a directory, when not even all of it can be read": [naming(at("d", refuse)), [a, "failed d E_SOURCE_IO"]],
     "a directory, while it is read": [reading, [a, d, b, "failed d E_SOURCE_IO"]],
   };
   const rest = ["directory ", "directory e", "file e/c", "file z"];
@@ -345,8 +360,9 @@ t.test("two thousand levels, few handles, and a path that gets too long", async 
     process.chdir("d");
   }
   process.chdir(dir);
-  const { system, seen } = watched();
+  const { system, seen } = watched(BIT_BY_BIT);
   const lines = linesOf(".", { system });
+  t.strictSame(sorted("."), lines.toSorted(), "and where each is read at once");
   // ./d/d/d: 2,047 of them are 4,095 bytes.
   const failures = lines.filter((line) => line.startsWith("failed"));
   t.strictSame(
@@ -373,16 +389,29 @@ t.test("a broad tree below the levels that stay open", async (t) => {
   }
   const filter = new Filter([{ exclude: "y/" }]);
   for (const options of [{}, { filter }]) {
-    const { system, seen } = watched();
+    const { system, seen } = watched(BIT_BY_BIT);
     const expected = naive(Buffer.from(dir), "", options.filter ?? new Filter([]));
     t.strictSame(sorted(dir, { system, ...options }), expected.toSorted());
     t.equal(seen.openMost, 65);
+    t.strictSame(sorted(dir, options), expected.toSorted(), "where each is read at once");
+  }
+});
+
+t.test("a small directory is read at once, with no handle, and a large one bit by bit", async (t) => {
+  const top = t.testdir({ a: "", d: { b: "" } });
+  const { system, seen } = watched();
+  t.strictSame(sorted(top, { system }), ["directory ", "directory d", "file a", "file d/b"]);
+  t.strictSame(seen.opened, []);
+  for (const size of [0, 2 ** 20]) {
+    const large = watched({ lstat: (path) => Object.assign(lstatSync(path), { size }) });
+    t.strictSame(sorted(top, { system: large.system }), ["directory ", "directory d", "file a", "file d/b"]);
+    t.strictSame(large.seen.opened, [join(top, "d")], `${size} bytes: nobody knows how many it has`);
   }
 });
 
 /** A directory of as many files as one likes, on no disk. */
 function madeUp(files: number) {
-  const stats = (mode: number) => ({ mode, size: 1, mtimeMs: 0 }) as Stats;
+  const stats = (mode: number) => ({ mode, size: 24 * files, mtimeMs: 0 }) as Stats;
   const counts = { reads: 0, closed: 0 };
   const system: TreeSystem = {
     ...TREE_SYSTEM,
@@ -408,7 +437,7 @@ t.test("nothing is read before it is asked for", async (t) => {
   }
   t.strictSame([entries, ahead, counts.closed], [100_000, 0, 1], "one at a time");
 
-  const early = madeUp(100);
+  const early = madeUp(10_000);
   for (const { relative } of walk("top", { system: early.system })) if (String(relative) === "f3") break;
   t.strictSame(early.counts, { reads: 3, closed: 1 }, "a walk that is given up closes what is open");
 });
