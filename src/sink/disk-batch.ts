@@ -189,7 +189,8 @@ function publish(cache: DirectoryCache, spec: PartSpec, part: string | Buffer): 
       return nth === 0 ? {} : { name };
     } catch (thrown) {
       if ((thrown as NodeJS.ErrnoException).code !== "EEXIST") throw thrown;
-      if (holdsSame(part, final)) return "unchanged";
+      // Whether one beside it is the same was found out before it was sent, as far as that goes.
+      if (nth === 0 && holdsSame(part, final)) return "unchanged";
       if (spec.clobber !== "rename") return appeared(name);
     }
   }
