@@ -67,6 +67,8 @@ export class Offers {
     this.#moveBack();
     this.#terms = terms;
     const { files, small } = this.#owner;
+    // As files in chunks they may be too many at once.
+    const tooLarge = small.takeTooLarge(terms);
     const open = this.#openIndexes();
     const numbers = new Map(open.map((before, now) => [before, now]));
     const renumber = (before: number) => numbers.get(before) ?? 0;
@@ -74,8 +76,8 @@ export class Offers {
     files.clear();
     this.#offered = open.length;
     this.#settledBelow = 0;
-    this.#offering.restart(this.#offered);
-    for (const [index] of small.restart(terms.chunkBytes, renumber)) this.#moveToFiles(index);
+    this.#offering.restart(this.#offered, tooLarge);
+    small.restart(terms.chunkBytes, renumber);
     for (const file of before) {
       file.restart(renumber(file.index), terms.chunkBytes);
       files.set(file.index, file);
@@ -107,7 +109,7 @@ export class Offers {
       if (this.#offered - this.#settledBelow >= OFFERED_AHEAD_MAX) break;
       const entry = this.#offering.take(this.#offered, this.#settledBelow, room);
       if (entry === undefined) break;
-      events.onFound?.(entry);
+      if (!this.#offering.isAgain || entry.kind === "failed") events.onFound?.(entry);
       if (entry.kind === "failed" || entry.kind === "skipped") continue;
       const index = this.#offered++;
       if (entry.kind === undefined) {

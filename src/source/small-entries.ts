@@ -170,11 +170,19 @@ export class SmallEntries {
     this.#owner.onSettled(item, outcome, crc32);
   }
 
-  /**
-   * The sink knows nothing of these any more, and each gets a new number. Returns those that are too large to be sent
-   * whole in this session, with theirs.
-   */
-  restart(chunkBytes: number, renumber: (index: number) => number): [number, SmallItem][] {
+  /** Lets go of files that can't be sent whole on these terms, in their order. */
+  takeTooLarge(terms: Terms): SmallItem[] {
+    const taken: SmallItem[] = [];
+    for (const [index, { item }] of [...this.#open].sort(([a], [b]) => a - b)) {
+      if (item.kind !== "small" || isWholeOn(item, terms)) continue;
+      this.#open.delete(index);
+      taken.push(item);
+    }
+    return taken;
+  }
+
+  /** The sink knows nothing of these any more, and each gets a new number. */
+  restart(chunkBytes: number, renumber: (index: number) => number): void {
     const before = this.#open;
     this.#chunkBytes = chunkBytes;
     this.#open = new Map();
@@ -182,12 +190,7 @@ export class SmallEntries {
     this.#readyBytes = 0;
     this.#sent = 0;
     this.#offersOnly = 0;
-    const tooLarge: [number, SmallItem][] = [];
-    for (const [index, { item, failure }] of before) {
-      if (item.kind === "small" && item.size > smallBytesMax(chunkBytes)) tooLarge.push([renumber(index), item]);
-      this.add(renumber(index), item, failure);
-    }
-    return tooLarge;
+    for (const [index, { item, failure }] of before) this.add(renumber(index), item, failure);
   }
 
   clear(): void {
@@ -206,9 +209,13 @@ export function smallBytesMax(chunkBytes: number): number {
   return Math.min(BUNDLE_BYTES, chunkBytes / 4);
 }
 
+function isWholeOn({ size }: SmallItem, { chunkBytes, verify }: Terms): boolean {
+  return size <= smallBytesMax(chunkBytes) && verify !== "full";
+}
+
 /** An entry as it can be offered on these terms: a file that is too large for a bundle, or to be read back, is one in chunks. */
-export function fitTerms(entry: SourceEntry, { chunkBytes, verify }: Terms): SourceEntry {
-  if (entry.kind !== "small" || (entry.size <= smallBytesMax(chunkBytes) && verify !== "full")) return entry;
+export function fitTerms(entry: SourceEntry, terms: Terms): SourceEntry {
+  if (entry.kind !== "small" || isWholeOn(entry, terms)) return entry;
   try {
     return asFile(entry);
   } catch (thrown) {

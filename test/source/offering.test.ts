@@ -1,7 +1,7 @@
 /** The order of what is offered: a directory when all that was found before it is settled. */
 import fc from "fast-check";
 import t from "tap";
-import { type EntryFeed, feedOf, type SourceEntry } from "../../src/source/entry.ts";
+import { type EntryFeed, feedOf, type SmallItem, type SourceEntry } from "../../src/source/entry.ts";
 import type { SourceItem } from "../../src/source/item.ts";
 import { Offering } from "../../src/source/offering.ts";
 
@@ -103,6 +103,34 @@ t.test("after a restart a directory waits for all that is open under its new num
   t.equal(offering.take(5, 4, PLENTY), undefined);
   t.equal(nameOf(offering.take(5, 5, PLENTY)), "d");
 });
+
+t.test(
+  "what is given back at a restart goes first, in its order, as there is room, and directories wait for it",
+  async (t) => {
+    let isLarge = false;
+    const fit = (entry: SourceEntry) => (isLarge && entry.kind === "small" ? file(`${entry.name}`) : entry);
+    const small = (name: string) => ({ ...named(name), kind: "small", name }) as unknown as SmallItem;
+    const [a, b] = [small("d/a"), small("d/b")];
+    const offering = new Offering(feedOf([a, b, directory("d"), link("z")]), fit);
+    for (const offered of [0, 1]) t.equal(offering.take(offered, 0, PLENTY)?.kind, "small");
+    t.equal(nameOf(offering.take(2, 0, PLENTY)), "z");
+    t.equal(offering.isAgain, false);
+    isLarge = true;
+    // One of three is still open, and two are too large by now.
+    offering.restart(1, [a, b]);
+    t.equal(offering.isOver, false);
+    t.equal(offering.take(1, 1, { files: 0, small: 9 }), undefined, "no room for a file in chunks");
+    t.equal(nameOf(offering.take(1, 1, { files: 1, small: 9 })), "d/a");
+    t.equal(offering.isAgain, true, "it was found before");
+    t.equal(offering.take(2, 2, { files: 0, small: 9 }), undefined, "the directory waits for the other");
+    offering.restart(2);
+    t.equal(nameOf(offering.take(2, 2, PLENTY)), "d/b", "also after one more restart");
+    t.equal(offering.take(3, 2, PLENTY), undefined);
+    t.equal(nameOf(offering.take(3, 3, PLENTY)), "d");
+    t.equal(offering.isAgain, false);
+    t.equal(offering.isOver, true);
+  },
+);
 
 t.test("whatever settles when: all is offered once, and no directory before what was found before it", async (t) => {
   const kinds = fc.array(fc.constantFrom("file", "link", "directory", "failed"), { maxLength: 60 });

@@ -633,6 +633,44 @@ t.test("a server that begins the session anew with larger chunks", async (t) => 
   t.match(hand.told.settled, [{}, { bytesResumed: 0 }, { bytesResumed: large }]);
 });
 
+t.test(
+  "a session begun anew with chunks that small files are too large for: no more are open than may be",
+  async (t) => {
+    const dir = t.testdir();
+    const FILES = 20;
+    const paths = Array.from({ length: FILES }, (_, i) => join(dir, `f${i}`));
+    for (const path of paths) writeFileSync(path, content.subarray(0, CHUNK));
+    const items = paths.map((path, i) => smallItem(path, `f${i}`, statSync(path), false));
+    const large = { chunkBytes: 4 * CHUNK, splitBytes: 4 * CHUNK, openFiles: 5, openSmall: 50 };
+    const hand = new Hand(t, items, large);
+    await hand.openControl();
+    await hand.openStream(0, 4 * CHUNK);
+    t.equal((await hand.offered()).filter(({ whole }) => whole).length, FILES);
+    const old = [hand.control, hand.stream];
+    hand.session.restart({ ...WELCOME, ...large, generation: 2, chunkBytes: CHUNK, splitBytes: CHUNK });
+    for (const end of old) end.connection.destroy();
+    await hand.openControl();
+    await hand.openStream();
+    const names: string[] = [];
+    for (let file = 0; file < FILES; file++) {
+      // As many as may be open, and one more for each that is settled.
+      if (file === 0) t.equal((await hand.offered()).length, 5);
+      hand.plan(file);
+      t.match(await hand.control.heard.message("SEAL"), { files: [{ file, size: CHUNK }] });
+      hand.control.connection.send("OUTCOME", {
+        files: [{ file, status: "committed", size: CHUNK, crc32: crc32(content.subarray(0, CHUNK)) }],
+      });
+      if (file + 5 < FILES) names.push(...(await hand.offered()).map(({ name }) => Buffer.from(name).toString()));
+    }
+    t.same(
+      names,
+      Array.from({ length: FILES - 5 }, (_, i) => `f${i + 5}`),
+    );
+    await hand.told.until("all outcomes", () => hand.told.settled.length === FILES);
+    t.equal(hand.told.failed, undefined);
+  },
+);
+
 t.test("a chunk that is being read when the session begins anew with larger chunks is not taken for one", async (t) => {
   const { hand, item } = await begun(t);
   const large = 2 * CHUNK;
