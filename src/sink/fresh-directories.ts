@@ -1,10 +1,10 @@
 /**
  * Directories that are not there yet, made in staging for a batch of small files, and given their names with all that is
- * in them: one rename for each directory, in place of a link and an unlink for each file. Nothing is ever replaced by
- * that, since a directory gives way to another only while it is empty (rename(2)); where something is there by then, the
- * files go the way of all parts.
+ * in them: one rename for each directory, in place of a link and an unlink for each file. Where something is there by then,
+ * the files go the way of all parts; and nothing that is in a directory could be replaced by this, since one gives way to
+ * another only while it is empty (rename(2)).
  */
-import { renameSync, rmdirSync } from "node:fs";
+import { lstatSync, renameSync, rmdirSync } from "node:fs";
 import { HawserError } from "../protocol/errors.ts";
 import { displayName } from "../protocol/names.ts";
 import { DirectoryCache } from "./directory-cache.ts";
@@ -60,8 +60,10 @@ export class FreshDirectories {
     for (const fresh of [...filled].sort((a, b) => a.path.length - b.path.length)) {
       const [parent, last] = splitName(fresh.path);
       try {
-        const above = cache.make(parent);
-        renameSync(this.#staging.entry(fresh.name), above.entry(last));
+        const final = cache.make(parent).entry(last);
+        // One that has come to be may be held open by whoever is about to put something into it, and is not to give way.
+        if (lstatSync(final, { throwIfNoEntry: false }) !== undefined) continue;
+        renameSync(this.#staging.entry(fresh.name), final);
       } catch {
         // Something is there by now, or in the way: each of its files will say what.
         continue;

@@ -2,6 +2,7 @@
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { crc32 } from "../../src/protocol/crc32.ts";
 import { asHawserError, HawserError } from "../../src/protocol/errors.ts";
 import { DiskSink } from "../../src/sink/disk-sink.ts";
 import type { Batch, StagedOutcome } from "../../src/sink/sink.ts";
@@ -70,8 +71,10 @@ t.test("what has come to be there in between stays, and the files come beside it
   t.same(parts(), []);
   const empty = batch("e/a");
   mkdirSync(served("e"));
+  const { ino } = lstatSync(served("e"));
   t.same(shown(await empty.commit()), ["committed"]);
   t.same(readdirSync(served("e")), ["a"]);
+  t.equal(lstatSync(served("e")).ino, ino, "an empty one too: somebody may hold it, to put something there");
 });
 
 t.test("two batches with files of one new directory", async (t) => {
@@ -81,6 +84,23 @@ t.test("two batches with files of one new directory", async (t) => {
   t.same(shown(await one.commit()), ["committed", "unchanged"]);
   t.same(readdirSync(served("d")).sort(), ["a", "b", "both"]);
   t.same(parts(), []);
+});
+
+t.test("a large file and small ones, on their way into one new directory at once", async (t) => {
+  for (const durability of ["none", "commit"] as const) {
+    const dir = t.testdir({});
+    const sink = new DiskSink(dir, { durability });
+    for (let i = 0; i < 50; i++) {
+      const part = await sink.reserve(specOf(`d${i}/large`, 5, { id: `large${i}` }));
+      part.open();
+      await part.write(0, Buffer.from("large"));
+      const small = staged(sink, [`d${i}/small`]);
+      const [committed, outcomes] = await Promise.all([part.commit(5, crc32(Buffer.from("large"))), small.commit()]);
+      t.same([committed, shown(outcomes)], [{}, ["committed"]]);
+      t.same(readdirSync(join(dir, `d${i}`)).sort(), ["large", "small"]);
+    }
+    await sink.close();
+  }
 });
 
 t.test("something else in its place is said of each file, and a link leads nowhere", async (t) => {
