@@ -7,11 +7,12 @@ import {
   closeSync,
   constants,
   fchmodSync,
+  fstatSync,
   futimesSync,
   linkSync,
   lstatSync,
   openSync,
-  readFileSync,
+  readSync,
   renameSync,
   unlinkSync,
   writeSync,
@@ -226,13 +227,38 @@ function openToSync(path: string | Buffer, mode: number): number {
 
 /** Whether both are regular files with the same content. Small ones: they are read at once. */
 function holdsSame(part: string | Buffer, final: Buffer): boolean {
-  const [ours, theirs] = [lstatSync(part), lstatSync(final, { throwIfNoEntry: false })];
-  if (!theirs?.isFile() || theirs.size !== ours.size) return false;
   try {
-    return Buffer.compare(readFileSync(part), readFileSync(final)) === 0;
+    const ours = contentOf(part, Number.POSITIVE_INFINITY);
+    const theirs = ours && contentOf(final, ours.length);
+    return ours !== undefined && theirs !== undefined && Buffer.compare(ours, theirs) === 0;
   } catch {
     // What can't be read can't be said to be the same.
     return false;
+  }
+}
+
+/** O_NONBLOCK: a FIFO that has taken the file's place must not make us wait. */
+const READ_ONLY = constants.O_RDONLY | O_NOFOLLOW | constants.O_NONBLOCK;
+
+/**
+ * What a regular file holds; undefined for anything else, and for one of another size where that is given. Looked at when
+ * it is open: under its name something else may lie by then.
+ */
+function contentOf(path: string | Buffer, size: number): Buffer | undefined {
+  const fd = openSync(path, READ_ONLY);
+  try {
+    const found = fstatSync(fd);
+    if (!found.isFile() || (size !== Number.POSITIVE_INFINITY && found.size !== size)) return undefined;
+    const content = Buffer.allocUnsafe(found.size);
+    let count = 0;
+    while (count < content.length) {
+      const read = readSync(fd, content, count, content.length - count, count);
+      if (read === 0) break;
+      count += read;
+    }
+    return content.subarray(0, count);
+  } finally {
+    closeSync(fd);
   }
 }
 
