@@ -4,7 +4,7 @@
  * that, since a directory gives way to another only while it is empty (rename(2)); where something is there by then, the
  * files go the way of all parts.
  */
-import { renameSync, rmdirSync } from "node:fs";
+import { lstatSync, renameSync, rmdirSync } from "node:fs";
 import { HawserError } from "../protocol/errors.ts";
 import { displayName } from "../protocol/names.ts";
 import { DirectoryCache } from "./directory-cache.ts";
@@ -61,6 +61,8 @@ export class FreshDirectories {
       const [parent, last] = splitName(fresh.path);
       try {
         const above = cache.make(parent);
+        // One that is empty would give way, and whoever holds it to put a large file there would hold what is gone.
+        if (lstatSync(above.entry(last), { throwIfNoEntry: false }) !== undefined) continue;
         renameSync(this.#staging.entry(fresh.name), above.entry(last));
       } catch {
         // Something is there by now, or in the way: each of its files will say what.
