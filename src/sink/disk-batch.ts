@@ -19,7 +19,7 @@ import {
 } from "node:fs";
 import { asHawserError, HawserError } from "../protocol/errors.ts";
 import { displayName } from "../protocol/names.ts";
-import { appeared, nextName } from "./clobber.ts";
+import { appeared, nextName, oneName } from "./clobber.ts";
 import { DirectoryCache } from "./directory-cache.ts";
 import { modeOf, timeOf } from "./disk-attributes.ts";
 import type { DiskTreeHome } from "./disk-tree.ts";
@@ -178,10 +178,13 @@ function publish(cache: DirectoryCache, spec: PartSpec, part: string | Buffer): 
   for (let nth = 0; ; nth++) {
     const name = nth === 0 ? spec.name : nextName(spec.name, nth);
     const [path, last] = splitName(name);
-    const final = cache.make(path).entry(last);
+    const directory = cache.make(path);
+    const final = directory.entry(last);
     cache.noteChange(path);
     if (spec.clobber === "replace") {
       const replaced = lstatSync(final, { throwIfNoEntry: false }) !== undefined;
+      const own = replaced ? directory.ownNameOf(last) : undefined;
+      if (own !== undefined) return oneName(name, own);
       renameSync(part, final);
       return replaced ? { replaced } : {};
     }
@@ -190,9 +193,10 @@ function publish(cache: DirectoryCache, spec: PartSpec, part: string | Buffer): 
       return nth === 0 ? {} : { name };
     } catch (thrown) {
       if ((thrown as NodeJS.ErrnoException).code !== "EEXIST") throw thrown;
+      const own = directory.ownNameOf(last);
       // Whether one beside it is the same was found out before it was sent, as far as that goes.
-      if (nth === 0 && holdsSame(part, final)) return "unchanged";
-      if (spec.clobber !== "rename") return appeared(name);
+      if (nth === 0 && own === undefined && holdsSame(part, final)) return "unchanged";
+      if (spec.clobber !== "rename") return own === undefined ? appeared(name) : oneName(name, own);
     }
   }
 }

@@ -176,7 +176,7 @@ export class DiskSink implements Sink {
   }
 
   /**
-   * Throws E_CONFIG where one of these in staging is not a file of ours, or its path leads elsewhere: databases are opened
+   * Throws E_CONFIG where one of these in staging is another user's, or its path leads elsewhere: databases are opened
    * by path, and so what is held is compared with that before and after.
    */
   assertRecords(names: readonly string[]): void {
@@ -226,8 +226,8 @@ export function dropPartIn(directory: string, id: string): void {
   removeIfThere(Buffer.from(join(directory, STAGING_NAME, PARTS_NAME, stagingNameOf(id))));
 }
 
-/** What ids are made of, and no more: one may come from a database that somebody else has written. */
-const PART_ID = /^[\w-]{1,200}$/;
+/** One component of a path, whatever it says: an id may come from a database that somebody else has written. */
+const PART_ID = /^[^/\\\0]{1,200}$/;
 
 /** Throws E_IO for what can't be an id. */
 function stagingNameOf(id: string): string {

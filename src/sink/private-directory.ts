@@ -27,16 +27,13 @@ export function holdPrivate(parent: HeldDirectory, name: string, shown: string):
 }
 
 /**
- * Throws E_CONFIG where one of these names in a private directory is anything but a file of this user: what was left
- * there while others could write to it.
+ * Throws E_CONFIG where one of these names in a private directory, or a link of that name, is another user's: left there
+ * while others could write to it.
  */
 export function assertOwnFiles(held: HeldDirectory, names: readonly string[], shown: string): void {
   for (const name of names) {
     const found = lstatSync(held.entry(Buffer.from(name)), { throwIfNoEntry: false });
-    if (found === undefined) continue;
-    if (found.isSymbolicLink()) throw notOurs(`${shown}/${name}`, "it is a link");
-    if (!found.isFile()) throw notOurs(`${shown}/${name}`, "it is no file");
-    if (!isOwn(found)) throw notOurs(`${shown}/${name}`, ownerText(found));
+    if (found !== undefined && !isOwn(found)) throw notOurs(`${shown}/${name}`, ownerText(found));
   }
 }
 
