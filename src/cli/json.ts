@@ -1,14 +1,16 @@
 /** JSON for standard output: safe to show on a terminal, and lists that are written as they come. Pure text. */
+import { isPrintableAscii, UNPRINTABLE } from "../protocol/names.ts";
 
-/** DEL, C1, and the marks that reorder or hide text: legal in JSON as they are, but not harmless on a terminal. */
-const UNPRINTABLE = /[\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
-
-/** The same value for every JSON parser, with nothing in it that a terminal obeys. */
+/** The same value for every JSON parser, with nothing in it that a terminal obeys, or that reorders or hides text. */
 export function toJson(value: unknown): string {
-  return JSON.stringify(value).replace(
-    UNPRINTABLE,
-    (char) => `\\u${(char.codePointAt(0) as number).toString(16).padStart(4, "0")}`,
-  );
+  const json = JSON.stringify(value);
+  // Legal in JSON as they are, but not harmless on a terminal; what JSON escapes by itself is harmless already.
+  return isPrintableAscii(json) ? json : json.replace(UNPRINTABLE, escaped);
+}
+
+/** Characters beyond the 16 bits of an escape have two. */
+function escaped(char: string): string {
+  return char.split("").reduce((text, unit) => `${text}\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`, "");
 }
 
 /** A time without digits that no clock here has. */

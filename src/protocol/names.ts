@@ -131,7 +131,7 @@ function isAscii(bytes: Uint8Array): boolean {
 }
 
 /** Control characters, marks that reorder or hide text, line and paragraph separators (Unicode general categories). */
-const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+export const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
 /** Text from a peer as it may be shown: control characters and marks that reorder text stand as \u{...}. */
 export function escapeText(text: string): string {
@@ -139,6 +139,9 @@ export function escapeText(text: string): string {
 }
 
 const PRINTABLE_ASCII = /^[ -~]*$/;
+
+/** Whether text has nothing in it that `escapeText` escapes, as nearly all: found out without a table of all characters. */
+export const isPrintableAscii = (text: string): boolean => PRINTABLE_ASCII.test(text);
 
 /** A name as it may be shown: escaped, and bytes that are not UTF-8 stand as \xNN. */
 export function displayName(name: Uint8Array | ByteText): string {

@@ -9,12 +9,12 @@ import { HawserError } from "../protocol/errors.ts";
 import { escapeText } from "../protocol/names.ts";
 import { ioError } from "../sink/io-error.ts";
 
-const LOCK_NAME = "lock.db";
+export const LOCK_NAME = "lock.db";
 /** SQLite's result code for 'the database file is locked'. */
 const SQLITE_BUSY = 5;
 /** For as long somebody may be looking whether the lock is taken. */
 const LOOK_MS = 100;
-const HOLDER_NAME = "server.txt";
+export const HOLDER_NAME = "server.txt";
 /** What stands there when the last one has let go. */
 const NOBODY = "nobody";
 

@@ -11,10 +11,17 @@ import { DiskSink } from "../sink/disk-sink.ts";
 import type { SessionStore } from "../sink/session-store.ts";
 import type { Backend } from "./backend.ts";
 import { DatabaseHistory, HISTORY_NAME } from "./database-history.ts";
-import { DirectoryLock } from "./directory-lock.ts";
+import { DirectoryLock, HOLDER_NAME, LOCK_NAME } from "./directory-lock.ts";
 import { SESSION_TTL_MS, type ServeOptions } from "./types.ts";
 
 export const SESSIONS_NAME = "sessions.db";
+
+/** What SQLite puts beside a database (sqlite.org/tempfiles.html). */
+const BESIDE = ["", "-wal", "-shm", "-journal"];
+const RECORD_NAMES = [
+  HOLDER_NAME,
+  ...[LOCK_NAME, SESSIONS_NAME, HISTORY_NAME].flatMap((name) => BESIDE.map((suffix) => name + suffix)),
+];
 
 /** Throws E_CONFIG, E_DIRECTORY_IN_USE, E_IO. */
 export async function openDirectory(options: ServeOptions): Promise<Backend> {
@@ -35,6 +42,7 @@ export async function openDirectory(options: ServeOptions): Promise<Backend> {
       ...(options.maxFileBytes === undefined ? {} : { fileBytesMax: options.maxFileBytes }),
     });
     toRelease.push(() => sink.close());
+    sink.assertRecords(RECORD_NAMES);
     const lock = DirectoryLock.take(staging);
     toRelease.push(() => lock.release());
     // A name that was made and not synced may count as unchanged from now on: it has to last.
@@ -57,6 +65,8 @@ export async function openDirectory(options: ServeOptions): Promise<Backend> {
     await sink.dropAllBut(parts);
     const history = await orSetAside(join(staging, HISTORY_NAME), warn, async () => DatabaseHistory.open(staging));
     toRelease.push(() => history.close());
+    // Now that all is open: whoever may write to the directory may have moved staging away, and put another in its place.
+    sink.assertRecords(RECORD_NAMES);
     if (!sink.hasHardLinks) {
       warn(`the file system of '${dir}' has no hard links: files are put in place by check and rename`);
     }

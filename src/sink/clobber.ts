@@ -17,9 +17,9 @@ export type Verdict =
 /** Times that differ by less are the same: what comes through a double of seconds is off by a quarter of this. */
 const SAME_TIME_MS = 0.001;
 
-/** What to do with a file whose name something has. Throws E_EXISTS. */
+/** What to do with a file whose name something has. Throws E_EXISTS, E_NAME. */
 export function judgeExisting(offer: OfferedFile, existing: ExistingFile, overwrite: Overwrite): Verdict {
-  if (overwrite !== "always") {
+  if (existing.ownName === undefined && overwrite !== "always") {
     if (offer.quick && isLikely(offer, existing)) return { action: "unchanged" };
     if (isSameSize(offer, existing)) return { action: "compare" };
   }
@@ -33,9 +33,10 @@ export function isLikely(offer: OfferedFile, existing: ExistingFile): boolean {
 
 const isSameSize = ({ size }: OfferedFile, existing: ExistingFile) => existing.size !== null && existing.size === size;
 
-/** How a file that differs from what has its name is committed. Throws E_EXISTS. */
+/** How a file that differs from what has its name is committed. Throws E_EXISTS, E_NAME. */
 export function clobberFor(name: Uint8Array, existing: ExistingFile, overwrite: Overwrite): Clobber {
   if (overwrite === "rename") return "rename";
+  if (existing.ownName !== undefined) throw oneName(name, existing.ownName);
   if (overwrite === "never" || existing.isDirectory) throw alreadyThere(name, existing);
   return "replace";
 }
@@ -50,6 +51,18 @@ export function alreadyThere(name: Uint8Array, { size, isDirectory, target }: Ex
   const other = isDirectory ? "a directory" : link;
   const what = size === null ? other : "a file with other content";
   return new HawserError("E_EXISTS", `${what} is already there under the name '${displayName(name)}'`);
+}
+
+/**
+ * E_NAME for a name that the server's file system takes for the one that another file or directory has: were it to give
+ * way, or to count as the same, one of two files would be lost, or be there under a name that nobody gave it.
+ */
+export function oneName(name: Uint8Array, ownName: Uint8Array): HawserError {
+  const [shown, other] = [name, ownName].map(displayName);
+  return new HawserError(
+    "E_NAME",
+    `'${shown}' is refused: to the server's file system it is one name with '${other}', which is there`,
+  );
 }
 
 /** E_NOT_DIRECTORY for something else that has the name of a directory. */

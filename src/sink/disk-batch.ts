@@ -7,18 +7,19 @@ import {
   closeSync,
   constants,
   fchmodSync,
+  fstatSync,
   futimesSync,
   linkSync,
   lstatSync,
   openSync,
-  readFileSync,
+  readSync,
   renameSync,
   unlinkSync,
   writeSync,
 } from "node:fs";
 import { asHawserError, HawserError } from "../protocol/errors.ts";
 import { displayName } from "../protocol/names.ts";
-import { appeared, nextName } from "./clobber.ts";
+import { appeared, nextName, oneName } from "./clobber.ts";
 import { DirectoryCache } from "./directory-cache.ts";
 import { modeOf, timeOf } from "./disk-attributes.ts";
 import type { DiskTreeHome } from "./disk-tree.ts";
@@ -177,10 +178,13 @@ function publish(cache: DirectoryCache, spec: PartSpec, part: string | Buffer): 
   for (let nth = 0; ; nth++) {
     const name = nth === 0 ? spec.name : nextName(spec.name, nth);
     const [path, last] = splitName(name);
-    const final = cache.make(path).entry(last);
+    const directory = cache.make(path);
+    const final = directory.entry(last);
     cache.noteChange(path);
     if (spec.clobber === "replace") {
       const replaced = lstatSync(final, { throwIfNoEntry: false }) !== undefined;
+      const own = replaced ? directory.ownNameOf(last) : undefined;
+      if (own !== undefined) return oneName(name, own);
       renameSync(part, final);
       return replaced ? { replaced } : {};
     }
@@ -189,9 +193,10 @@ function publish(cache: DirectoryCache, spec: PartSpec, part: string | Buffer): 
       return nth === 0 ? {} : { name };
     } catch (thrown) {
       if ((thrown as NodeJS.ErrnoException).code !== "EEXIST") throw thrown;
+      const own = directory.ownNameOf(last);
       // Whether one beside it is the same was found out before it was sent, as far as that goes.
-      if (nth === 0 && holdsSame(part, final)) return "unchanged";
-      if (spec.clobber !== "rename") return appeared(name);
+      if (nth === 0 && own === undefined && holdsSame(part, final)) return "unchanged";
+      if (spec.clobber !== "rename") return own === undefined ? appeared(name) : oneName(name, own);
     }
   }
 }
@@ -226,13 +231,38 @@ function openToSync(path: string | Buffer, mode: number): number {
 
 /** Whether both are regular files with the same content. Small ones: they are read at once. */
 function holdsSame(part: string | Buffer, final: Buffer): boolean {
-  const [ours, theirs] = [lstatSync(part), lstatSync(final, { throwIfNoEntry: false })];
-  if (!theirs?.isFile() || theirs.size !== ours.size) return false;
   try {
-    return Buffer.compare(readFileSync(part), readFileSync(final)) === 0;
+    const ours = contentOf(part, Number.POSITIVE_INFINITY);
+    const theirs = ours && contentOf(final, ours.length);
+    return ours !== undefined && theirs !== undefined && Buffer.compare(ours, theirs) === 0;
   } catch {
     // What can't be read can't be said to be the same.
     return false;
+  }
+}
+
+/** O_NONBLOCK: a FIFO that has taken the file's place must not make us wait. */
+const READ_ONLY = constants.O_RDONLY | O_NOFOLLOW | constants.O_NONBLOCK;
+
+/**
+ * What a regular file holds; undefined for anything else, and for one of another size where that is given. Looked at when
+ * it is open: under its name something else may lie by then.
+ */
+function contentOf(path: string | Buffer, size: number): Buffer | undefined {
+  const fd = openSync(path, READ_ONLY);
+  try {
+    const found = fstatSync(fd);
+    if (!found.isFile() || (size !== Number.POSITIVE_INFINITY && found.size !== size)) return undefined;
+    const content = Buffer.allocUnsafe(found.size);
+    let count = 0;
+    while (count < content.length) {
+      const read = readSync(fd, content, count, content.length - count, count);
+      if (read === 0) break;
+      count += read;
+    }
+    return content.subarray(0, count);
+  } finally {
+    closeSync(fd);
   }
 }
 

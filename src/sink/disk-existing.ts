@@ -31,6 +31,7 @@ export function existingIn(
       size: found.isFile() ? found.size : null,
       isDirectory: found.isDirectory(),
       target: found.isSymbolicLink() ? readlinkSync(directory.entry(last), "buffer") : undefined,
+      ownName: directory.ownNameOf(last),
       mtimeMs: found.mtimeMs,
       digest: (signal) => digestOnDisk(root, name, signal),
       hold: () => holdOnDisk(root, name),

@@ -22,7 +22,7 @@ import { promisify } from "node:util";
 import { crc32 as crc32Of } from "../protocol/crc32.ts";
 import { HawserError } from "../protocol/errors.ts";
 import { displayName } from "../protocol/names.ts";
-import { appeared, nextName } from "./clobber.ts";
+import { appeared, nextName, oneName } from "./clobber.ts";
 import { DirectReader } from "./direct-reader.ts";
 import { modeOf, timeOf } from "./disk-attributes.ts";
 import { ReadBackError, syncData, syncFile } from "./durable.ts";
@@ -291,7 +291,10 @@ export class DiskPart implements Part {
         );
         return nth === 0 ? {} : { name: chosen };
       }
-      if (clobber === "never") throw appeared(name);
+      if (clobber === "never") {
+        const own = directory.ownNameOf(last);
+        throw own === undefined ? appeared(name) : oneName(name, own);
+      }
     }
   }
 
@@ -315,6 +318,8 @@ export class DiskPart implements Part {
   async #replace(directory: HeldDirectory, last: Uint8Array): Promise<Committed> {
     const final = directory.entry(last);
     const replaced = isThere(final);
+    const own = replaced ? directory.ownNameOf(last) : undefined;
+    if (own !== undefined) throw oneName(this.#spec.name, own);
     renameSync(this.#path, final);
     if (this.#syncs) await directory.sync();
     return replaced ? { replaced } : {};

@@ -2,11 +2,11 @@
  * Files in a directory of this machine. Parts lie in staging, on the same file system, and become files by a link, which
  * never replaces what is there; where there are no hard links a lock per name, a check and a rename do.
  */
-import { linkSync, lstatSync, mkdirSync, readdirSync, rmSync, statfsSync, unlinkSync, writeFileSync } from "node:fs";
+import { linkSync, lstatSync, readdirSync, rmSync, statfsSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../protocol/errors.ts";
 import { FILE_BYTES_MAX } from "../protocol/limits.ts";
-import { STAGING_NAME } from "../protocol/names.ts";
+import { escapeText, STAGING_NAME } from "../protocol/names.ts";
 import { findOnDisk } from "./disk-existing.ts";
 import { DiskPart, fingerprintOf } from "./disk-part.ts";
 import { DiskTree } from "./disk-tree.ts";
@@ -14,6 +14,7 @@ import { HeldDirectory, inDirectoryOf } from "./held-directory.ts";
 import { ioError } from "./io-error.ts";
 import { NameLocks } from "./name-locks.ts";
 import { NO_HARD_LINKS } from "./platform.ts";
+import { assertOwnFiles, assertStillAt, holdPrivate } from "./private-directory.ts";
 import type { Durability, ExistingFile, Part, PartSpec, Sink, SinkCapabilities, TreeSink } from "./sink.ts";
 import { canSyncFileSystems, isInMemory, syncFileSystem } from "./sync-file-system.ts";
 
@@ -34,7 +35,10 @@ export class DiskSink implements Sink {
   /** Whether files are committed by link; otherwise by lock, check and rename. */
   readonly hasHardLinks: boolean;
   readonly tree: TreeSink;
+  readonly #directory: string;
   readonly #root: HeldDirectory;
+  /** Staging as a whole, with the databases in it; and the directory of the parts. */
+  readonly #home: HeldDirectory;
   readonly #staging: HeldDirectory;
   readonly #locks = new NameLocks();
   readonly #clones = { work: true };
@@ -44,6 +48,7 @@ export class DiskSink implements Sink {
 
   /** Throws HawserError where the directory can't be used. Makes staging in it. */
   constructor(directory: string, options: DiskSinkOptions = {}) {
+    this.#directory = directory;
     this.#minFreeBytes = options.minFreeBytes ?? 0;
     this.capabilities = {
       randomAccess: true,
@@ -55,9 +60,9 @@ export class DiskSink implements Sink {
     try {
       this.#root = HeldDirectory.open(directory);
       held.push(this.#root);
-      const home = makePrivate(this.#root, STAGING_NAME);
-      held.push(home);
-      this.#staging = makePrivate(home, PARTS_NAME);
+      this.#home = holdPrivate(this.#root, STAGING_NAME, join(directory, STAGING_NAME));
+      held.push(this.#home);
+      this.#staging = holdPrivate(this.#home, PARTS_NAME, join(directory, STAGING_NAME, PARTS_NAME));
       held.push(this.#staging);
       this.hasHardLinks = options.hardLinks ?? this.#probeLinks();
       this.tree = new DiskTree({
@@ -70,7 +75,6 @@ export class DiskSink implements Sink {
         assertSpace: (bytes) => this.#assertSpace(bytes),
         stagingNameOf,
       });
-      home.close();
     } catch (thrown) {
       for (const one of held) one.close();
       throw ioError(`preparing ${STAGING_NAME} in '${directory}'`, thrown);
@@ -171,8 +175,19 @@ export class DiskSink implements Sink {
       await syncFileSystem(this.#root.fd);
   }
 
+  /**
+   * Throws E_CONFIG where one of these in staging is another user's, or its path leads elsewhere: databases are opened
+   * by path, and so what is held is compared with that before and after.
+   */
+  assertRecords(names: readonly string[]): void {
+    const path = join(this.#directory, STAGING_NAME);
+    assertStillAt(this.#home, path);
+    assertOwnFiles(this.#home, names, path);
+  }
+
   close(): Promise<void> {
     this.#staging.close();
+    this.#home.close();
     this.#root.close();
     return Promise.resolve();
   }
@@ -208,20 +223,16 @@ export class DiskSink implements Sink {
 
 /** Drops a part of a directory that another process may serve; not one that it has open. */
 export function dropPartIn(directory: string, id: string): void {
-  removeIfThere(Buffer.from(join(directory, STAGING_NAME, PARTS_NAME, id + PART_SUFFIX)));
+  removeIfThere(Buffer.from(join(directory, STAGING_NAME, PARTS_NAME, stagingNameOf(id))));
 }
 
-const stagingNameOf = (id: string) => id + PART_SUFFIX;
+/** One component of a path, whatever it says: an id may come from a database that somebody else has written. */
+const PART_ID = /^[^/\\\0]{1,200}$/;
 
-/** A directory that only its owner may enter, made where it is missing. */
-function makePrivate(parent: HeldDirectory, name: string): HeldDirectory {
-  const bytes = Buffer.from(name);
-  const there = parent.child(bytes);
-  if (there !== undefined) return there;
-  mkdirSync(parent.entry(bytes), { mode: 0o700 });
-  const made = parent.child(bytes);
-  if (made === undefined) throw new HawserError("E_IO", `'${name}' was taken away`);
-  return made;
+/** Throws E_IO for what can't be an id. */
+function stagingNameOf(id: string): string {
+  if (!PART_ID.test(id)) throw new HawserError("E_IO", `'${escapeText(id)}' can't be the id of a part`);
+  return id + PART_SUFFIX;
 }
 
 function removeIfThere(path: Buffer): void {

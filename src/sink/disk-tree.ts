@@ -5,7 +5,7 @@
 import { lutimesSync, renameSync, symlinkSync, unlinkSync } from "node:fs";
 import { asHawserError, type HawserError } from "../protocol/errors.ts";
 import { displayName } from "../protocol/names.ts";
-import { alreadyThere, nextName } from "./clobber.ts";
+import { alreadyThere, nextName, oneName } from "./clobber.ts";
 import { DirectoryCache } from "./directory-cache.ts";
 import { modeOf, timeOf } from "./disk-attributes.ts";
 import { DiskBatch } from "./disk-batch.ts";
@@ -115,7 +115,9 @@ export class DiskTree implements TreeSink {
       const directory = cache.make(path);
       const final = directory.entry(last);
       const there = existingIn(this.#home.root, directory, name, last);
-      if (there?.target !== undefined && Buffer.compare(there.target, target) === 0) return "unchanged";
+      if (there?.ownName !== undefined && spec.clobber !== "rename") throw oneName(name, there.ownName);
+      if (there?.ownName === undefined && there?.target !== undefined && Buffer.compare(there.target, target) === 0)
+        return "unchanged";
       if (there !== undefined && spec.clobber === "rename") continue;
       if (there !== undefined && (spec.clobber !== "replace" || there.isDirectory)) throw alreadyThere(name, there);
       this.#makeLinkAt(final, target, timeOf(spec.mtime), there !== undefined);

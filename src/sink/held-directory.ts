@@ -16,8 +16,9 @@ import {
 } from "node:fs";
 import { HawserError } from "../protocol/errors.ts";
 import { componentsOf, displayName } from "../protocol/names.ts";
-import { notDirectory } from "./clobber.ts";
+import { notDirectory, oneName } from "./clobber.ts";
 import { syncDirectory, syncFile } from "./durable.ts";
+import { Folding } from "./folding.ts";
 import { ioError } from "./io-error.ts";
 import { descriptorPath, HOLDS_DIRECTORIES, O_DIRECTORY, O_NOFOLLOW } from "./platform.ts";
 
@@ -26,6 +27,7 @@ const SLASH = 0x2f;
 export class HeldDirectory {
   readonly #fd: number | undefined;
   readonly #base: Buffer;
+  readonly #folding = new Folding((name) => this.entry(name));
 
   private constructor(fd: number | undefined, base: Buffer) {
     this.#fd = fd;
@@ -64,8 +66,29 @@ export class HeldDirectory {
     return path;
   }
 
-  /** Holds a directory in this one; undefined where there is none. Throws E_NOT_DIRECTORY where something else is. */
+  /** The name of what is found as `name`, where that is another one; undefined where it is just that (see folding.ts). */
+  ownNameOf(name: Uint8Array): Uint8Array | undefined {
+    return this.#folding.ownNameOf(name);
+  }
+
+  /**
+   * Holds a directory in this one; undefined where there is none. Throws E_NOT_DIRECTORY where something else is, E_NAME
+   * where it is one of another name.
+   */
   child(name: Uint8Array): HeldDirectory | undefined {
+    const held = this.#child(name);
+    if (held === undefined) return undefined;
+    try {
+      const own = this.ownNameOf(name);
+      if (own !== undefined) throw oneName(name, own);
+      return held;
+    } catch (thrown) {
+      held.close();
+      throw ioError(`opening the directory '${displayName(name)}'`, thrown);
+    }
+  }
+
+  #child(name: Uint8Array): HeldDirectory | undefined {
     const path = this.entry(name);
     try {
       if (!HOLDS_DIRECTORIES) {

@@ -42,8 +42,14 @@ export type Action = "send" | "compare" | "copy" | "committed" | "unchanged" | "
 /** E_NAME where this platform can't have a name. */
 export function assertName(name: Uint8Array): void {
   const refusal = nameRefusal(name, PLATFORM);
-  if (refusal !== undefined) throw new HawserError("E_NAME", `the name '${displayName(name)}' is refused: ${refusal}`);
+  if (refusal === undefined) return;
+  // The reason comes after the name, and messages are cut: of a long name the beginning says enough.
+  const shown = displayName(name.subarray(0, SHOWN_BYTES)) + (name.length > SHOWN_BYTES ? "..." : "");
+  throw new HawserError("E_NAME", `the name '${shown}' is refused: ${refusal}`);
 }
+
+/** Of a name that is refused: six characters stand for a byte at most. */
+const SHOWN_BYTES = 120;
 
 /** Finds out, and readies the file for it. Throws E_NAME, E_EXISTS, E_BUSY and what sinks throw. */
 export async function planFile(file: ReceivedFile, planner: Planner): Promise<Action> {

@@ -65,6 +65,8 @@ export interface ExistingFile {
   readonly isDirectory: boolean;
   /** Of a symbolic link: what it says. */
   readonly target?: Uint8Array | undefined;
+  /** Its own name, the last component, where that is another, and the file system takes both for one (see folding.ts). */
+  readonly ownName?: Uint8Array | undefined;
   /** Milliseconds since 1970, to less than a microsecond. */
   readonly mtimeMs: number;
   /** The BLAKE3 digest of its content. */

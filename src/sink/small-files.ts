@@ -7,7 +7,7 @@ import { crc32 } from "../protocol/crc32.ts";
 import { asHawserError, type Failure, HawserError, wireFailureOf } from "../protocol/errors.ts";
 import type { OfferedFile, PlannedFile, SettledFile } from "../protocol/messages.ts";
 import { displayName } from "../protocol/names.ts";
-import { clobberFor, judgeExisting, notDirectory, type Verdict } from "./clobber.ts";
+import { clobberFor, judgeExisting, notDirectory, oneName, type Verdict } from "./clobber.ts";
 import { Limiter } from "./limiter.ts";
 import type { SettledRecord } from "./outcome-queue.ts";
 import { assertName, copiesBeside, type Planner, plannedCommit } from "./plan.ts";
@@ -223,8 +223,9 @@ export class SmallFiles {
     const { overwrite = "never" } = this.#planner.wishes;
     if (existing === undefined) await this.#planned(offer, undefined);
     else if (isSameEntry(offer, existing)) this.#unchanged(offer);
-    else if (offer.kind === "directory") throw notDirectory(offer.name);
-    else await this.#planned(offer, clobberFor(offer.name, existing, overwrite));
+    else if (offer.kind === "directory") {
+      throw existing.ownName === undefined ? notDirectory(offer.name) : oneName(offer.name, existing.ownName);
+    } else await this.#planned(offer, clobberFor(offer.name, existing, overwrite));
   }
 
   #stage(tree: TreeSink, open: OpenFile, bytes: Uint8Array, crc: number): void {
@@ -325,6 +326,7 @@ export class SmallFiles {
 
 /** Whether a directory is there, or a link that says the same. */
 function isSameEntry({ kind, target }: OfferedFile, existing: ExistingFile): boolean {
+  if (existing.ownName !== undefined) return false;
   if (kind === "directory") return existing.isDirectory;
   return existing.target !== undefined && Buffer.compare(existing.target, target ?? new Uint8Array(0)) === 0;
 }

@@ -10,6 +10,15 @@ t.test("JSON that is harmless on a terminal and the same to a parser", async (t)
   t.same(JSON.parse(json), value);
 });
 
+t.test("every mark that reorders or hides text, those beyond 16 bits as well", async (t) => {
+  for (const point of [0x7f, 0x9b, 0xad, 0x61c, 0x180e, 0x200b, 0x202e, 0x2028, 0x2069, 0xfeff, 0xfff9, 0xe0041]) {
+    const value = { [`a${String.fromCodePoint(point)}`]: String.fromCodePoint(point) };
+    const json = toJson(value);
+    t.match(json, /^[ -~]*$/, point.toString(16));
+    t.same(JSON.parse(json), value);
+  }
+});
+
 function written(fill: (document: ListDocument) => void): string {
   let text = "";
   fill(

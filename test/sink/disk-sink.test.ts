@@ -184,7 +184,7 @@ t.test("a part never takes over a file that lies in staging under its name", asy
 t.test("staging that is a link is refused", async (t) => {
   const dir = t.testdir({ served: {}, outside: {} });
   symlinkSync("../outside", join(dir, "served/.hawser"));
-  t.throws(() => new DiskSink(join(dir, "served")), { code: "E_NOT_DIRECTORY" });
+  t.throws(() => new DiskSink(join(dir, "served")), { code: "E_CONFIG", message: /can't be trusted: it is a link/ });
 });
 
 t.test("a directory that is none, or is not there", async (t) => {

@@ -5,6 +5,7 @@ import t, { type Test } from "tap";
 import { crc32 } from "../../src/protocol/crc32.ts";
 import { asHawserError, HawserError } from "../../src/protocol/errors.ts";
 import { DiskSink } from "../../src/sink/disk-sink.ts";
+import { HeldDirectory } from "../../src/sink/held-directory.ts";
 import type { Batch, StagedOutcome } from "../../src/sink/sink.ts";
 import { specOf } from "./sink-conformance.ts";
 
@@ -76,6 +77,22 @@ t.test("what has come to be there in between stays, and the files come beside it
   t.same(readdirSync(served("e")), ["a"]);
   t.equal(lstatSync(served("e")).ino, ino, "an empty one too: somebody may hold it, to put something there");
 });
+
+t.test(
+  "a directory that is empty yet, and held by whoever is about to put something there, does not give way",
+  async (t) => {
+    const { dir, served, parts, batch } = disk(t);
+    const late = batch("d/a", "d/b");
+    const root = HeldDirectory.open(join(dir, "served"));
+    t.teardown(() => root.close());
+    const held = await root.makeChild(Buffer.from("d"));
+    t.teardown(() => held.close());
+    t.same(shown(await late.commit()), ["committed", "committed"]);
+    (await held.makeChild(Buffer.from("chunks"))).close();
+    t.same(readdirSync(served("d")).sort(), ["a", "b", "chunks"]);
+    t.same(parts(), []);
+  },
+);
 
 t.test("two batches with files of one new directory", async (t) => {
   const { served, parts, batch } = disk(t);
