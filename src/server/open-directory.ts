@@ -8,10 +8,14 @@ import { HawserError } from "../protocol/errors.ts";
 import { STAGING_NAME } from "../protocol/names.ts";
 import { DatabaseSessionStore } from "../sink/database-session-store.ts";
 import { DiskSink } from "../sink/disk-sink.ts";
+import { Quota } from "../sink/quota.ts";
+import { QuotaSink } from "../sink/quota-sink.ts";
 import type { SessionStore } from "../sink/session-store.ts";
+import type { Sink } from "../sink/sink.ts";
 import type { Backend } from "./backend.ts";
 import { DatabaseHistory, HISTORY_NAME } from "./database-history.ts";
 import { DirectoryLock } from "./directory-lock.ts";
+import { networkOf } from "./peer.ts";
 import { SESSION_TTL_MS, type ServeOptions } from "./types.ts";
 
 export const SESSIONS_NAME = "sessions.db";
@@ -60,11 +64,24 @@ export async function openDirectory(options: ServeOptions): Promise<Backend> {
     if (!sink.hasHardLinks) {
       warn(`the file system of '${dir}' has no hard links: files are put in place by check and rename`);
     }
-    return { sink, store, history, release };
+    return { sink: await withQuota(sink, store, options.quotaBytes), store, history, release };
   } catch (error) {
     await release();
     throw error;
   }
+}
+
+/** What earlier runs left counts from the start on. */
+async function withQuota(sink: DiskSink, store: SessionStore, quotaBytes: number | undefined): Promise<Sink> {
+  if (quotaBytes === undefined) return sink;
+  const quota = new Quota(quotaBytes);
+  for (const { id, peer } of await store.list()) {
+    for (const { partId } of (await store.load(id))?.files ?? []) {
+      const bytes = sink.partBytes(partId);
+      if (bytes !== undefined) quota.set(partId, networkOf(peer), bytes, false);
+    }
+  }
+  return new QuotaSink(sink, { quota, isThere: (partId) => sink.partBytes(partId) !== undefined });
 }
 
 /** Parts that no session knows of can't be gone on with, nor sessions whose files have none. */

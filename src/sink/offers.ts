@@ -134,6 +134,11 @@ export class Offers {
       const isTooMany = isSmall(offer)
         ? small.count + whole.length + this.#compared.size >= this.#openSmall
         : this.#owner.files.size - this.#compared.size >= this.#terms.openFiles;
+      const { entriesMax = Number.POSITIVE_INFINITY } = this.#planner.limits ?? {};
+      if (index >= entriesMax) {
+        const message = `the server takes ${entriesMax} files, directories and links in one transfer at most`;
+        return this.#owner.fail(new HawserError("E_TOO_MANY", message));
+      }
       if (index !== this.#below || isTooMany) {
         return this.#fail("files are offered out of order, or too many at once");
       }
