@@ -1,5 +1,6 @@
 /** Which addresses may come at all: those that are allowed, or all where none is named, less those that are denied. */
-import { BlockList, isIPv4, isIPv6 } from "node:net";
+import { BlockList } from "node:net";
+import { parseNetwork } from "../net/network.ts";
 import { HawserError } from "../protocol/errors.ts";
 
 export class AddressRules {
@@ -29,16 +30,4 @@ function listOf(networks: readonly string[]): BlockList | undefined {
     list.addSubnet(parsed.address, parsed.bits, parsed.family);
   }
   return list;
-}
-
-/** An address or ADDRESS/BITS; undefined where it is neither. */
-export function parseNetwork(
-  text: string,
-): { readonly address: string; readonly bits: number; readonly family: "ipv4" | "ipv6" } | undefined {
-  const [, address = "", bits] = /^([^/]+?)(?:\/(\d{1,3}))?$/.exec(text.trim()) ?? [];
-  const family = isIPv4(address) ? "ipv4" : isIPv6(address) && !address.includes("%") ? "ipv6" : undefined;
-  if (family === undefined) return undefined;
-  const most = family === "ipv4" ? 32 : 128;
-  const count = bits === undefined ? most : Number(bits);
-  return count <= most ? { address, bits: count, family } : undefined;
 }

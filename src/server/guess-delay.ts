@@ -47,6 +47,11 @@ export class GuessDelay {
     this.#forget(nowMs);
     const count = (this.#guesses.get(network)?.count ?? 0) + 1;
     this.#guesses.delete(network);
+    // In a crowd with more addresses than are remembered each guess costs an address.
+    for (const oldest of this.#guesses.keys()) {
+      if (this.#guesses.size < this.#addressesMax) break;
+      this.#guesses.delete(oldest);
+    }
     this.#guesses.set(network, { count, lastMs: nowMs });
     return Math.min(this.#mostMs, this.#firstMs * 2 ** Math.min(count - 1, 40));
   }
@@ -56,10 +61,9 @@ export class GuessDelay {
     return this.#guesses.size;
   }
 
-  /** The oldest go first; in a crowd that has more addresses than are remembered each guess costs an address. */
   #forget(nowMs: number): void {
     for (const [network, { lastMs }] of this.#guesses) {
-      if (nowMs - lastMs < this.#forgetMs && this.#guesses.size < this.#addressesMax) return;
+      if (nowMs - lastMs < this.#forgetMs) return;
       this.#guesses.delete(network);
     }
   }

@@ -2,7 +2,7 @@
  * A directory of this machine as what a server writes to: locked, and with what earlier runs left unfinished. A database
  * that can't be read is set aside and said: what it held has to be sent again, and nothing else depends on it.
  */
-import { existsSync, renameSync, rmSync, statSync } from "node:fs";
+import { existsSync, renameSync, rmSync, statfsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../protocol/errors.ts";
 import { STAGING_NAME } from "../protocol/names.ts";
@@ -34,7 +34,7 @@ export async function openDirectory(options: ServeOptions): Promise<Backend> {
   };
   try {
     const sink = new DiskSink(dir, {
-      ...(options.minFreeBytes === undefined ? {} : { minFreeBytes: options.minFreeBytes }),
+      minFreeBytes: minFreeBytesOf(dir, options.minFreeBytes ?? 0),
       ...(options.durability === undefined ? {} : { durability: options.durability }),
       ...(options.maxFileBytes === undefined ? {} : { fileBytesMax: options.maxFileBytes }),
     });
@@ -71,6 +71,16 @@ export async function openDirectory(options: ServeOptions): Promise<Backend> {
   }
 }
 
+/** Of what file systems keep for root as well, and what a machine needs to go on with its own affairs. */
+const FREE_PART = 1 / 20;
+const FREE_BYTES_MAX = 1024 ** 3;
+
+function minFreeBytesOf(dir: string, asked: number | "auto"): number {
+  if (asked !== "auto") return asked;
+  const { blocks, bsize } = statfsSync(dir);
+  return Math.floor(Math.min(FREE_BYTES_MAX, blocks * bsize * FREE_PART));
+}
+
 /** What earlier runs left counts from the start on. */
 async function withQuota(sink: DiskSink, store: SessionStore, quotaBytes: number | undefined): Promise<Sink> {
   if (quotaBytes === undefined) return sink;
@@ -78,7 +88,7 @@ async function withQuota(sink: DiskSink, store: SessionStore, quotaBytes: number
   for (const { id, peer } of await store.list()) {
     for (const { partId } of (await store.load(id))?.files ?? []) {
       const bytes = sink.partBytes(partId);
-      if (bytes !== undefined) quota.set(partId, networkOf(peer), bytes, false);
+      if (bytes !== undefined) quota.lay(partId, networkOf(peer), bytes);
     }
   }
   return new QuotaSink(sink, { quota, isThere: (partId) => sink.partBytes(partId) !== undefined });

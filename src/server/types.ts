@@ -44,8 +44,8 @@ export interface ServeOptions {
   readonly maxDepth?: number;
   /** Bytes that the unfinished files of one client may take, those under way included (no limit). */
   readonly quotaBytes?: number;
-  /** Bytes that stay free on the file system (0). */
-  readonly minFreeBytes?: number;
+  /** Bytes that stay free on the file system (0); "auto": a twentieth of it, 1 GiB at most. */
+  readonly minFreeBytes?: number | "auto";
   /** How long what is unfinished waits for its client to come back, in milliseconds (7 days). */
   readonly sessionTtlMs?: number;
   /** What is synced, and when ("commit"). */

@@ -1,19 +1,16 @@
 /**
  * A sink whose clients may each have so much unfinished in it (`Quota`), over one that knows no clients. Parts without an
- * account pass by uncounted.
+ * account pass by uncounted, and so do small files: they are committed as they come.
  */
 import type { Quota } from "./quota.ts";
 import type {
-  Batch,
   Committed,
-  EntrySpec,
   ExistingFile,
   HeldFile,
   Part,
   PartSpec,
   Sink,
   SinkCapabilities,
-  StagedOutcome,
   TreeSink,
   WriterDescriptor,
 } from "./sink.ts";
@@ -34,7 +31,7 @@ export class QuotaSink implements Sink {
     this.#inner = inner;
     this.#quota = quota;
     this.#isThere = isThere;
-    if (inner.tree !== undefined) this.tree = new QuotaTree(inner.tree, quota);
+    if (inner.tree !== undefined) this.tree = inner.tree;
   }
 
   get capabilities(): SinkCapabilities {
@@ -46,30 +43,38 @@ export class QuotaSink implements Sink {
   }
 
   async reserve(spec: PartSpec): Promise<Part> {
-    const { account, id } = spec;
+    const { account, id, size } = spec;
     if (account === undefined) return this.#inner.reserve(spec);
-    this.#assertFits(id, account, spec.size ?? 0);
-    const part = await this.#inner.reserve(spec);
-    this.#quota.set(id, account, 0, true);
-    return new QuotaPart(part, spec, 0, this.#quota);
+    this.#reserve(id, account, size ?? 0);
+    try {
+      return new QuotaPart(await this.#inner.reserve(spec), spec, account, 0, this.#quota);
+    } catch (thrown) {
+      this.#quota.release(id);
+      throw thrown;
+    }
   }
 
   async reopen(spec: PartSpec, bytesThere: number): Promise<Part | undefined> {
-    const { account, id } = spec;
-    if (account !== undefined) this.#assertFits(id, account, spec.size ?? bytesThere);
-    const part = await this.#inner.reopen(spec, bytesThere);
-    if (part === undefined || account === undefined) return part;
-    this.#quota.set(id, account, bytesThere, true);
-    return new QuotaPart(part, spec, bytesThere, this.#quota);
+    const { account, id, size } = spec;
+    if (account === undefined) return this.#inner.reopen(spec, bytesThere);
+    this.#reserve(id, account, size ?? bytesThere);
+    let part: Part | undefined;
+    try {
+      part = await this.#inner.reopen(spec, bytesThere);
+    } finally {
+      // It may not be what it should be, and still lie there.
+      if (part === undefined) this.#quota.lay(id, account, bytesThere);
+    }
+    return part && new QuotaPart(part, spec, account, bytesThere, this.#quota);
   }
 
   /** What was dropped beside us is found out when it matters. */
-  #assertFits(id: string, account: string, bytes: number): void {
+  #reserve(id: string, account: string, bytes: number): void {
     try {
-      this.#quota.assertFits(id, account, bytes);
+      this.#quota.reserve(id, account, bytes);
     } catch {
-      for (const kept of this.#quota.keptBy(account)) if (!this.#isThere(kept)) this.#quota.release(kept);
-      this.#quota.assertFits(id, account, bytes);
+      for (const lying of this.#quota.lyingOf(account)) if (!this.#isThere(lying)) this.#quota.release(lying);
+      this.#quota.reserve(id, account, bytes);
     }
   }
 
@@ -92,12 +97,16 @@ class QuotaPart implements Part {
   readonly #inner: Part;
   readonly #spec: PartSpec;
   readonly #quota: Quota;
-  /** Counted so far; the same range may be written twice. */
+  readonly #account: string;
+  /** There so far; the same range may be written twice. */
   #bytes: number;
+  /** Committed, closed or dropped. */
+  #ended = false;
   readonly cloneFrom?: (file: HeldFile) => Promise<boolean>;
 
-  constructor(inner: Part, spec: PartSpec, bytes: number, quota: Quota) {
+  constructor(inner: Part, spec: PartSpec, account: string, bytes: number, quota: Quota) {
     this.#inner = inner;
+    this.#account = account;
     this.#spec = spec;
     this.#bytes = bytes;
     this.#quota = quota;
@@ -120,9 +129,8 @@ class QuotaPart implements Part {
   }
 
   #count(bytes: number): void {
-    const more = Math.min(bytes, (this.#spec.size ?? Number.POSITIVE_INFINITY) - this.#bytes);
-    this.#bytes += more;
-    this.#quota.grow(this.#spec.id, more);
+    this.#bytes += bytes;
+    if (this.#spec.size === null) this.#quota.grow(this.#spec.id, bytes);
   }
 
   read(offset: number, room: Uint8Array): Promise<number> {
@@ -137,69 +145,21 @@ class QuotaPart implements Part {
 
   async commit(size: number, crc32: number): Promise<Committed> {
     const committed = await this.#inner.commit(size, crc32);
+    this.#ended = true;
     this.#quota.release(this.#spec.id);
     return committed;
   }
   async close(): Promise<void> {
     await this.#inner.close();
-    this.#quota.keep(this.#spec.id);
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#quota.lay(this.#spec.id, this.#account, Math.min(this.#bytes, this.#spec.size ?? this.#bytes));
   }
   async abort(): Promise<void> {
     await this.#inner.abort();
+    // Another part of this id may be there by now.
+    if (this.#ended) return;
+    this.#ended = true;
     this.#quota.release(this.#spec.id);
-  }
-}
-
-/** Small files count from when they are staged until they are committed; directories and links take no room. */
-class QuotaTree implements TreeSink {
-  readonly #inner: TreeSink;
-  readonly #quota: Quota;
-
-  constructor(inner: TreeSink, quota: Quota) {
-    this.#inner = inner;
-    this.#quota = quota;
-  }
-
-  get stages(): boolean {
-    return this.#inner.stages;
-  }
-  findAll(names: readonly Uint8Array[]) {
-    return this.#inner.findAll(names);
-  }
-  makeDirectory(spec: EntrySpec): Promise<void> {
-    return this.#inner.makeDirectory(spec);
-  }
-  makeLink(spec: EntrySpec): Promise<Committed | "unchanged"> {
-    return this.#inner.makeLink(spec);
-  }
-
-  batch(): Batch {
-    const batch = this.#inner.batch();
-    const staged: string[] = [];
-    const quota = this.#quota;
-    return {
-      stage(spec: PartSpec, content: Uint8Array): void {
-        const { id, account } = spec;
-        if (account === undefined) {
-          batch.stage(spec, content);
-          return;
-        }
-        quota.assertFits(id, account, content.length);
-        quota.set(id, account, 0, true);
-        try {
-          quota.grow(id, content.length);
-          batch.stage(spec, content);
-        } catch (thrown) {
-          quota.release(id);
-          throw thrown;
-        }
-        staged.push(id);
-      },
-      async commit(): Promise<StagedOutcome[]> {
-        const outcomes = await batch.commit();
-        for (const id of staged) quota.release(id);
-        return outcomes;
-      },
-    };
   }
 }

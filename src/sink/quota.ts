@@ -1,22 +1,21 @@
 /**
- * What each client's unfinished parts take on the disk, and how much that may be: the one owner of these counts. What is
- * committed counts no more. Pure.
+ * What each client's unfinished parts take on the disk, and how much that may be: the one owner of these counts. A part
+ * that is being received counts as all of its file, one that lies as what is there of it, and what is committed no more. Pure.
  */
 import { HawserError } from "../protocol/errors.ts";
 
 interface Entry {
   readonly account: string;
   bytes: number;
-  /** Whether a transfer is at it: then it will be committed, or be found too much. */
-  isOpen: boolean;
+  /** Nobody is at it. */
+  readonly lies: boolean;
 }
 
 export class Quota {
   readonly #bytesMax: number;
   /** By the id of the part. */
   readonly #parts = new Map<string, Entry>();
-  /** The sums of each account: of all its parts, and of those that lie. */
-  readonly #accounts = new Map<string, { used: number; kept: number }>();
+  readonly #accounts = new Map<string, number>();
 
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
@@ -24,51 +23,41 @@ export class Quota {
 
   /** Bytes that the parts of an account take. */
   used(account: string): number {
-    return this.#accounts.get(account)?.used ?? 0;
+    return this.#accounts.get(account) ?? 0;
   }
 
   /** Ids of the parts of an account that lie. */
-  keptBy(account: string): string[] {
-    return [...this.#parts].flatMap(([id, part]) => (part.account === account && !part.isOpen ? id : []));
+  lyingOf(account: string): string[] {
+    return [...this.#parts].flatMap(([id, part]) => (part.account === account && part.lies ? id : []));
   }
 
-  /**
-   * Throws E_QUOTA where a part of so many bytes can't fit while those that lie stay. What is under way does not count:
-   * it gives its room back with each file that is committed.
-   */
-  assertFits(id: string, account: string, bytes: number): void {
-    const own = this.#parts.get(id);
-    const kept = (this.#accounts.get(account)?.kept ?? 0) - (own?.isOpen === false ? own.bytes : 0);
-    if (kept + bytes <= this.#bytesMax) return;
-    const lie = kept === 0 ? "" : `, of which ${kept} are taken`;
-    const message = `the file needs ${bytes} bytes, and a client's unfinished files may take ${this.#bytesMax}${lie}`;
-    throw new HawserError("E_QUOTA", message);
+  /** A part is being received that will take so many bytes. Throws E_QUOTA where they don't fit; then all is as it was. */
+  reserve(id: string, account: string, bytes: number): void {
+    const others = this.used(account) - (this.#parts.get(id)?.bytes ?? 0);
+    if (others + bytes > this.#bytesMax) {
+      const taken = others === 0 ? "" : `, of which ${others} are taken`;
+      const message = `the file needs ${bytes} bytes, and a client's unfinished files may take ${this.#bytesMax}${taken}`;
+      throw new HawserError("E_QUOTA", message);
+    }
+    this.#set(id, { account, bytes, lies: false });
   }
 
-  /** A part takes so many bytes now. */
-  set(id: string, account: string, bytes: number, isOpen: boolean): void {
-    this.release(id);
-    const entry = { account, bytes, isOpen };
-    this.#parts.set(id, entry);
-    this.#count(entry, bytes);
-  }
-
-  /** More was written to a part. Throws E_QUOTA where that is more than there may be. */
+  /** More came of a part whose size nobody knows. Throws E_QUOTA where that is more than there may be; it counts. */
   grow(id: string, bytes: number): void {
     const entry = this.#parts.get(id);
     if (entry === undefined) return;
     entry.bytes += bytes;
-    this.#count(entry, bytes);
-    if (this.used(entry.account) > this.#bytesMax) {
-      const message = `a client's unfinished files may take ${this.#bytesMax} bytes, and these take more`;
-      throw new HawserError("E_QUOTA", message);
-    }
+    this.#count(entry.account, bytes);
+    if (this.used(entry.account) <= this.#bytesMax) return;
+    throw new HawserError(
+      "E_QUOTA",
+      `a client's unfinished files may take ${this.#bytesMax} bytes, and these take more`,
+    );
   }
 
-  /** Nobody is at the part any more, and it lies. */
-  keep(id: string): void {
-    const entry = this.#parts.get(id);
-    if (entry !== undefined) this.set(id, entry.account, entry.bytes, false);
+  /** A part lies, with so many bytes of it there. */
+  lay(id: string, account: string, bytes: number): void {
+    this.#set(id, { account, bytes, lies: true });
   }
 
   /** The part is gone: dropped, or committed. Idempotent. */
@@ -76,14 +65,18 @@ export class Quota {
     const entry = this.#parts.get(id);
     if (entry === undefined) return;
     this.#parts.delete(id);
-    this.#count(entry, -entry.bytes);
+    this.#count(entry.account, -entry.bytes);
   }
 
-  #count({ account, isOpen }: Entry, bytes: number): void {
-    const sums = this.#accounts.get(account) ?? { used: 0, kept: 0 };
-    sums.used += bytes;
-    if (!isOpen) sums.kept += bytes;
-    if (sums.used > 0) this.#accounts.set(account, sums);
+  #set(id: string, entry: Entry): void {
+    this.release(id);
+    this.#parts.set(id, entry);
+    this.#count(entry.account, entry.bytes);
+  }
+
+  #count(account: string, bytes: number): void {
+    const used = this.used(account) + bytes;
+    if (used > 0) this.#accounts.set(account, used);
     else this.#accounts.delete(account);
   }
 }

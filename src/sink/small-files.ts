@@ -241,8 +241,8 @@ export class SmallFiles {
 
   #specOf({ offer, clobber }: OpenFile): PartSpec {
     const { name, size, mtime, mode, file } = offer;
-    const { partId, wishes, owner } = this.#planner;
-    return { id: partId(file), name, size, mtime, mode, clobber, exactMode: wishes.exactMode, account: owner.account };
+    const { partId, wishes } = this.#planner;
+    return { id: partId(file), name, size, mtime, mode, clobber, exactMode: wishes.exactMode };
   }
 
   /** What is staged while a commit is under way goes with the next: the slower the disk, the more at once. */

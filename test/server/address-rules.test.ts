@@ -1,5 +1,6 @@
 import t from "tap";
-import { AddressRules, parseNetwork } from "../../src/server/address-rules.ts";
+import { parseNetwork } from "../../src/net/network.ts";
+import { AddressRules } from "../../src/server/address-rules.ts";
 
 t.test("all may come where nothing is said; else those that are allowed, less those that are denied", async (t) => {
   t.ok(new AddressRules().admits("192.0.2.1"));
