@@ -13,7 +13,8 @@ function flagOf(setting: Setting<unknown>) {
     ...(setting.aliases === undefined ? {} : { aliases: [...setting.aliases] }),
   };
   if (setting.placeholder === undefined) return boolean({ ...common, allowNo: setting.negatable === true });
-  return string({ ...common, helpValue: setting.placeholder });
+  const text = { ...common, helpValue: setting.placeholder };
+  return setting.repeatable === true ? string({ ...text, multiple: true, multipleNonGreedy: true }) : string(text);
 }
 
 /** What it does, its default, and the variable that sets it as well. */

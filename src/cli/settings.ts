@@ -19,6 +19,8 @@ export interface Setting<T> {
   readonly fallbackText?: string;
   /** Belongs to one run only: neither the environment nor the file sets it. */
   readonly perRun?: boolean;
+  /** A flag that may be given more than once: its kind reads them with commas between. */
+  readonly repeatable?: boolean;
   /** A switch that --no-FLAG turns off again. */
   readonly negatable?: boolean;
 }

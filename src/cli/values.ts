@@ -1,6 +1,7 @@
 /** The kinds of value that settings take: how each is read, what is said when it can't be, how it is shown. Pure. */
 import type { Endpoint } from "../net/dial.ts";
 import { formatEndpoint } from "../net/dial.ts";
+import { parseNetwork } from "../net/network.ts";
 import { ENDPOINT_EXPECTED, parseEndpoint, parseHost } from "./endpoint.ts";
 import { formatBytes, formatCount, formatDuration, formatLimit, formatRate } from "./format.ts";
 import {
@@ -109,6 +110,17 @@ export const host: ValueKind<string> = {
   expected: "an address of this machine, such as 127.0.0.1, 0.0.0.0 or ::",
   read: (text) => taken(parseHost(text)),
   show: (value) => value,
+};
+
+export const networks: ValueKind<readonly string[]> = {
+  expected: "addresses or networks such as 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32, with commas between",
+  read(text) {
+    const list = text.split(",").map((one) => one.trim());
+    const wrong = list.find((one) => parseNetwork(one) === undefined);
+    if (wrong === undefined) return { value: list };
+    return list.length === 1 ? undefined : { refused: `'${wrong}' is none` };
+  },
+  show: (value) => value.join(", "),
 };
 
 export function choice<const T extends string>(...options: readonly T[]): ValueKind<T> {

@@ -14,10 +14,10 @@ import { rawOutput } from "../cli/raw-output.ts";
 import { serverLogLine, serverRecord } from "../cli/server-log.ts";
 import { optional, type Resolved } from "../cli/settings.ts";
 import { StreamedFile } from "../cli/streamed-file.ts";
-import { choice, duration, host, size, wholeNumber } from "../cli/values.ts";
+import { choice, duration, host, networks, RATE_MIN, rate, size, wholeNumber } from "../cli/values.ts";
 import { formatEndpoint } from "../net/dial.ts";
 import { asHawserError, ERRORS } from "../protocol/errors.ts";
-import { DEFAULT_PORT } from "../protocol/limits.ts";
+import { CHUNK_BYTES_MAX, DEFAULT_PORT, NAME_BYTES_MAX } from "../protocol/limits.ts";
 import { escapeText } from "../protocol/names.ts";
 import { type HawserServer, SESSION_TTL_MS, type ServeOptions, type ServerEvent } from "../server/types.ts";
 import type { Durability } from "../sink/sink.ts";
@@ -50,10 +50,26 @@ const SETTINGS = {
   maxConnections: common.setting({
     flag: "max-connections",
     placeholder: "N",
-    about: "connections at once, all clients together",
+    about: "connections of transfers at once, all clients together",
     kind: wholeNumber(1, 1_000_000),
     fallback: 1024,
     fallbackText: "1024",
+  }),
+  maxConnectionsPerPeer: common.setting({
+    flag: "max-connections-per-ip",
+    placeholder: "N",
+    about: "the same from one address; here and below an IPv6 /64 is one",
+    kind: wholeNumber(1, 1_000_000),
+    fallback: 512,
+    fallbackText: "512",
+  }),
+  maxSessions: common.setting({
+    flag: "max-sessions",
+    placeholder: "N",
+    about: "transfers at once, all clients together",
+    kind: wholeNumber(1, 1_000_000),
+    fallback: 256,
+    fallbackText: "256",
   }),
   maxSessionsPerPeer: common.setting({
     flag: "max-sessions-per-ip",
@@ -71,13 +87,61 @@ const SETTINGS = {
     fallback: undefined,
     fallbackText: "no limit",
   }),
+  maxEntries: common.setting({
+    flag: "max-entries",
+    placeholder: "N",
+    about: "files, directories and links in one transfer",
+    kind: wholeNumber(1, Number.MAX_SAFE_INTEGER),
+    fallback: 10_000_000,
+    fallbackText: "10000000",
+  }),
+  maxDepth: common.setting({
+    flag: "max-depth",
+    placeholder: "N",
+    about: "components of a name: the directories that lead to a file, and its own",
+    kind: wholeNumber(1, NAME_BYTES_MAX),
+    fallback: 128,
+    fallbackText: "128",
+  }),
+  quotaBytes: common.setting({
+    flag: "quota",
+    placeholder: "SIZE",
+    about: "what unfinished files of one client may take on the disk, those under way included",
+    kind: optional(size({ minBytes: CHUNK_BYTES_MAX })),
+    fallback: undefined,
+    fallbackText: "no limit",
+  }),
   minFreeBytes: common.setting({
     flag: "min-free",
     placeholder: "SIZE",
     about: "bytes that stay free on the file system",
-    kind: size({}),
-    fallback: 0,
-    fallbackText: "0",
+    kind: optional(size({})),
+    fallback: undefined,
+    fallbackText: "a twentieth of it, 1GiB at most",
+  }),
+  minRate: common.setting({
+    flag: "min-rate",
+    placeholder: "RATE",
+    about: "a transfer slower than this for a minute gives way when others want its place; off for none",
+    kind: rate,
+    fallback: RATE_MIN,
+    fallbackText: "1KiB",
+  }),
+  allow: common.setting<readonly string[]>({
+    flag: "allow",
+    placeholder: "NETWORK",
+    about: "an address or network that may connect, and nobody else; can be given again",
+    kind: networks,
+    fallback: [],
+    repeatable: true,
+  }),
+  deny: common.setting<readonly string[]>({
+    flag: "deny",
+    placeholder: "NETWORK",
+    about: "one that may not, whatever --allow says; can be given again",
+    kind: networks,
+    fallback: [],
+    repeatable: true,
   }),
   bwlimit: common.bwlimit("what each client may send, all its transfers together"),
   durability: common.setting<Durability>({
@@ -250,7 +314,7 @@ function refuseForStdout(
   if (dir !== undefined) {
     throw new UsageError(`nothing is written to a directory with --to-stdout, and '${dir}' is given`, "Leave it out.");
   }
-  const unused = [origins.durability, origins.minFreeBytes].find(({ from }) => from === "flag");
+  const unused = [origins.durability, origins.minFreeBytes, origins.quotaBytes].find(({ from }) => from === "flag");
   if (unused !== undefined) throw new UsageError(`${unused.place} means nothing with --to-stdout`, "Leave it out.");
   if (isatty(1) || isClosed(1)) {
     const what = isatty(1) ? "a terminal" : "closed";
@@ -259,17 +323,26 @@ function refuseForStdout(
 }
 
 function serveOptions(values: Values): ServeOptions {
-  const { bind, port, maxConnections, maxSessionsPerPeer, maxFileBytes, minFreeBytes, sessionTtlMs } = values;
-  const { durability, bwlimit } = values;
+  const { bind, port, maxConnections, maxConnectionsPerPeer, maxSessions, maxSessionsPerPeer } = values;
+  const { maxFileBytes, maxEntries, maxDepth, quotaBytes, minFreeBytes, minRate, allow, deny } = values;
+  const { sessionTtlMs, durability, bwlimit } = values;
   return {
     host: bind,
     port,
     maxConnections,
+    maxConnectionsPerPeer,
+    maxSessions,
     maxSessionsPerPeer,
-    minFreeBytes,
+    maxEntries,
+    maxDepth,
+    minFreeBytes: minFreeBytes ?? "auto",
+    minBytesPerSecond: minRate,
+    allow,
+    deny,
     sessionTtlMs,
     durability,
     bytesPerSecondPerPeer: bwlimit,
     ...(maxFileBytes === undefined ? {} : { maxFileBytes }),
+    ...(quotaBytes === undefined ? {} : { quotaBytes }),
   };
 }

@@ -41,6 +41,13 @@ export const ERRORS = {
     "Try again later; where another hawser sends the same file, let it finish or stop it first.",
   ),
   E_SHUTTING_DOWN: row(104, 69, true, "The server is being stopped: try again when it is back."),
+  E_ADDRESS_REFUSED: row(
+    120,
+    77,
+    false,
+    "Ask whoever runs the server to let this address in: its --allow and --deny say who may come.",
+  ),
+  E_GAVE_WAY: row(121, 75, true, "Others wanted the place: run the same command again, and it goes on where it stood."),
   E_TIMEOUT: row(105, 75, true, "Check the path between the two machines, then run the same command again."),
 
   E_DAMAGED: row(201, 76, true, "The path damaged data: run the same command again."),
@@ -63,6 +70,19 @@ export const ERRORS = {
   E_NO_SPACE: row(304, 74, true, "Free space on the destination, then run the same command again."),
   E_DESTINATION: row(305, 74, true, "Look at the server's log: it could not write there."),
   E_NOT_DIRECTORY: row(306, 73, false, "A part of the destination's path is a file or a link: choose another --into."),
+
+  E_QUOTA: row(
+    330,
+    74,
+    true,
+    "Finish or drop what this client left unfinished there, send fewer large files at once, or have --quota raised.",
+  ),
+  E_TOO_MANY: row(
+    331,
+    73,
+    false,
+    "Send fewer at once, or an archive of them; the server's --max-entries forbids more.",
+  ),
 
   E_ONE_FILE: row(310, 73, false, "The server passes one file on to another program: send one, such as an archive."),
 

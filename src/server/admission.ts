@@ -1,56 +1,110 @@
-/** Who may come in: the one owner of the counts of connections and sessions. Pure: no sockets, no clock. */
+/**
+ * Who may come in: the one owner of the counts of connections and sessions, in all and for each address (`networkOf`).
+ * Pure: no sockets, no clock.
+ */
 import type { Failure } from "../protocol/errors.ts";
 
 export interface AdmissionLimits {
+  /** Connections that have said what they want, all clients together. */
   readonly maxConnections: number;
+  /** The same from one address. */
+  readonly maxConnectionsPerPeer: number;
+  readonly maxSessions: number;
   readonly maxSessionsPerPeer: number;
 }
 
-/** Connections that have not said yet what they want may take a quarter of all places, so that the rest stays free. */
+/** Connections that have not said yet what they want have places of their own, a quarter as many as the others. */
 const UNDECIDED_PART = 4;
 
 export class Admission {
   readonly #limits: AdmissionLimits;
-  #connections = 0;
-  readonly #sessions = new Map<string, number>();
+  readonly #connections = new Counts();
+  readonly #sessions = new Counts();
 
   constructor(limits: AdmissionLimits) {
     this.#limits = limits;
   }
 
-  /** Whether one more connection may be opened; it is counted if so. */
-  connect(): boolean {
-    if (this.#connections >= this.#limits.maxConnections) return false;
-    this.#connections++;
-    return true;
-  }
-
-  /** Of the connections, how many may have said nothing yet of what they want. */
+  /** How many may have said nothing yet of what they want, besides those that have; all together, or of one address. */
   get undecidedMax(): number {
     return Math.max(1, Math.floor(this.#limits.maxConnections / UNDECIDED_PART));
   }
-
-  disconnect(): void {
-    this.#connections--;
+  get undecidedMaxPerPeer(): number {
+    return Math.max(1, Math.floor(this.#limits.maxConnectionsPerPeer / UNDECIDED_PART));
   }
 
-  /** Counts a session of the peer, or says why there may not be one more. */
-  openSession(peer: string): Failure | undefined {
-    const count = this.#sessions.get(peer) ?? 0;
-    if (count >= this.#limits.maxSessionsPerPeer) {
-      return { code: "E_BUSY", message: `${count} transfers from ${peer} are under way, and that is the most` };
+  /** Counts a connection that said what it wants, or says why there may not be one more. */
+  connect(network: string): Failure | undefined {
+    const { maxConnections, maxConnectionsPerPeer } = this.#limits;
+    if (this.#connections.of(network) >= maxConnectionsPerPeer) {
+      return busy("the server has as many connections from this address as it allows");
     }
-    this.#sessions.set(peer, count + 1);
+    if (this.#connections.total >= maxConnections) return busy("the server has as many connections as it allows");
+    this.#connections.add(network);
     return undefined;
   }
 
-  closeSession(peer: string): void {
-    const count = (this.#sessions.get(peer) ?? 1) - 1;
-    if (count === 0) this.#sessions.delete(peer);
-    else this.#sessions.set(peer, count);
+  disconnect(network: string): void {
+    this.#connections.remove(network);
+  }
+
+  /** Why there may not be one more session of this address. */
+  sessionRefusal(network: string): Failure | undefined {
+    const { maxSessions, maxSessionsPerPeer } = this.#limits;
+    const count = this.#sessions.of(network);
+    if (count >= maxSessionsPerPeer) {
+      return busy(`${count} transfers from this address are under way, and that is the most`);
+    }
+    if (this.#sessions.total >= maxSessions) return busy("the server has as many transfers under way as it allows");
+    return undefined;
+  }
+
+  /** Counts a session, or says why there may not be one more. */
+  openSession(network: string): Failure | undefined {
+    const refusal = this.sessionRefusal(network);
+    if (refusal === undefined) this.#sessions.add(network);
+    return refusal;
+  }
+
+  closeSession(network: string): void {
+    this.#sessions.remove(network);
+  }
+
+  /** Whether it is this address that has its share of sessions, whatever others have. */
+  hasAllItsSessions(network: string): boolean {
+    return this.#sessions.of(network) >= this.#limits.maxSessionsPerPeer;
+  }
+
+  get connectionsMax(): number {
+    return this.#limits.maxConnections;
   }
 
   get connections(): number {
-    return this.#connections;
+    return this.#connections.total;
+  }
+}
+
+const busy = (message: string): Failure => ({ code: "E_BUSY", message });
+
+/** Of each address, and all together; nothing is kept of one that has none. */
+class Counts {
+  readonly #counts = new Map<string, number>();
+  total = 0;
+
+  of(network: string): number {
+    return this.#counts.get(network) ?? 0;
+  }
+
+  add(network: string): void {
+    this.total++;
+    this.#counts.set(network, this.of(network) + 1);
+  }
+
+  remove(network: string): void {
+    const count = this.of(network);
+    if (count === 0) return;
+    this.total--;
+    if (count === 1) this.#counts.delete(network);
+    else this.#counts.set(network, count - 1);
   }
 }

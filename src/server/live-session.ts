@@ -37,6 +37,7 @@ export class LiveSession {
   readonly #attempts = new Map<number, number>();
   /** Over connections that are closed. */
   readonly #receivedBefore = new Map<number, number>();
+  #controlBefore = 0;
   #lingerTimer: NodeJS.Timeout | undefined;
   #ending: Promise<void> | undefined;
   readonly #opened = Promise.withResolvers<void>();
@@ -65,6 +66,7 @@ export class LiveSession {
     }
     clearTimeout(this.#lingerTimer);
     if (this.#control !== undefined) {
+      this.#controlBefore += this.#control.bytesReceived;
       this.retries++;
       this.#control.destroy();
     }
@@ -119,6 +121,23 @@ export class LiveSession {
     return Array.from({ length: this.terms.streams }, (_, index) => {
       return (this.#receivedBefore.get(index) ?? 0) + (this.#streams.get(index)?.chunkBytesReceived ?? 0);
     });
+  }
+
+  /**
+   * What the client brought, in bytes: of files, and on the control connection, where links and directories come. Answers
+   * on streams that only say that it is there don't count.
+   */
+  get movedBytes(): number {
+    const control = this.#controlBefore + (this.#control?.bytesReceived ?? 0);
+    return this.#received.reduce((sum, bytes) => sum + bytes, control);
+  }
+  /** Whether this end is at something that the client waits for. */
+  get isWorking(): boolean {
+    const { doing } = this.#end;
+    return doing !== undefined && doing !== "receiving";
+  }
+  get isEnding(): boolean {
+    return this.#ending !== undefined;
   }
 
   /** All is settled and in history: from here on the transfer is complete, whether or not the client hears of it. */
@@ -190,6 +209,7 @@ export class LiveSession {
 
   #onControlClosed(control: Connection, error: HawserError | undefined): void {
     if (control !== this.#control || this.#ending !== undefined) return;
+    this.#controlBefore += control.bytesReceived;
     this.#control = undefined;
     if (this.#finished && error === undefined) void this.end();
     else if (error !== undefined && endsSession(error)) void this.end(error);

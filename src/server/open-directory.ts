@@ -2,16 +2,20 @@
  * A directory of this machine as what a server writes to: locked, and with what earlier runs left unfinished. A database
  * that can't be read is set aside and said: what it held has to be sent again, and nothing else depends on it.
  */
-import { existsSync, renameSync, rmSync, statSync } from "node:fs";
+import { existsSync, renameSync, rmSync, statfsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../protocol/errors.ts";
 import { STAGING_NAME } from "../protocol/names.ts";
 import { DatabaseSessionStore } from "../sink/database-session-store.ts";
 import { DiskSink } from "../sink/disk-sink.ts";
+import { Quota } from "../sink/quota.ts";
+import { QuotaSink } from "../sink/quota-sink.ts";
 import type { SessionStore } from "../sink/session-store.ts";
+import type { Sink } from "../sink/sink.ts";
 import type { Backend } from "./backend.ts";
 import { DatabaseHistory, HISTORY_NAME } from "./database-history.ts";
 import { DirectoryLock, HOLDER_NAME, LOCK_NAME } from "./directory-lock.ts";
+import { networkOf } from "./peer.ts";
 import { SESSION_TTL_MS, type ServeOptions } from "./types.ts";
 
 export const SESSIONS_NAME = "sessions.db";
@@ -37,7 +41,7 @@ export async function openDirectory(options: ServeOptions): Promise<Backend> {
   };
   try {
     const sink = new DiskSink(dir, {
-      ...(options.minFreeBytes === undefined ? {} : { minFreeBytes: options.minFreeBytes }),
+      minFreeBytes: minFreeBytesOf(dir, options.minFreeBytes ?? 0),
       ...(options.durability === undefined ? {} : { durability: options.durability }),
       ...(options.maxFileBytes === undefined ? {} : { fileBytesMax: options.maxFileBytes }),
     });
@@ -70,11 +74,34 @@ export async function openDirectory(options: ServeOptions): Promise<Backend> {
     if (!sink.hasHardLinks) {
       warn(`the file system of '${dir}' has no hard links: files are put in place by check and rename`);
     }
-    return { sink, store, history, release };
+    return { sink: await withQuota(sink, store, options.quotaBytes), store, history, release };
   } catch (error) {
     await release();
     throw error;
   }
+}
+
+/** Of what file systems keep for root as well, and what a machine needs to go on with its own affairs. */
+const FREE_PART = 1 / 20;
+const FREE_BYTES_MAX = 1024 ** 3;
+
+function minFreeBytesOf(dir: string, asked: number | "auto"): number {
+  if (asked !== "auto") return asked;
+  const { blocks, bsize } = statfsSync(dir);
+  return Math.floor(Math.min(FREE_BYTES_MAX, blocks * bsize * FREE_PART));
+}
+
+/** What earlier runs left counts from the start on. */
+async function withQuota(sink: DiskSink, store: SessionStore, quotaBytes: number | undefined): Promise<Sink> {
+  if (quotaBytes === undefined) return sink;
+  const quota = new Quota(quotaBytes);
+  for (const { id, peer } of await store.list()) {
+    for (const { partId } of (await store.load(id))?.files ?? []) {
+      const bytes = sink.partBytes(partId);
+      if (bytes !== undefined) quota.lay(partId, networkOf(peer), bytes);
+    }
+  }
+  return new QuotaSink(sink, { quota, isThere: (partId) => sink.partBytes(partId) !== undefined });
 }
 
 /** Parts that no session knows of can't be gone on with, nor sessions whose files have none. */

@@ -18,8 +18,6 @@ export interface ReceptionOwner {
   onHello(connection: Connection, peer: string, hello: Message<"HELLO">): void;
   /** A client brings a stream to its session. */
   onAttach(connection: Connection, peer: string, attach: Message<"ATTACH">): void;
-  /** It said what it wants, or closed before that: called once. */
-  onDecided(): void;
   onClosed(peer: string): void;
   onRefused(peer: string, error: HawserError): void;
 }
@@ -27,25 +25,18 @@ export interface ReceptionOwner {
 /** A client says what it wants with its first bytes; on the longest of paths that is a round trip. */
 const OPENING_MS = 10_000;
 
-/** Takes a new connection in. */
+/** Takes a new connection in. Of what comes before it is decided, at most one frame of 4 KiB is kept. */
 export function receive(remoteAddress: string, blocks: BlockPool, owner: ReceptionOwner): Connection {
   const peer = peerOf(remoteAddress);
-  let decided = false;
-  const decide = () => {
-    if (decided) return;
-    decided = true;
-    clearTimeout(deadline);
-    owner.onDecided();
-  };
   const events: ConnectionEvents = {
     onForeign: answerTo,
     onMessage: (message) => {
-      decide();
+      clearTimeout(deadline);
       if (message.name === "HELLO") owner.onHello(connection, peer, message.body);
       else if (message.name === "ATTACH") owner.onAttach(connection, peer, message.body);
     },
     onClosed: (error) => {
-      decide();
+      clearTimeout(deadline);
       if (error !== undefined && error.code !== "E_LOST") owner.onRefused(peer, error);
     },
   };

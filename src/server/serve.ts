@@ -4,7 +4,7 @@ import { BlockPool } from "../net/blocks.ts";
 import { type Connection, farewell } from "../net/connection.ts";
 import { type Listener, listen } from "../net/listen.ts";
 import type { Terms } from "../net/transfer-end.ts";
-import { asHawserError, HawserError } from "../protocol/errors.ts";
+import { asHawserError, type Failure, HawserError } from "../protocol/errors.ts";
 import { DEFAULT_PORT } from "../protocol/limits.ts";
 import type { Message } from "../protocol/messages.ts";
 import { escapeText } from "../protocol/names.ts";
@@ -13,20 +13,33 @@ import { MemorySessionStore } from "../sink/memory-session-store.ts";
 import { descriptorsMax } from "../sink/platform.ts";
 import { SinkSession, type SinkSessionOptions } from "../sink/session.ts";
 import { Unfinished } from "../sink/unfinished.ts";
+import { AddressRules } from "./address-rules.ts";
 import { Admission } from "./admission.ts";
 import type { Backend } from "./backend.ts";
 import { Expiry } from "./expiry.ts";
+import { LeastProgress } from "./least-progress.ts";
 import { LiveSession } from "./live-session.ts";
 import { openDirectory } from "./open-directory.ts";
 import { openOutput } from "./open-output.ts";
+import { networkOf, peerOf } from "./peer.ts";
 import { PeerLimits } from "./peer-limits.ts";
 import { receive } from "./reception.ts";
+import { RefusalLog } from "./refusal-log.ts";
 import { Sessions } from "./sessions.ts";
 import { TransferLog } from "./transfer-log.ts";
 import { type HawserServer, SESSION_TTL_MS, type ServeOptions, type ServerEvent } from "./types.ts";
+import { WaitingRoom } from "./waiting-room.ts";
 
 const MAX_CONNECTIONS = 1024;
+const MAX_CONNECTIONS_PER_PEER = 512;
+const MAX_SESSIONS = 256;
 const MAX_SESSIONS_PER_PEER = 64;
+/** Of the descriptors, so that those that wait to say what they want and the files have theirs as well. */
+const CONNECTIONS_PART = 0.4;
+
+/** Slower than any modem, and than what rate limits allow. */
+const MIN_BYTES_PER_SECOND = 1024;
+const MIN_RATE_OVER_MS = 60_000;
 
 /** A session stays in memory, as it is, for a client that lost its connections. */
 const LINGER_MS = 60_000;
@@ -65,9 +78,13 @@ class Server implements HawserServer {
   readonly #sessions: Sessions;
   readonly #expiry: Expiry;
   readonly #limits: PeerLimits;
+  readonly #rules: AddressRules;
   readonly #connections = new Set<Connection>();
-  /** Those that have not said what they want, oldest first. */
-  readonly #undecided = new Set<Connection>();
+  /** Every connection is in one of these: it waits to say what it wants, or to be closed; or it has a place. */
+  readonly #waiting: WaitingRoom<Connection>;
+  readonly #placed = new Map<Connection, string>();
+  readonly #progress: LeastProgress<LiveSession>;
+  readonly #refusals = new RefusalLog();
   #listener: Listener | undefined;
   readonly #tickers: NodeJS.Timeout[] = [];
   #draining = false;
@@ -78,8 +95,20 @@ class Server implements HawserServer {
     this.#options = options;
     this.#backend = backend;
     this.#admission = new Admission({
-      maxConnections: Math.min(options.maxConnections ?? MAX_CONNECTIONS, Math.floor(descriptorsMax() / 2)),
+      maxConnections: Math.min(
+        options.maxConnections ?? MAX_CONNECTIONS,
+        Math.floor(descriptorsMax() * CONNECTIONS_PART),
+      ),
+      maxConnectionsPerPeer: options.maxConnectionsPerPeer ?? MAX_CONNECTIONS_PER_PEER,
+      maxSessions: options.maxSessions ?? MAX_SESSIONS,
       maxSessionsPerPeer: options.maxSessionsPerPeer ?? MAX_SESSIONS_PER_PEER,
+    });
+    const { undecidedMax, undecidedMaxPerPeer } = this.#admission;
+    this.#waiting = new WaitingRoom({ max: undecidedMax, maxPerNetwork: undecidedMaxPerPeer });
+    this.#rules = new AddressRules(options.allow, options.deny);
+    this.#progress = new LeastProgress({
+      bytesPerSecond: options.minBytesPerSecond === undefined ? MIN_BYTES_PER_SECOND : options.minBytesPerSecond,
+      overMs: this.#minRateOverMs,
     });
     this.#limits = new PeerLimits(options.bytesPerSecondPerPeer ?? null);
     this.#unfinished = new Unfinished(sink, store, (id) => this.#sessions.evict(id));
@@ -101,9 +130,14 @@ class Server implements HawserServer {
     await this.#expiry.sweep();
     this.#listener = await listen({ host, port }, (remoteAddress) => this.#accept(remoteAddress));
     this.#tickers.push(
-      setInterval(() => {
-        for (const session of this.#sessions.all) session.dropSilent(SILENT_MS);
-      }, TICK_MS),
+      setInterval(
+        () => {
+          for (const session of this.#sessions.all) session.dropSilent(SILENT_MS);
+          this.#noteProgress();
+          this.#tellUntold();
+        },
+        Math.min(TICK_MS, this.#minRateOverMs / 4),
+      ),
       setInterval(() => void this.#expiry.sweep(), Math.max(1, Math.min(SWEEP_MS, this.#ttlMs / 4))),
     );
     this.#emit({ type: "listening", ...this.address, dir: dir === undefined ? null : resolve(dir) });
@@ -111,6 +145,10 @@ class Server implements HawserServer {
 
   get #ttlMs(): number {
     return this.#options.sessionTtlMs ?? SESSION_TTL_MS;
+  }
+
+  get #minRateOverMs(): number {
+    return this.#options.minRateOverMs ?? MIN_RATE_OVER_MS;
   }
 
   get address(): { readonly host: string; readonly port: number } {
@@ -156,49 +194,113 @@ class Server implements HawserServer {
   }
 
   #accept(remoteAddress: string): Connection | Uint8Array {
-    if (!this.#admission.connect()) return BUSY;
+    const address = peerOf(remoteAddress);
+    const network = networkOf(address);
+    if (!this.#rules.admits(address)) {
+      this.#tellRefused(address, { code: "E_ADDRESS_REFUSED", message: "its address may not come" });
+      return NOT_ADMITTED;
+    }
     const connection = receive(remoteAddress, this.#blocks, {
-      onHello: (from, peer, hello) => this.#onHello(from, peer, hello),
-      onAttach: (from, peer, attach) => this.#onAttach(from, peer, attach),
-      onDecided: () => this.#undecided.delete(connection),
+      onHello: (from, peer, hello) => {
+        this.#onHello(from, peer, network, hello).catch((thrown) => this.#refuse(from, peer, asHawserError(thrown)));
+      },
+      onAttach: (from, peer, attach) => this.#onAttach(from, peer, network, attach),
       limitOf: (peer) => this.#limits.enter(peer),
       onClosed: (peer) => {
         this.#limits.leave(peer);
         this.#connections.delete(connection);
-        this.#admission.disconnect();
+        this.#waiting.leave(network, connection);
+        this.#leavePlace(connection);
         // Its session hears of it after this.
         setImmediate(() => this.#checkIdle());
       },
-      onRefused: (peer, { code, message }) => this.#emit({ type: "refused", peer, code, message }),
+      onRefused: (peer, error) => this.#tellRefused(peer, error),
     });
     this.#connections.add(connection);
-    this.#undecided.add(connection);
-    this.#dropCrowd();
+    this.#waiting.enter(network, connection)?.destroy(new HawserError("E_BUSY", "too many connections say nothing"));
     return connection;
   }
 
-  /** Whoever means it has spoken long before so many others have come that it would be dropped for them. */
-  #dropCrowd(): void {
-    for (const oldest of this.#undecided) {
-      if (this.#undecided.size <= this.#admission.undecidedMax) return;
-      this.#undecided.delete(oldest);
-      oldest.destroy(new HawserError("E_BUSY", "too many connections say nothing"));
+  /** From here on a connection counts as one of a transfer; or there is no place, and why. */
+  #takePlace(connection: Connection, network: string): Failure | undefined {
+    if (!connection.isOpen) return { code: "E_LOST", message: "it is gone" };
+    const refusal = this.#admission.connect(network);
+    if (refusal !== undefined) return refusal;
+    this.#waiting.leave(network, connection);
+    this.#placed.set(connection, network);
+    return undefined;
+  }
+
+  #leavePlace(connection: Connection): void {
+    const network = this.#placed.get(connection);
+    if (network === undefined) return;
+    this.#placed.delete(connection);
+    this.#admission.disconnect(network);
+  }
+
+  /** The same, with what is too slow giving way where that helps. */
+  async #findPlace(connection: Connection, network: string): Promise<Failure | undefined> {
+    const refusal = this.#takePlace(connection, network);
+    if (refusal === undefined || refusal.code !== "E_BUSY") return refusal;
+    // Nothing may be said on it before it is answered.
+    connection.events = { onMessage: () => {}, onClosed: () => {} };
+    await this.#giveWayTo(network);
+    return this.#takePlace(connection, network);
+  }
+
+  /** For a connection: of this address, where that has all that are its share. */
+  #giveWayTo(network: string): Promise<void> {
+    const isForAll = this.#admission.connections >= this.#admission.connectionsMax;
+    return this.#giveWay((session) => isForAll || networkOf(session.peer) === network);
+  }
+
+  /** Ends the transfer that has moved too little for longest, if there is one. */
+  async #giveWay(isCandidate: (session: LiveSession) => boolean): Promise<void> {
+    this.#noteProgress();
+    const session = this.#progress.slowest(performance.now(), (one) => !one.isEnding && isCandidate(one));
+    if (session === undefined) return;
+    await session.end(new HawserError("E_GAVE_WAY", "it moved next to nothing, and others wanted its place"));
+    // Its connections are given their last words, and wait with the others for being closed.
+    for (const [connection, network] of this.#placed) {
+      if (connection.isOpen) continue;
+      this.#leavePlace(connection);
+      this.#waiting.enter(network, connection)?.destroy();
     }
   }
 
-  #onHello(connection: Connection, peer: string, hello: Message<"HELLO">): void {
+  #noteProgress(): void {
+    const nowMs = performance.now();
+    const limit = this.#limits.bytesPerSecond;
+    for (const session of this.#sessions.all) {
+      // Who is kept back by this server is not slow.
+      const isExcused = session.isWorking || (limit !== null && limit < SLOW_LIMIT_BYTES_PER_SECOND);
+      if (isExcused) this.#progress.excuse(session, session.movedBytes, nowMs);
+      else this.#progress.note(session, session.movedBytes, nowMs);
+    }
+  }
+
+  async #onHello(connection: Connection, peer: string, network: string, hello: Message<"HELLO">): Promise<void> {
+    const refusal = this.#takePlace(connection, network) && (await this.#findPlace(connection, network));
+    if (refusal !== undefined) {
+      this.#refuse(connection, peer, new HawserError(refusal.code, refusal.message));
+      return;
+    }
     const open =
       hello.session === undefined ? undefined : this.#sessions.find(peer, hello.session, hello.generation ?? 1);
     if (open !== undefined) open.open(connection);
     else if (this.#draining) {
       this.#refuse(connection, peer, new HawserError("E_SHUTTING_DOWN", "the server is being stopped"));
-    } else void this.#openSession(connection, peer, hello);
+    } else await this.#openSession(connection, peer, hello);
   }
 
   async #openSession(connection: Connection, peer: string, hello: Message<"HELLO">): Promise<void> {
-    // Nothing may be said on it before it is answered.
     connection.events = { onMessage: () => {}, onClosed: () => {} };
     try {
+      const network = networkOf(peer);
+      if (this.#admission.sessionRefusal(network) !== undefined) {
+        const isOwn = this.#admission.hasAllItsSessions(network);
+        await this.#giveWay((session) => !isOwn || networkOf(session.peer) === network);
+      }
       const session = await this.#sessions.admit(peer, hello);
       session.open(connection);
     } catch (thrown) {
@@ -212,7 +314,7 @@ class Server implements HawserServer {
     if (hello.role === "sink" && makeSource === undefined) {
       throw new HawserError("E_ILLEGAL", "this server sends no files");
     }
-    const busy = this.#admission.openSession(peer);
+    const busy = this.#admission.openSession(networkOf(peer));
     if (busy !== undefined) throw new HawserError(busy.code, busy.message);
     const agent = escapeText(hello.agent);
     let part: SinkSession | undefined;
@@ -233,6 +335,8 @@ class Server implements HawserServer {
         part = new SinkSession({
           terms,
           peer,
+          account: networkOf(peer),
+          limits: { entriesMax: this.#options.maxEntries, depthMax: this.#options.maxDepth },
           fresh: hello.fresh === true,
           wishes: {
             overwrite: hello.overwrite ?? "never",
@@ -254,7 +358,7 @@ class Server implements HawserServer {
         return part;
       },
       onFinished: () => {
-        this.#admission.closeSession(peer);
+        this.#admission.closeSession(networkOf(peer));
         this.#checkIdle();
       },
       onEnded: (session, error) => this.#onEnded(session, error, log),
@@ -270,7 +374,8 @@ class Server implements HawserServer {
 
   async #onEnded(session: LiveSession, error: HawserError | undefined, log: TransferLog | undefined): Promise<void> {
     this.#sessions.remove(session);
-    if (!session.isFinished) this.#admission.closeSession(session.peer);
+    this.#progress.forget(session);
+    if (!session.isFinished) this.#admission.closeSession(networkOf(session.peer));
     if (error !== undefined) {
       await log?.interrupted(session);
       const { code, message } = error;
@@ -279,7 +384,14 @@ class Server implements HawserServer {
     this.#checkIdle();
   }
 
-  #onAttach(connection: Connection, peer: string, attach: Message<"ATTACH">): void {
+  #onAttach(connection: Connection, peer: string, network: string, attach: Message<"ATTACH">): void {
+    const refusal = this.#takePlace(connection, network);
+    if (refusal !== undefined) {
+      // It may have sent chunks already, and is dialled again.
+      if (refusal.code === "E_BUSY") void this.#giveWayTo(network).catch(() => {});
+      this.#refuse(connection, peer, new HawserError(refusal.code, refusal.message));
+      return;
+    }
     const { session: id, generation, stream, attempt } = attach;
     const session = this.#sessions.find(peer, id, generation);
     if (session === undefined) {
@@ -291,9 +403,20 @@ class Server implements HawserServer {
 
   /** Tells the client and the log why it gets nothing; it goes with a closed connection. */
   #refuse(connection: Connection, peer: string, error: HawserError): void {
-    this.#emit({ type: "refused", peer, code: error.code, message: error.message });
+    this.#tellRefused(peer, error);
     connection.events = { onMessage: () => {}, onClosed: () => {} };
     connection.close(error);
+  }
+
+  #tellRefused(peer: string, { code, message }: Failure): void {
+    this.#tellUntold();
+    if (!this.#refusals.tells(networkOf(peer), performance.now())) return;
+    this.#emit({ type: "refused", peer, code, message });
+  }
+
+  #tellUntold(): void {
+    const count = this.#refusals.takeUntold(performance.now());
+    if (count > 0) this.#emit({ type: "warning", message: `${count} more refusals in a minute were not logged` });
   }
 
   #emit(event: ServerEvent): void {
@@ -301,5 +424,10 @@ class Server implements HawserServer {
   }
 }
 
-/** What a client hears for whom there is no place. */
-const BUSY = farewell(new HawserError("E_BUSY", "the server has as many connections as it allows"));
+/** What a client hears whose address may not come: before a byte of it is read. */
+const NOT_ADMITTED = farewell(
+  new HawserError("E_ADDRESS_REFUSED", "this server does not take transfers from your address"),
+);
+
+/** Where this server lets each client have less than this, nobody can be told to be slow. */
+const SLOW_LIMIT_BYTES_PER_SECOND = 64 * MIN_BYTES_PER_SECOND;

@@ -16,14 +16,36 @@ export interface ServeOptions {
   readonly host?: string;
   /** 0 picks a free one (23300). */
   readonly port?: number;
-  /** Connections at once, all clients together (1,024). */
+  /** Addresses or networks (`ADDRESS/BITS`) that may connect (all), and those that may not, whatever the others say. */
+  readonly allow?: readonly string[];
+  readonly deny?: readonly string[];
+  /**
+   * Connections at once that belong to a transfer, all clients together (1,024, and what descriptors allow). A quarter as
+   * many again may wait to say what they want.
+   */
   readonly maxConnections?: number;
+  /** The same from one address (512). Here and below all addresses of one IPv6 /64 are one. */
+  readonly maxConnectionsPerPeer?: number;
+  /** Transfers under way at once, all clients together (256). */
+  readonly maxSessions?: number;
   /** Transfers under way at once from one address (64). */
   readonly maxSessionsPerPeer?: number;
+  /**
+   * A transfer that moves fewer bytes a second than this over `minRateOverMs` (60,000) ends, to be gone on with later, when
+   * others want its place (1,024); null: never.
+   */
+  readonly minBytesPerSecond?: number | null;
+  readonly minRateOverMs?: number;
   /** The largest file taken (no limit). */
   readonly maxFileBytes?: number;
-  /** Bytes that stay free on the file system (0). */
-  readonly minFreeBytes?: number;
+  /** Files, directories and links in one transfer (no limit). */
+  readonly maxEntries?: number;
+  /** Components of a name (no limit). */
+  readonly maxDepth?: number;
+  /** Bytes that the unfinished files of one client may take, those under way included (no limit). */
+  readonly quotaBytes?: number;
+  /** Bytes that stay free on the file system (0); "auto": a twentieth of it, 1 GiB at most. */
+  readonly minFreeBytes?: number | "auto";
   /** How long what is unfinished waits for its client to come back, in milliseconds (7 days). */
   readonly sessionTtlMs?: number;
   /** What is synced, and when ("commit"). */

@@ -21,6 +21,9 @@ import { canSyncFileSystems, isInMemory, syncFileSystem } from "./sync-file-syst
 const PARTS_NAME = "parts";
 const PART_SUFFIX = ".part";
 
+/** What st_blocks counts (stat(2)). */
+const STAT_BLOCK_BYTES = 512;
+
 export interface DiskSinkOptions {
   /** Bytes that stay free on the file system. */
   readonly minFreeBytes?: number;
@@ -153,6 +156,14 @@ export class DiskSink implements Sink {
       }
     }
     return Promise.resolve(leftovers.length);
+  }
+
+  /** What a part takes on the disk, in bytes; undefined where there is none. */
+  partBytes(id: string): number | undefined {
+    const stats = lstatSync(this.#staging.entry(Buffer.from(stagingNameOf(id))), { throwIfNoEntry: false });
+    return stats === undefined
+      ? undefined
+      : (stats.blocks ?? Math.ceil(stats.size / STAT_BLOCK_BYTES)) * STAT_BLOCK_BYTES;
   }
 
   /** Ids of the parts that lie in staging. */

@@ -53,6 +53,8 @@ export class Offers {
   #planning = 0;
   /** Open files that were to come whole and are compared first: they count as what they were offered as. */
   readonly #compared = new Set<number>();
+  /** Looks again whether there is room for a file that waits. */
+  #wake: () => void = () => {};
   /** Open files that this control connection has offered; what an earlier one said may still wait for its turn. */
   #offered = new Set<number>();
 
@@ -74,6 +76,7 @@ export class Offers {
   controlOpened(control: Connection): void {
     this.#control = control;
     this.#offered = new Set();
+    this.#wake();
   }
 
   queue(files: readonly OfferedFile[]): void {
@@ -106,6 +109,7 @@ export class Offers {
   settled(index: number): void {
     this.#offered.delete(index);
     this.#compared.delete(index);
+    this.#wake();
   }
 
   async #onOffer(offers: readonly OfferedFile[], offered: Set<number>): Promise<void> {
@@ -134,6 +138,11 @@ export class Offers {
       const isTooMany = isSmall(offer)
         ? small.count + whole.length + this.#compared.size >= this.#openSmall
         : this.#owner.files.size - this.#compared.size >= this.#terms.openFiles;
+      const { entriesMax = Number.POSITIVE_INFINITY } = this.#planner.limits ?? {};
+      if (index >= entriesMax) {
+        const message = `the server takes ${entriesMax} files, directories and links in one transfer at most`;
+        return this.#owner.fail(new HawserError("E_TOO_MANY", message));
+      }
       if (index !== this.#below || isTooMany) {
         return this.#fail("files are offered out of order, or too many at once");
       }
@@ -154,6 +163,7 @@ export class Offers {
       this.#owner.files.set(index, file);
       offered.add(index);
       await this.#plan(file, answers);
+      if (this.#owner.files.get(index)?.phase === "planning") return this.#forgetOffer(file);
     }
     answers.push(...(await this.#planSmall(whole, offered)));
     await this.#answerAll(answers);
@@ -218,10 +228,52 @@ export class Offers {
       file.phase = action === "compare" ? "comparing" : "receiving";
       answers.push({ file: file.index, action: action === "compare" ? action : "send" });
     } catch (thrown) {
-      if (!this.#planner.signal.aborted) this.#owner.giveUp(file.index, asHawserError(thrown).toFailure());
+      if (this.#planner.signal.aborted) return;
+      const failure = asHawserError(thrown).toFailure();
+      if (failure.code === "E_QUOTA" && this.#others(file)) return await this.#planLater(file, answers, plan, failure);
+      this.#owner.giveUp(file.index, failure);
     } finally {
       this.#planning--;
     }
+  }
+
+  /** Whether other files of this transfer have room, and will give it back. */
+  #others(file: ReceivedFile): boolean {
+    return [...this.#owner.files.values()].some((other) => other !== file && other.part !== undefined);
+  }
+
+  /**
+   * What does not fit beside what is under way waits for that, and with it all that was offered after it; what was
+   * planned before has to be answered for that. This end is not at anything meanwhile.
+   */
+  async #planLater(
+    file: ReceivedFile,
+    answers: PlannedFile[],
+    plan: () => ReturnType<typeof planFile>,
+    failure: Failure,
+  ): Promise<void> {
+    const control = this.#control;
+    await this.#answerAll(answers.splice(0));
+    this.#planning--;
+    const { signal } = this.#planner;
+    const woken = Promise.withResolvers<void>();
+    this.#wake = woken.resolve;
+    signal.addEventListener("abort", this.#wake, { once: true });
+    await woken.promise;
+    signal.removeEventListener("abort", this.#wake);
+    this.#wake = () => {};
+    this.#planning++;
+    if (signal.aborted) return;
+    if (this.#control === control) await this.#plan(file, answers, plan);
+    // All that has no outcome is offered again, behind this, and what is under way has to be answered for it to go on.
+    else if (file.phase !== "planning" || file.index !== this.#below - 1) this.#owner.giveUp(file.index, failure);
+  }
+
+  /** It is as if it had not been offered: it will be again. */
+  #forgetOffer(file: ReceivedFile): void {
+    this.#owner.files.delete(file.index);
+    this.#planner.unfinished.unclaim(this.#planner.owner, file.offer);
+    this.#below--;
   }
 
   /** Writes down what is now expected, before the source hears of it. */

@@ -17,6 +17,15 @@ export interface Planner {
   readonly partId: (index: number) => string;
   readonly signal: AbortSignal;
   readonly wishes: Wishes;
+  readonly limits?: TransferLimits | undefined;
+}
+
+/** What a transfer may be made of, as whoever runs the sink says; no limit where nothing is said. */
+export interface TransferLimits {
+  /** Entries that may be offered: files, directories and links. */
+  readonly entriesMax?: number | undefined;
+  /** Components of a name. */
+  readonly depthMax?: number | undefined;
 }
 
 /** What the client asks for, for the whole transfer (PROTOCOL.md, HELLO). */
@@ -51,11 +60,23 @@ export function assertName(name: Uint8Array): void {
 /** Of a name that is refused: six characters stand for a byte at most. */
 const SHOWN_BYTES = 120;
 
+/** E_NAME where it has more components than there may be. */
+export function assertDepth(name: Uint8Array, { depthMax }: TransferLimits = {}): void {
+  if (depthMax === undefined) return;
+  const depth = name.reduce((count, byte) => (byte === SLASH ? count + 1 : count), 1);
+  if (depth <= depthMax) return;
+  const message = `the name '${displayName(name)}' is refused: it has ${depth} components, and the server takes ${depthMax} at most`;
+  throw new HawserError("E_NAME", message);
+}
+
+const SLASH = 0x2f;
+
 /** Finds out, and readies the file for it. Throws E_NAME, E_EXISTS, E_BUSY and what sinks throw. */
 export async function planFile(file: ReceivedFile, planner: Planner): Promise<Action> {
   const { sink, unfinished, owner, signal, wishes } = planner;
   const { name } = file.offer;
   assertName(name);
+  assertDepth(name, planner.limits);
   // To say what would be done, nothing is taken up, and nothing thrown away.
   if (!wishes.dryRun) await unfinished.claim(owner, file.offer, signal);
   const stored = wishes.dryRun ? undefined : await unfinished.find(owner, file.offer);
@@ -119,7 +140,7 @@ async function readyPart(file: ReceivedFile, planner: Planner, stored: StoredFil
     file.outcome = await plannedCommit(sink, file.offer.name, file.clobber);
     return "planned";
   }
-  const how = { clobber: file.clobber, exactMode: wishes.exactMode };
+  const how = { clobber: file.clobber, exactMode: wishes.exactMode, account: planner.owner.account };
   if (stored === undefined || !(await takeUp(file, stored, planner, how))) {
     file.id = undefined;
     file.partId = undefined;
@@ -134,7 +155,7 @@ async function takeUp(
   file: ReceivedFile,
   stored: StoredFile,
   { unfinished, signal, wishes }: Planner,
-  how: Pick<PartSpec, "clobber" | "exactMode">,
+  how: Pick<PartSpec, "clobber" | "exactMode" | "account">,
 ): Promise<boolean> {
   try {
     return await unfinished.takeUpPart(file, stored, signal, how);

@@ -16,7 +16,7 @@ import { Comparison } from "./comparison.ts";
 import { Offers } from "./offers.ts";
 import { OutcomeQueue, type SettledRecord } from "./outcome-queue.ts";
 import { PartCheck } from "./part-check.ts";
-import type { Planner, Wishes } from "./plan.ts";
+import type { Planner, TransferLimits, Wishes } from "./plan.ts";
 import type { ReceivedFile } from "./received-file.ts";
 import { Receiving } from "./receiving.ts";
 import type { SessionStore } from "./session-store.ts";
@@ -47,6 +47,9 @@ export interface SinkSessionOptions {
   /** What earlier runs left of the files is thrown away. */
   readonly fresh?: boolean;
   readonly wishes?: Wishes;
+  readonly limits?: TransferLimits;
+  /** Whose room its parts take up, for a sink with a quota. */
+  readonly account?: string;
   readonly events: SinkEvents;
 }
 
@@ -88,10 +91,12 @@ export class SinkSession implements TransferEnd {
     this.#store = store;
     this.#unfinished = options.unfinished ?? new Unfinished(sink, store);
     this.#sessionId = hexOf(terms.session);
-    const owner = { sessionId: this.#sessionId, peer, chunkBytes: terms.chunkBytes, fresh };
+    const { account, limits } = options;
+    const owner = { sessionId: this.#sessionId, peer, account, chunkBytes: terms.chunkBytes, fresh };
     const unfinished = this.#unfinished;
     const partId = (index: number) => `${terms.transfer}-${terms.generation}-${index}`;
-    this.#planner = { sink, unfinished, owner, partId, signal: this.#disposal.signal, wishes: options.wishes ?? {} };
+    const { signal } = this.#disposal;
+    this.#planner = { sink, unfinished, owner, partId, signal, wishes: options.wishes ?? {}, limits };
     this.#small = new SmallFiles(this.#planner, {
       onSettled: (record) => this.#outcomes.add(record),
       wasOffered: (index) => index < this.#offers.below,

@@ -39,6 +39,8 @@ export interface PartSpec {
   readonly mode: number;
   /** Unless `mode` is to be set as it is. */
   readonly exactMode?: boolean | undefined;
+  /** Whose room it takes up; nobody's where there is no quota. */
+  readonly account?: string | undefined;
   /** What a commit does where something has the name by then: nothing (`never`), unless given. */
   readonly clobber?: Clobber | undefined;
 }

@@ -10,7 +10,7 @@ import { displayName } from "../protocol/names.ts";
 import { clobberFor, judgeExisting, notDirectory, oneName, type Verdict } from "./clobber.ts";
 import { Limiter } from "./limiter.ts";
 import type { SettledRecord } from "./outcome-queue.ts";
-import { assertName, copiesBeside, type Planner, plannedCommit } from "./plan.ts";
+import { assertDepth, assertName, copiesBeside, type Planner, plannedCommit } from "./plan.ts";
 import { changesOf } from "./settlement.ts";
 import type { Batch, Clobber, Committed, ExistingFile, Part, PartSpec, StagedOutcome, TreeSink } from "./sink.ts";
 
@@ -158,6 +158,7 @@ export class SmallFiles {
   #isNamed(offer: OfferedFile): boolean {
     try {
       assertName(offer.name);
+      assertDepth(offer.name, this.#planner.limits);
       return true;
     } catch (thrown) {
       this.#fail(offer, asHawserError(thrown).toFailure());

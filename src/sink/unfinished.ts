@@ -15,6 +15,8 @@ import type { Part, PartSpec, Sink } from "./sink.ts";
 export interface Owner {
   readonly sessionId: string;
   readonly peer: string;
+  /** Who pays for its parts; nobody where there is no quota. */
+  readonly account?: string | undefined;
   readonly chunkBytes: number;
   /** Earlier runs' work is thrown away instead of gone on with. */
   readonly fresh: boolean;
@@ -102,7 +104,7 @@ export class Unfinished {
     file: ReceivedFile,
     stored: StoredFile,
     signal: AbortSignal,
-    how: Pick<PartSpec, "clobber" | "exactMode"> = {},
+    how: Pick<PartSpec, "clobber" | "exactMode" | "account"> = {},
   ): Promise<boolean> {
     const { name, size, mtime, mode } = file.offer;
     const recorded = size === null ? [] : await this.#store.chunks(stored.id);

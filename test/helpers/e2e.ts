@@ -131,7 +131,7 @@ export interface ChildOptions {
 /** Runs one of the helper programs of this directory, which print their events as lines of JSON. */
 export function startChild<E extends { readonly type: string }>(
   t: Test,
-  program: "server-child.ts" | "client-child.ts",
+  program: "server-child.ts" | "client-child.ts" | "crowd-child.ts",
   options: unknown,
   { uid, gid, env = {}, nodeArgs = [], shell }: ChildOptions = {},
 ): Child<E> {

@@ -1,37 +1,53 @@
 import t from "tap";
-import { Admission } from "../../src/server/admission.ts";
+import { Admission, type AdmissionLimits } from "../../src/server/admission.ts";
 
-t.test("connections: no more than there are places", async (t) => {
-  const admission = new Admission({ maxConnections: 3, maxSessionsPerPeer: 1 });
-  t.strictSame(
-    [1, 2, 3, 4].map(() => admission.connect()),
-    [true, true, true, false],
-  );
+const admissionOf = (limits: Partial<AdmissionLimits>) =>
+  new Admission({ maxConnections: 8, maxConnectionsPerPeer: 8, maxSessions: 8, maxSessionsPerPeer: 8, ...limits });
+
+t.test("connections: no more than there are places, in all and for each address", async (t) => {
+  const admission = admissionOf({ maxConnections: 3, maxConnectionsPerPeer: 2 });
+  t.equal(admission.connect("a"), undefined);
+  t.equal(admission.connect("a"), undefined);
+  t.match(admission.connect("a"), { code: "E_BUSY", message: /from this address/ });
+  t.equal(admission.connect("b"), undefined);
+  t.match(admission.connect("c"), { code: "E_BUSY", message: /as many connections as it allows/ });
   t.equal(admission.connections, 3);
-  admission.disconnect();
-  t.ok(admission.connect());
+  admission.disconnect("a");
+  t.equal(admission.connect("c"), undefined);
 });
 
-t.test("a quarter of them, and at least one, may have said nothing yet", async (t) => {
-  for (const [maxConnections, most] of [
+t.test("a quarter as many, and at least one, may have said nothing yet", async (t) => {
+  for (const [max, most] of [
     [1, 1],
     [7, 1],
     [8, 2],
     [1024, 256],
   ] as const) {
-    t.equal(new Admission({ maxConnections, maxSessionsPerPeer: 1 }).undecidedMax, most);
+    t.equal(admissionOf({ maxConnections: max }).undecidedMax, most);
+    t.equal(admissionOf({ maxConnectionsPerPeer: max }).undecidedMaxPerPeer, most);
   }
 });
 
-t.test("sessions are counted for each peer by itself", async (t) => {
-  const admission = new Admission({ maxConnections: 8, maxSessionsPerPeer: 2 });
+t.test("sessions are counted for each address by itself", async (t) => {
+  const admission = admissionOf({ maxSessionsPerPeer: 2 });
   t.equal(admission.openSession("a"), undefined);
   t.equal(admission.openSession("a"), undefined);
+  t.ok(admission.hasAllItsSessions("a"));
   t.match(admission.openSession("a"), { code: "E_BUSY" });
   t.equal(admission.openSession("b"), undefined);
   admission.closeSession("a");
   t.equal(admission.openSession("a"), undefined);
   t.match(admission.openSession("a"), { code: "E_BUSY" });
   for (let i = 0; i < 5; i++) admission.closeSession("c");
+  t.equal(admission.openSession("c"), undefined);
+});
+
+t.test("and all together", async (t) => {
+  const admission = admissionOf({ maxSessions: 2 });
+  t.equal(admission.openSession("a"), undefined);
+  t.equal(admission.openSession("b"), undefined);
+  t.match(admission.openSession("c"), { code: "E_BUSY", message: /as many transfers under way as it allows/ });
+  t.notOk(admission.hasAllItsSessions("c"));
+  admission.closeSession("a");
   t.equal(admission.openSession("c"), undefined);
 });
