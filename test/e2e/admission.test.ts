@@ -192,7 +192,12 @@ t.test(
     const server = await startServerChild(t, dir, { maxConnections: 64, maxConnectionsPerPeer: 32 });
     const pid = server.process.pid as number;
     const descriptors = () => Number(/^FDSize:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
-    const crowd = startChild<CrowdEvent>(t, "crowd-child.ts", { ...server.to, count: 300, addresses: 40 });
+    const crowd = startChild<CrowdEvent>(t, "crowd-child.ts", {
+      ...server.to,
+      count: 300,
+      addresses: 40,
+      redialMs: 200,
+    });
     await soon(crowd.log.until("here"), "the crowd");
     for (let i = 0; i < 3; i++) {
       const beganMs = performance.now();

@@ -10,16 +10,19 @@ export type CrowdEvent =
   | { readonly type: "pace"; readonly open: number; readonly dialled: number };
 
 const TRICKLE_MS = 500;
-const REDIAL_MS = 200;
+/** Addresses that end in 1 to 250. */
+const PER_SUBNET = 250;
 
 interface Crowd {
   readonly host: string;
   readonly port: number;
   readonly count: number;
   readonly addresses: number;
+  /** How soon one that was closed is dialled again. */
+  readonly redialMs: number;
 }
 
-const { host, port, count, addresses } = JSON.parse(process.argv[2] ?? "{}") as Crowd;
+const { host, port, count, addresses, redialMs } = JSON.parse(process.argv[2] ?? "{}") as Crowd;
 const greeting = encodeGreeting();
 const say = (event: CrowdEvent) => process.stdout.write(`${JSON.stringify(event)}\n`);
 let dialled = 0;
@@ -28,11 +31,9 @@ let here = 0;
 
 function dial(index: number, isFirst: boolean): void {
   dialled++;
-  const socket = connect({
-    host,
-    port,
-    localAddress: `127.1.${(index % addresses) >> 8}.${((index % addresses) & 255) + 1}`,
-  });
+  const from = index % addresses;
+  const localAddress = `127.1.${Math.floor(from / PER_SUBNET)}.${(from % PER_SUBNET) + 1}`;
+  const socket = connect({ host, port, localAddress });
   let said = 0;
   let first = isFirst;
   // Every other one says nothing at all.
@@ -53,7 +54,7 @@ function dial(index: number, isFirst: boolean): void {
     clearInterval(trickle);
     if (!first || hadError) open = Math.max(0, open - 1);
     arrived();
-    setTimeout(() => dial(index, false), REDIAL_MS);
+    setTimeout(() => dial(index, false), redialMs);
   });
 }
 
