@@ -21,21 +21,11 @@ import { blake3 } from "./blake3.ts";
 import { codeOf } from "./errors.ts";
 import { SPARSE, ZSTD } from "./frames.ts";
 import type { Fields } from "./msgpack.ts";
+import { contentOf } from "./random.ts";
 import { type Entry, type Sent, type SourceOptions, sendAll } from "./source.ts";
 
 const CHUNK = 64 * 1024;
 const SECONDS = 1_700_000_000;
-
-/** Bytes that look random, the same each time. */
-function contentOf(bytes: number, seed = 1): Buffer {
-  const content = Buffer.alloc(bytes);
-  let state = seed;
-  for (let i = 0; i < bytes; i += 1) {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) | 0;
-    content[i] = state >>> 24;
-  }
-  return content;
-}
 
 /** Letters, so that zstd makes less of them. */
 const textOf = (bytes: number) => contentOf(bytes).map((byte) => 97 + (byte & 3)) as Buffer;
