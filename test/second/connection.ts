@@ -32,7 +32,11 @@ export class Connection {
     this.receiver = new Receiver(peer);
     socket.on("data", (bytes) => this.#take(bytes as Buffer));
     socket.on("error", () => this.#end());
-    socket.on("end", () => this.#end());
+    // Half an end is the end.
+    socket.on("end", () => {
+      this.#end();
+      socket.end();
+    });
     socket.on("close", () => this.#end());
   }
 
@@ -112,7 +116,7 @@ export class Connection {
       const { code, message } = frame.fields as { code: number; message: string };
       this.error = new Breach(codeOf(code), message);
       this.#end();
-      this.close();
+      this.socket.end();
       return;
     }
     const waiting = this.#waiting.shift();

@@ -20,6 +20,9 @@ export interface SinkOptions {
   readonly there?: Readonly<Record<string, Buffer>>;
   /** So many data frames are taken for damaged. */
   readonly damaged?: number;
+  /** false: it does not say of any data that it has come, nor of any offer what to do. */
+  readonly acknowledges?: boolean;
+  readonly plans?: boolean;
   /** The first chunk of each file was there before, in its CRC-32's opinion. */
   readonly hasFirstChunk?: boolean;
 }
@@ -180,7 +183,7 @@ export class MemorySink {
   }
 
   #plan(file: number, action: string): void {
-    this.#control?.send("PLAN", { files: [{ file, action }] });
+    if (this.#options.plans !== false) this.#control?.send("PLAN", { files: [{ file, action }] });
   }
 
   /** Says that it has what `there` has of the first chunk, if it is to. */
@@ -212,6 +215,7 @@ export class MemorySink {
     this.flags[flags] = (this.flags[flags] ?? 0) + 1;
     const intact = content !== null && this.#damaged === 0;
     if (this.#damaged > 0) this.#damaged -= 1;
+    if (this.#options.acknowledges === false) return false;
     connection.send(intact ? "ACK" : "RESEND", { chunks: [[file, offset, decodedBytes]] });
     return intact;
   }
