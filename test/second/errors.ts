@@ -19,6 +19,7 @@ export const CODES = {
   E_NO_SPACE: 304,
   E_DESTINATION: 305,
   E_NOT_DIRECTORY: 306,
+  E_ONE_FILE: 310,
   E_SOURCE_CHANGED: 405,
   E_CONTENT: 407,
   /** Is in no document: the greeting's magic is another program's. */
