@@ -51,6 +51,10 @@ t.test("an import against the rules fails the check", async (t) => {
     ["src/server", "../client/send.ts"],
     ["src/server", "../cli/output.ts"],
     ["src/cli", "../commands/send.ts"],
+    ["test/second", "../../src/index.ts"],
+    ["test/second", "../../src/protocol/crc32.ts"],
+    ["test/second", "../helpers/raw-client.ts"],
+    ["test/second", "msgpackr"],
   ] as const;
   const allowed = [
     ["src/protocol", "./header.ts"],
@@ -60,6 +64,8 @@ t.test("an import against the rules fails the check", async (t) => {
     ["src/client", "../source/session.ts"],
     ["src/server", "../sink/session.ts"],
     ["src/commands", "../client/send.ts"],
+    ["test/second", "./frames.ts"],
+    ["test/second", "node:zlib"],
   ] as const;
   const files: Record<string, string> = {};
   forbidden.forEach(([room, from], i) => {
@@ -75,6 +81,15 @@ t.test("an import against the rules fails the check", async (t) => {
   allowed.forEach(([room, from], i) => {
     t.notOk(bitten.has(`${room}/allowed-${i}.ts`), `${room} may import ${from}`);
   });
+});
+
+t.test("tests of the second implementation know the public API, and nothing below it", async (t) => {
+  const bitten = lint(t.testdir(), {
+    "test/second/a.test.ts": importing("../../src/index.ts"),
+    "test/second/b.test.ts": importing("../../src/protocol/header.ts"),
+    "test/second/c.test.ts": importing("../helpers/raw-client.ts"),
+  });
+  t.same([...bitten.keys()].sort(), ["test/second/b.test.ts", "test/second/c.test.ts"]);
 });
 
 t.test("the protocol knows no clock and no timers", async (t) => {

@@ -41,8 +41,18 @@ export class ChunkLedger {
   /** Whether [offset, offset + bytes) is exactly one chunk of this file. */
   isChunk(offset: number, bytes: number): boolean {
     if (offset < 0 || offset % this.chunkBytes !== 0 || bytes < 1 || bytes > this.chunkBytes) return false;
-    if (this.#size === null) return offset + bytes <= Number.MAX_SAFE_INTEGER;
+    if (this.#size === null) return this.#mayBeChunk(offset, bytes);
     return bytes === Math.min(this.chunkBytes, this.#size - offset);
+  }
+
+  /** While the size isn't known: only the last chunk may be short, and nothing lies behind that. */
+  #mayBeChunk(offset: number, bytes: number): boolean {
+    const end = offset + bytes;
+    const isShort = bytes < this.chunkBytes;
+    if (this.#shortEnd !== undefined) return end < this.#shortEnd ? !isShort : end === this.#shortEnd && isShort;
+    if (!isShort) return end <= Number.MAX_SAFE_INTEGER;
+    const last = [...this.#present].at(-1);
+    return last === undefined || last.end * this.chunkBytes <= offset;
   }
 
   /** Records the CRC of a chunk (see `isChunk`). 'different' leaves what is known in place. */

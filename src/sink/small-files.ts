@@ -206,6 +206,9 @@ export class SmallFiles {
     if (kind === "symlink" && tree === undefined) {
       throw new HawserError("E_NAME", `'${displayName(name)}' is a link, and the destination has none`);
     }
+    if (target?.includes(0)) {
+      throw new HawserError("E_NAME", `the link '${displayName(name)}' says what no link can: it holds the byte 00`);
+    }
     if (dryRun) return this.#planEntry(offer);
     if (kind === "directory" || tree === undefined) {
       await tree?.makeDirectory({ name, mtime, mode, exactMode });

@@ -102,6 +102,20 @@ t.test("the size that SEAL brings must be the one that the chunks tell of", asyn
   for (const size of [3, 8, 11, 16]) t.notOk(shortInTheMiddle.settleSize(size), "no size fits");
 });
 
+t.test("while the size is not known, nothing lies behind a chunk that is short", async (t) => {
+  const ledger = new ChunkLedger(null, CHUNK);
+  ledger.record(2 * CHUNK, CHUNK, 1);
+  t.notOk(ledger.isChunk(CHUNK, 3), "there is a chunk behind it already");
+  t.ok(ledger.isChunk(3 * CHUNK, 3));
+  ledger.record(3 * CHUNK, 3, 1);
+  t.ok(ledger.isChunk(3 * CHUNK, 3), "it may come once more");
+  t.ok(ledger.isChunk(0, CHUNK), "and so may what lies before it");
+  t.notOk(ledger.isChunk(0, 3), "one is short");
+  t.notOk(ledger.isChunk(3 * CHUNK, 4));
+  t.notOk(ledger.isChunk(3 * CHUNK, CHUNK));
+  t.notOk(ledger.isChunk(4 * CHUNK, CHUNK));
+});
+
 t.test("a file of chunks far apart", async (t) => {
   const ledger = new ChunkLedger(2 ** 53 - 65536, 65536);
   const last = 2 ** 53 - 2 * 65536;
