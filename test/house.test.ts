@@ -1,6 +1,6 @@
 /** The house's own rules: which Node runs this, and which room may import which. */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import t from "tap";
 
@@ -99,4 +99,23 @@ t.test("the protocol knows no clock and no timers", async (t) => {
   for (const [i, code] of uses.entries()) {
     t.ok(bitten.get(`src/protocol/it-${i}.ts`)?.includes("lint/style/noRestrictedGlobals"), code);
   }
+});
+
+t.test("every dependency is listed with its reason, and no other", async (t) => {
+  const { dependencies, devDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const text = readFileSync(join(root, "docs", "dependencies.md"), "utf8");
+  const listed = [...text.matchAll(/^\| `([^`]+)` +\| (.+?) +\|$/gm)].map(([, name = "", why = ""]) => ({ name, why }));
+  const named = Object.keys({ ...dependencies, ...devDependencies });
+  t.same(listed.map(({ name }) => name).sort(), named.sort());
+  for (const { name, why } of listed) t.ok(why.length >= 5, `${name}: ${why}`);
+  for (const [name, version] of Object.entries({ ...dependencies, ...devDependencies })) {
+    t.match(version as string, /^\d+\.\d+\.\d+$/, `${name} is pinned`);
+  }
+});
+
+t.test("SECURITY.md names tests that are there", async (t) => {
+  const text = readFileSync(join(root, "SECURITY.md"), "utf8");
+  const files = [...text.matchAll(/`(test\/[^`]+\.test\.ts)`/g)].map(([, file = ""]) => file);
+  t.ok(files.length >= 10);
+  for (const file of files) t.ok(existsSync(join(root, file)), file);
 });

@@ -32,5 +32,7 @@ export function formatFailure(failure: Pick<FailureReport, "code" | "message" | 
 /** What nobody foresaw: a short notice and the trace, for a report. */
 export function formatBug(thrown: unknown, version: string): string {
   const trace = thrown instanceof Error ? (thrown.stack ?? String(thrown)) : String(thrown);
-  return `hawser ${version}: a bug, not your mistake. ${ERRORS.E_INTERNAL.hint}\n${trace}\n`;
+  // It may quote what a peer said.
+  const shown = trace.split("\n").map(escapeText).join("\n");
+  return `hawser ${version}: a bug, not your mistake. ${ERRORS.E_INTERNAL.hint}\n${shown}\n`;
 }

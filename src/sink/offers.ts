@@ -123,8 +123,11 @@ export class Offers {
       if (again !== undefined) {
         if (offered.has(index)) return this.#fail(`file ${index} is offered twice`);
         offered.add(index);
-        if (again.phase === "comparing") answers.push({ file: index, action: "compare" });
-        else if (again.phase === "receiving") answers.push({ file: index, action: "send" });
+        // Of one that is still to come whole the source has not heard that it was compared.
+        if (again.phase === "comparing" || (again.phase === "receiving" && offer.whole)) {
+          answers.push({ file: index, action: "compare" });
+        }
+        if (again.phase === "receiving") answers.push({ file: index, action: "send" });
         continue;
       }
       if (small.has(index)) {
@@ -202,7 +205,11 @@ export class Offers {
       this.#owner.files.set(offer.file, file);
       this.#compared.add(offer.file);
       offered.add(offer.file);
-      await this.#plan(file, wanted);
+      const answers: PlannedFile[] = [];
+      await this.#plan(file, answers);
+      // What lay there may be gone by now, and the source still has to hear that it comes in chunks.
+      if (answers[0]?.action === "send") wanted.push({ file: offer.file, action: "compare" });
+      wanted.push(...answers);
     }
     return wanted;
   }
@@ -292,7 +299,7 @@ export class Offers {
     const planned: PlannedFile[] = [];
     for (const answer of answers) {
       const file = this.#owner.files.get(answer.file);
-      if (file?.phase === "receiving") {
+      if (file?.phase === "receiving" && answer.action === "send") {
         for (const have of file.have()) this.#send("HAVE", have);
         if (file.copiedBelow !== undefined) {
           this.#owner.copy(file);

@@ -1,4 +1,5 @@
 /** New directories that get their names with the small files in them: what may be in the way by then, and what stays. */
+import { execFileSync } from "node:child_process";
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
@@ -178,4 +179,14 @@ t.test("what a server that was killed left of them goes when the next one starts
   t.equal(parts().length, 3);
   t.equal(await sink.dropAllBut(new Set()), 3);
   t.same(parts(), []);
+});
+
+t.test("a link or a FIFO that has taken a file's name is not read, and nobody waits for it", async (t) => {
+  const { dir, served, batch } = disk(t);
+  // Of the same size and content: who followed the link would call it the same.
+  writeFileSync(join(dir, "outside/x"), "link");
+  const late = batch("link", "fifo");
+  symlinkSync("../outside/x", served("link"));
+  execFileSync("mkfifo", [served("fifo")]);
+  t.same(shown(await late.commit()), ["E_EXISTS", "E_EXISTS"]);
 });
