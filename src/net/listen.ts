@@ -40,7 +40,7 @@ export function listen(
       acceptor.attach(adopted ?? accepted, adopted !== undefined);
     });
     server.once("error", (cause: Error & { code?: string }) => reject(bindError(endpoint, cause)));
-    server.listen({ host: endpoint.host, port: endpoint.port, backlog: 1024 }, () => {
+    server.listen({ host: endpoint.host, port: endpoint.port, backlog: BACKLOG }, () => {
       server.removeAllListeners("error");
       // Out of descriptors: accept() fails and is tried again when the next connection comes in or one closes.
       server.on("error", () => {});
@@ -48,6 +48,12 @@ export function listen(
     });
   });
 }
+
+/**
+ * As many as Linux takes by default (net.core.somaxconn): who comes when it is full waits a second before it tries again
+ * (RFC 6298), and so does an honest client in a crowd.
+ */
+const BACKLOG = 4096;
 
 /** Connections at once that are being told why they are not taken; more than these are just closed. */
 const DISMISSALS_MAX = 64;

@@ -17,18 +17,18 @@ import { AddressRules } from "./address-rules.ts";
 import { Admission } from "./admission.ts";
 import type { Backend } from "./backend.ts";
 import { Expiry } from "./expiry.ts";
-import { LeastProgress } from "./least-progress.ts";
+import { GivingWay } from "./giving-way.ts";
 import { LiveSession } from "./live-session.ts";
 import { openDirectory } from "./open-directory.ts";
 import { openOutput } from "./open-output.ts";
 import { networkOf, peerOf } from "./peer.ts";
 import { PeerLimits } from "./peer-limits.ts";
+import { Places } from "./places.ts";
 import { receive } from "./reception.ts";
 import { RefusalLog } from "./refusal-log.ts";
 import { Sessions } from "./sessions.ts";
 import { TransferLog } from "./transfer-log.ts";
 import { type HawserServer, SESSION_TTL_MS, type ServeOptions, type ServerEvent } from "./types.ts";
-import { WaitingRoom } from "./waiting-room.ts";
 
 const MAX_CONNECTIONS = 1024;
 const MAX_CONNECTIONS_PER_PEER = 512;
@@ -36,10 +36,6 @@ const MAX_SESSIONS = 256;
 const MAX_SESSIONS_PER_PEER = 64;
 /** Of the descriptors, so that those that wait to say what they want and the files have theirs as well. */
 const CONNECTIONS_PART = 0.4;
-
-/** Slower than any modem, and than what rate limits allow. */
-const MIN_BYTES_PER_SECOND = 1024;
-const MIN_RATE_OVER_MS = 60_000;
 
 /** A session stays in memory, as it is, for a client that lost its connections. */
 const LINGER_MS = 60_000;
@@ -79,11 +75,8 @@ class Server implements HawserServer {
   readonly #expiry: Expiry;
   readonly #limits: PeerLimits;
   readonly #rules: AddressRules;
-  readonly #connections = new Set<Connection>();
-  /** Every connection is in one of these: it waits to say what it wants, or to be closed; or it has a place. */
-  readonly #waiting: WaitingRoom<Connection>;
-  readonly #placed = new Map<Connection, string>();
-  readonly #progress: LeastProgress<LiveSession>;
+  readonly #places: Places<Connection>;
+  readonly #givingWay: GivingWay;
   readonly #refusals = new RefusalLog();
   #listener: Listener | undefined;
   readonly #tickers: NodeJS.Timeout[] = [];
@@ -103,12 +96,12 @@ class Server implements HawserServer {
       maxSessions: options.maxSessions ?? MAX_SESSIONS,
       maxSessionsPerPeer: options.maxSessionsPerPeer ?? MAX_SESSIONS_PER_PEER,
     });
-    const { undecidedMax, undecidedMaxPerPeer } = this.#admission;
-    this.#waiting = new WaitingRoom({ max: undecidedMax, maxPerNetwork: undecidedMaxPerPeer });
+    this.#places = new Places(this.#admission);
     this.#rules = new AddressRules(options.allow, options.deny);
-    this.#progress = new LeastProgress({
-      bytesPerSecond: options.minBytesPerSecond === undefined ? MIN_BYTES_PER_SECOND : options.minBytesPerSecond,
-      overMs: this.#minRateOverMs,
+    this.#givingWay = new GivingWay({
+      ...options,
+      sessions: () => this.#sessions.all,
+      limit: () => this.#limits.bytesPerSecond,
     });
     this.#limits = new PeerLimits(options.bytesPerSecondPerPeer ?? null);
     this.#unfinished = new Unfinished(sink, store, (id) => this.#sessions.evict(id));
@@ -133,10 +126,10 @@ class Server implements HawserServer {
       setInterval(
         () => {
           for (const session of this.#sessions.all) session.dropSilent(SILENT_MS);
-          this.#noteProgress();
+          this.#givingWay.note();
           this.#tellUntold();
         },
-        Math.min(TICK_MS, this.#minRateOverMs / 4),
+        Math.min(TICK_MS, this.#givingWay.everyMs),
       ),
       setInterval(() => void this.#expiry.sweep(), Math.max(1, Math.min(SWEEP_MS, this.#ttlMs / 4))),
     );
@@ -145,10 +138,6 @@ class Server implements HawserServer {
 
   get #ttlMs(): number {
     return this.#options.sessionTtlMs ?? SESSION_TTL_MS;
-  }
-
-  get #minRateOverMs(): number {
-    return this.#options.minRateOverMs ?? MIN_RATE_OVER_MS;
   }
 
   get address(): { readonly host: string; readonly port: number } {
@@ -169,7 +158,7 @@ class Server implements HawserServer {
     for (const ticker of this.#tickers) clearInterval(ticker);
     const stopped = new HawserError("E_SHUTTING_DOWN", "the server was stopped");
     await Promise.allSettled(this.#sessions.all.map((session) => session.end(stopped)));
-    for (const connection of this.#connections) connection.close();
+    for (const connection of this.#places.all) connection.close();
     await this.#expiry.sweep();
     await this.#backend.release();
   }
@@ -208,85 +197,33 @@ class Server implements HawserServer {
       limitOf: (peer) => this.#limits.enter(peer),
       onClosed: (peer) => {
         this.#limits.leave(peer);
-        this.#connections.delete(connection);
-        this.#waiting.leave(network, connection);
-        this.#leavePlace(connection);
+        this.#places.leave(connection);
         // Its session hears of it after this.
         setImmediate(() => this.#checkIdle());
       },
       onRefused: (peer, error) => this.#tellRefused(peer, error),
     });
-    this.#connections.add(connection);
-    this.#waiting.enter(network, connection)?.destroy(new HawserError("E_BUSY", "too many connections say nothing"));
+    this.#places.enter(connection, network);
     return connection;
   }
 
-  /** From here on a connection counts as one of a transfer; or there is no place, and why. */
-  #takePlace(connection: Connection, network: string): Failure | undefined {
-    if (!connection.isOpen) return { code: "E_LOST", message: "it is gone" };
-    const refusal = this.#admission.connect(network);
-    if (refusal !== undefined) return refusal;
-    this.#waiting.leave(network, connection);
-    this.#placed.set(connection, network);
-    return undefined;
-  }
-
-  #leavePlace(connection: Connection): void {
-    const network = this.#placed.get(connection);
-    if (network === undefined) return;
-    this.#placed.delete(connection);
-    this.#admission.disconnect(network);
-  }
-
-  /** The same, with what is too slow giving way where that helps. */
-  async #findPlace(connection: Connection, network: string): Promise<Failure | undefined> {
-    const refusal = this.#takePlace(connection, network);
-    if (refusal === undefined || refusal.code !== "E_BUSY") return refusal;
-    // Nothing may be said on it before it is answered.
-    connection.events = { onMessage: () => {}, onClosed: () => {} };
-    await this.#giveWayTo(network);
-    return this.#takePlace(connection, network);
-  }
-
-  /** For a connection: of this address, where that has all that are its share. */
-  #giveWayTo(network: string): Promise<void> {
+  /** For a connection of a session: another one's place, of this address where that has all that are its share. */
+  async #makePlace(network: string, own: LiveSession | undefined): Promise<void> {
     const isForAll = this.#admission.connections >= this.#admission.connectionsMax;
-    return this.#giveWay((session) => isForAll || networkOf(session.peer) === network);
-  }
-
-  /** Ends the transfer that has moved too little for longest, if there is one. */
-  async #giveWay(isCandidate: (session: LiveSession) => boolean): Promise<void> {
-    this.#noteProgress();
-    const session = this.#progress.slowest(performance.now(), (one) => !one.isEnding && isCandidate(one));
-    if (session === undefined) return;
-    await session.end(new HawserError("E_GAVE_WAY", "it moved next to nothing, and others wanted its place"));
-    // Its connections are given their last words, and wait with the others for being closed.
-    for (const [connection, network] of this.#placed) {
-      if (connection.isOpen) continue;
-      this.#leavePlace(connection);
-      this.#waiting.enter(network, connection)?.destroy();
-    }
-  }
-
-  #noteProgress(): void {
-    const nowMs = performance.now();
-    const limit = this.#limits.bytesPerSecond;
-    for (const session of this.#sessions.all) {
-      // Who is kept back by this server is not slow.
-      const isExcused = session.isWorking || (limit !== null && limit < SLOW_LIMIT_BYTES_PER_SECOND);
-      if (isExcused) this.#progress.excuse(session, session.movedBytes, nowMs);
-      else this.#progress.note(session, session.movedBytes, nowMs);
-    }
+    await this.#givingWay.makeRoom((one) => one !== own && (isForAll || networkOf(one.peer) === network));
+    this.#places.retireClosing();
   }
 
   async #onHello(connection: Connection, peer: string, network: string, hello: Message<"HELLO">): Promise<void> {
-    const refusal = this.#takePlace(connection, network) && (await this.#findPlace(connection, network));
-    if (refusal !== undefined) {
-      this.#refuse(connection, peer, new HawserError(refusal.code, refusal.message));
-      return;
+    const find = () => hello.session && this.#sessions.find(peer, hello.session, hello.generation ?? 1);
+    if (this.#places.take(connection) !== undefined) {
+      // Nothing may be said on it before it is answered.
+      connection.events = { onMessage: () => {}, onClosed: () => {} };
+      await this.#makePlace(network, find());
+      const refusal = this.#places.take(connection);
+      if (refusal !== undefined) return this.#refuse(connection, peer, new HawserError(refusal.code, refusal.message));
     }
-    const open =
-      hello.session === undefined ? undefined : this.#sessions.find(peer, hello.session, hello.generation ?? 1);
+    const open = find();
     if (open !== undefined) open.open(connection);
     else if (this.#draining) {
       this.#refuse(connection, peer, new HawserError("E_SHUTTING_DOWN", "the server is being stopped"));
@@ -299,7 +236,7 @@ class Server implements HawserServer {
       const network = networkOf(peer);
       if (this.#admission.sessionRefusal(network) !== undefined) {
         const isOwn = this.#admission.hasAllItsSessions(network);
-        await this.#giveWay((session) => !isOwn || networkOf(session.peer) === network);
+        await this.#givingWay.makeRoom((one) => !isOwn || networkOf(one.peer) === network);
       }
       const session = await this.#sessions.admit(peer, hello);
       session.open(connection);
@@ -374,7 +311,7 @@ class Server implements HawserServer {
 
   async #onEnded(session: LiveSession, error: HawserError | undefined, log: TransferLog | undefined): Promise<void> {
     this.#sessions.remove(session);
-    this.#progress.forget(session);
+    this.#givingWay.forget(session);
     if (!session.isFinished) this.#admission.closeSession(networkOf(session.peer));
     if (error !== undefined) {
       await log?.interrupted(session);
@@ -385,15 +322,15 @@ class Server implements HawserServer {
   }
 
   #onAttach(connection: Connection, peer: string, network: string, attach: Message<"ATTACH">): void {
-    const refusal = this.#takePlace(connection, network);
+    const { session: id, generation, stream, attempt } = attach;
+    const session = this.#sessions.find(peer, id, generation);
+    const refusal = this.#places.take(connection);
     if (refusal !== undefined) {
       // It may have sent chunks already, and is dialled again.
-      if (refusal.code === "E_BUSY") void this.#giveWayTo(network).catch(() => {});
+      if (session !== undefined) void this.#makePlace(network, session).catch(() => {});
       this.#refuse(connection, peer, new HawserError(refusal.code, refusal.message));
       return;
     }
-    const { session: id, generation, stream, attempt } = attach;
-    const session = this.#sessions.find(peer, id, generation);
     if (session === undefined) {
       const message = "no session of this id belongs to this address";
       this.#refuse(connection, peer, new HawserError("E_UNKNOWN_SESSION", message));
@@ -406,6 +343,7 @@ class Server implements HawserServer {
     this.#tellRefused(peer, error);
     connection.events = { onMessage: () => {}, onClosed: () => {} };
     connection.close(error);
+    this.#places.retire(connection);
   }
 
   #tellRefused(peer: string, { code, message }: Failure): void {
@@ -428,6 +366,3 @@ class Server implements HawserServer {
 const NOT_ADMITTED = farewell(
   new HawserError("E_ADDRESS_REFUSED", "this server does not take transfers from your address"),
 );
-
-/** Where this server lets each client have less than this, nobody can be told to be slow. */
-const SLOW_LIMIT_BYTES_PER_SECOND = 64 * MIN_BYTES_PER_SECOND;

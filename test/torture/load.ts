@@ -2,7 +2,7 @@
  * `npm run load`: what a crowd that means harm costs an honest client, and what many idle transfers cost the server. Real
  * sockets, each side in processes of its own; what is printed stands in docs/reliability.md.
  *
- *   node test/torture/load.ts crowd [--count 5000] [--addresses 500] [--redial 1000] [--rounds 5] [--mib 256]
+ *   node test/torture/load.ts crowd [--count 5000] [--addresses 500] [--redial 1000] [--rounds 5] [--mib 256] [--rate MIB_PER_SECOND]
  *   node test/torture/load.ts idle [--sessions 1000] [--streams 4]
  */
 import { type ChildProcess, spawn } from "node:child_process";
@@ -14,6 +14,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { send } from "../../src/index.ts";
+import { RateLimit } from "../../src/net/rate-limit.ts";
 import { MIB, makeFile } from "../helpers/files.ts";
 
 const { values, positionals } = parseArgs({
@@ -21,6 +22,7 @@ const { values, positionals } = parseArgs({
   options: {
     count: { type: "string", default: "5000" },
     addresses: { type: "string", default: "500" },
+    rate: { type: "string", default: "0" },
     redial: { type: "string", default: "1000" },
     rounds: { type: "string", default: "5" },
     mib: { type: "string", default: "256" },
@@ -71,6 +73,7 @@ async function honest(path: string, name: string, to: { host: string; port: numb
     paths: [path],
     to,
     name,
+    ...(Number(values.rate) > 0 ? { bwlimit: new RateLimit(Number(values.rate) * MIB) } : {}),
     onEvent: ({ type }) => {
       if (type === "connected") readyMs = performance.now();
     },
