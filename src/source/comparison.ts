@@ -105,15 +105,16 @@ export class Comparison {
   /** What the sink has of a chunk must be what the file is now; where it isn't, the file as it is now counts. */
   #onReread(piece: Piece, crc: number, bytes: Buffer): void {
     const { files, settlement } = this.#owner;
-    // It may have been asked for when the session had chunks of another size.
-    if (!files.get(piece.file)?.ledger.isChunk(piece.offset, piece.bytes)) return;
-    settlement.onRead(piece, crc);
     const file = files.get(piece.file);
-    if (file === undefined || file.withdrawn !== undefined) return;
+    // It may have been asked for when the session had chunks of another size.
+    if (!file?.ledger.isChunk(piece.offset, piece.bytes) || file.withdrawn !== undefined) return;
+    const isToMatch = file.phase !== "confirming" && !file.isClaimed(piece.offset);
+    // Before it counts as read: if it was the last, the file would be sealed, and what the sink has with it.
+    if (isToMatch && file.differs(piece.offset, crc)) this.#owner.sendAgain(file, piece.offset);
+    settlement.onRead(piece, crc);
+    if (files.get(piece.file) !== file || file.withdrawn !== undefined) return;
     if (file.phase === "confirming") settlement.confirmIfRead(file);
     else if (file.isClaimed(piece.offset)) this.#onCompared(file, piece, crc, bytes);
-    else if (file.differs(piece.offset)) this.#owner.sendAgain(file, piece.offset);
-    else settlement.sealIfRead(file);
   }
 
   /** What the sink has of another file counts where CRC-32 and digest are the same. */

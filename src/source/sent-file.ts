@@ -217,8 +217,9 @@ export class SentFile {
       .filter((offset) => isKnown(offset) && this.differs(offset))
       .map((offset) => this.pieceAt(offset));
   }
-  differs(offset: number): boolean {
-    const [theirs, ours] = [this.#have.crcAt(offset), this.ledger.crcAt(offset)];
+  /** Whether the sink has a chunk with another CRC-32 than this one. */
+  differs(offset: number, ours = this.ledger.crcAt(offset)): boolean {
+    const theirs = this.#have.crcAt(offset);
     return theirs !== undefined && ours !== undefined && theirs !== ours;
   }
 

@@ -14,6 +14,9 @@ export interface Address {
 
 const NAME_OF = Object.fromEntries(Object.entries(FRAMES).map(([name, type]) => [type, name])) as Record<number, Name>;
 
+/** Far more than any end of a connection takes; a test that waits in vain is to say so. */
+const ENDING_MS = 20_000;
+
 export class Connection {
   readonly socket: Socket;
   readonly receiver: Receiver;
@@ -86,9 +89,14 @@ export class Connection {
     throw this.error ?? new Breach("closed", `the connection ended, and no ${name} came`);
   }
 
-  /** How it ended: the code of the ERROR that came, or "closed". */
+  /** How it ended: the code of the ERROR that came, or "closed"; "still open" when it has not for a long time. */
   async ending(): Promise<string> {
+    const late = setTimeout(() => {
+      this.error = new Breach("still open", `nothing ended it within ${ENDING_MS / 1000} s`);
+      this.close();
+    }, ENDING_MS);
     while ((await this.next()) !== null);
+    clearTimeout(late);
     return this.error?.code ?? "closed";
   }
 

@@ -79,3 +79,13 @@ t.test("what is there: the same, another of the same size, and one with the same
   t.ok(sink.files.get("longer")?.equals(longer));
   t.equal(readFileSync(join(dir, "longer")).length, longer.length);
 });
+
+t.test("what HAVE says of the only chunk is not so: SEAL comes after it was sent and acknowledged", async (t) => {
+  const single = contentOf(40_000, 5);
+  const dir = t.testdir({ single });
+  const there = { single: contentOf(40_000, 6) };
+  const options = { paths: [join(dir, "single")], overwrite: "if-different" } as const;
+  const { sink, result } = await received(t, options, { there, hasFirstChunk: true });
+  t.match(result, { ok: true });
+  t.ok(sink.files.get("single")?.equals(single));
+});
