@@ -2,7 +2,7 @@
 import { resolve } from "node:path";
 import { BlockPool } from "../net/blocks.ts";
 import { type Connection, farewell } from "../net/connection.ts";
-import { type Listener, listen } from "../net/listen.ts";
+import { type Gate, type Listener, listen } from "../net/listen.ts";
 import type { Terms } from "../net/transfer-end.ts";
 import { asHawserError, HawserError } from "../protocol/errors.ts";
 import { DEFAULT_PORT } from "../protocol/limits.ts";
@@ -15,6 +15,7 @@ import { SinkSession, type SinkSessionOptions } from "../sink/session.ts";
 import { Unfinished } from "../sink/unfinished.ts";
 import { Admission } from "./admission.ts";
 import type { Backend } from "./backend.ts";
+import { Doorkeeper } from "./doorkeeper.ts";
 import { Expiry } from "./expiry.ts";
 import { LiveSession } from "./live-session.ts";
 import { openDirectory } from "./open-directory.ts";
@@ -22,6 +23,7 @@ import { openOutput } from "./open-output.ts";
 import { PeerLimits } from "./peer-limits.ts";
 import { receive } from "./reception.ts";
 import { Sessions } from "./sessions.ts";
+import type { Tickets } from "./tickets.ts";
 import { TransferLog } from "./transfer-log.ts";
 import { type HawserServer, SESSION_TTL_MS, type ServeOptions, type ServerEvent } from "./types.ts";
 
@@ -69,6 +71,10 @@ class Server implements HawserServer {
   /** Those that have not said what they want, oldest first. */
   readonly #undecided = new Set<Connection>();
   #listener: Listener | undefined;
+  #tickets: Tickets | undefined;
+  #doorkeeper = new Doorkeeper(undefined);
+  /** What a client hears for whom there is no place. */
+  #busy = BUSY;
   readonly #tickers: NodeJS.Timeout[] = [];
   #draining = false;
   #onIdle: (() => void) | undefined;
@@ -99,7 +105,13 @@ class Server implements HawserServer {
   async start(): Promise<void> {
     const { host = "127.0.0.1", port = DEFAULT_PORT, dir } = this.#options;
     await this.#expiry.sweep();
-    this.#listener = await listen({ host, port }, (remoteAddress) => this.#accept(remoteAddress));
+    const gate = await this.#openGate();
+    try {
+      this.#listener = await listen({ host, port }, (remoteAddress) => this.#accept(remoteAddress), gate);
+    } catch (error) {
+      this.#tickets?.close();
+      throw error;
+    }
     this.#tickers.push(
       setInterval(() => {
         for (const session of this.#sessions.all) session.dropSilent(SILENT_MS);
@@ -107,6 +119,21 @@ class Server implements HawserServer {
       setInterval(() => void this.#expiry.sweep(), Math.max(1, Math.min(SWEEP_MS, this.#ttlMs / 4))),
     );
     this.#emit({ type: "listening", ...this.address, dir: dir === undefined ? null : resolve(dir) });
+  }
+
+  /** What encrypts needs time to load, and is loaded where it is used. */
+  async #openGate(): Promise<Gate | undefined> {
+    const { secure } = this.#options;
+    if (secure === undefined) return undefined;
+    const [{ TLS_BUSY, tlsGate }, { Tickets }] = await Promise.all([
+      import("../net/tls-server.ts"),
+      import("./tickets.ts"),
+    ]);
+    const gate = tlsGate(secure);
+    this.#tickets = Tickets.open(secure.tickets);
+    this.#doorkeeper = new Doorkeeper(this.#tickets);
+    this.#busy = TLS_BUSY;
+    return gate;
   }
 
   get #ttlMs(): number {
@@ -133,6 +160,7 @@ class Server implements HawserServer {
     await Promise.allSettled(this.#sessions.all.map((session) => session.end(stopped)));
     for (const connection of this.#connections) connection.close();
     await this.#expiry.sweep();
+    this.#tickets?.close();
     await this.#backend.release();
   }
 
@@ -156,10 +184,16 @@ class Server implements HawserServer {
   }
 
   #accept(remoteAddress: string): Connection | Uint8Array {
-    if (!this.#admission.connect()) return BUSY;
+    if (!this.#admission.connect()) return this.#busy;
     const connection = receive(remoteAddress, this.#blocks, {
-      onHello: (from, peer, hello) => this.#onHello(from, peer, hello),
-      onAttach: (from, peer, attach) => this.#onAttach(from, peer, attach),
+      onHello: (from, address, hello) => {
+        const peer = this.#admit(from, address, "HELLO", hello);
+        if (peer !== undefined) this.#onHello(from, peer, hello);
+      },
+      onAttach: (from, address, attach) => {
+        const peer = this.#admit(from, address, "ATTACH", attach);
+        if (peer !== undefined) this.#onAttach(from, peer, attach);
+      },
       onDecided: () => this.#undecided.delete(connection),
       limitOf: (peer) => this.#limits.enter(peer),
       onClosed: (peer) => {
@@ -183,6 +217,21 @@ class Server implements HawserServer {
       if (this.#undecided.size <= this.#admission.undecidedMax) return;
       this.#undecided.delete(oldest);
       oldest.destroy(new HawserError("E_BUSY", "too many connections say nothing"));
+    }
+  }
+
+  /** The peer that asks; undefined where it was refused. */
+  #admit(
+    connection: Connection,
+    address: string,
+    question: "HELLO" | "ATTACH",
+    body: Message<"HELLO"> | Message<"ATTACH">,
+  ): string | undefined {
+    try {
+      return this.#doorkeeper.admit(connection, address, question, body, Date.now());
+    } catch (thrown) {
+      this.#refuse(connection, address, asHawserError(thrown));
+      return undefined;
     }
   }
 
