@@ -5,11 +5,32 @@ import { type Endpoint, formatEndpoint } from "../net/dial.ts";
 import { parseTicket } from "../protocol/ticket.ts";
 import { isLoopback } from "./endpoint.ts";
 import { UsageError } from "./errors.ts";
-import { makeSecretDirectory, readSmallFile, writeSecretFile } from "./state-directory.ts";
+import { makeSecretDirectory, readSmallFile, stateDirectory, writeSecretFile } from "./state-directory.ts";
 
 /** As the server's side names it: it is read here without loading what makes it. */
 const LOCAL_TICKET_NAME = "local.ticket";
 const PAIRED_NAME = "servers";
+
+/** The settings of every command that dials, as `keySettings` has them. */
+export interface KeyValues {
+  readonly insecure: boolean;
+  readonly ticketFile: string | undefined;
+  readonly ca: string | undefined;
+  readonly clientCert: string | undefined;
+  readonly clientKey: string | undefined;
+}
+
+/** What `send` gets of them: nothing where plain TCP is agreed to. Throws E_TICKET, E_CONFIG, E_USAGE. */
+export function secureOption(
+  to: Endpoint,
+  { insecure, ticketFile, ca, clientCert: cert, clientKey: key }: KeyValues,
+  environment: Readonly<Record<string, string | undefined>>,
+): { secure?: ClientKeys } {
+  if (insecure) return {};
+  if (key !== undefined && cert === undefined) throw new UsageError("--client-key needs --client-cert", "Give both.");
+  const sources = { ticket: environment["HAWSER_TICKET"], ticketFile, ca, cert, key };
+  return { secure: clientKeys(to, { directory: stateDirectory(environment), ...sources }) };
+}
 
 export interface KeySources {
   /** The state directory. */
@@ -66,7 +87,7 @@ function pairedPath(directory: string, { host, port }: Endpoint): string {
   );
 }
 
-function needed(path: string): string {
+export function needed(path: string): string {
   const text = readSmallFile(path);
   if (text === undefined) throw new UsageError(`'${path}' does not exist`, "Correct the path.", "E_CONFIG");
   return text;

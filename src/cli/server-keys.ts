@@ -5,7 +5,6 @@ import { HawserError } from "../protocol/errors.ts";
 import { formatTicket, parseTicket } from "../protocol/ticket.ts";
 import { isGood, Tickets } from "../server/tickets.ts";
 import type { ServerKeys } from "../server/types.ts";
-import { makeCertificate } from "./certificate.ts";
 import { makeSecretDirectory, readSmallFile, writeSecretFile, writeSecretFileOnce } from "./state-directory.ts";
 
 export const LOCAL_TICKET_NAME = "local.ticket";
@@ -30,6 +29,7 @@ export async function serverKeys(directory: string, files: OwnFiles = {}): Promi
 async function ownPair(directory: string): Promise<{ cert: string; key: string }> {
   const path = join(directory, KEY_NAME);
   const made = async () => {
+    const { makeCertificate } = await import("./certificate.ts");
     const { key, cert } = await makeCertificate();
     return writeSecretFileOnce(path, key + cert);
   };
@@ -47,7 +47,7 @@ function givenPair({ cert, key }: OwnFiles): { cert: string; key: string } {
   return { cert: needed(cert as string), key: needed(key ?? (cert as string)) };
 }
 
-export function needed(path: string): string {
+function needed(path: string): string {
   const text = readSmallFile(path);
   if (text === undefined) throw new HawserError("E_CONFIG", `'${path}' does not exist`);
   return text;

@@ -21,6 +21,13 @@ export interface TicketRecord {
   readonly revokedMs: number | null;
 }
 
+export interface NewTicket {
+  readonly name: string;
+  readonly id: Uint8Array;
+  /** Here and nowhere else. */
+  readonly token: Uint8Array;
+}
+
 export interface KnownTicket extends TicketRecord {
   readonly key: Uint8Array;
 }
@@ -66,7 +73,7 @@ export class Tickets {
   }
 
   /** Throws E_USAGE where the name can't be one, or has a ticket that is good. */
-  add(name: string | undefined, nowMs: number, expiresMs: number | null = null): { id: Uint8Array; token: Uint8Array } {
+  add(name: string | undefined, nowMs: number, expiresMs: number | null = null): NewTicket {
     if (name !== undefined) checkName(name);
     return this.atOnce(() => {
       const all = this.list();
@@ -82,17 +89,17 @@ export class Tickets {
   }
 
   /** A new ticket for this machine's own client, in place of the one before. Within `atOnce`. */
-  renewLocal(nowMs: number): { id: Uint8Array; token: Uint8Array } {
+  renewLocal(nowMs: number): NewTicket {
     this.#database.prepare("DELETE FROM ticket WHERE name = ?").run(LOCAL_NAME);
     return this.#insert(LOCAL_NAME, nowMs, null);
   }
 
-  #insert(name: string, nowMs: number, expiresMs: number | null): { id: Uint8Array; token: Uint8Array } {
+  #insert(name: string, nowMs: number, expiresMs: number | null): NewTicket {
     const id = randomBytes(TICKET_ID_BYTES);
     const token = randomBytes(TICKET_TOKEN_BYTES);
     const insert = this.#database.prepare(`INSERT INTO ticket (${COLUMNS}) VALUES (?, ?, ?, ?, ?, NULL)`);
     insert.run(id.toString("hex"), name, ticketKeyOf(token), nowMs, expiresMs);
-    return { id, token };
+    return { name, id, token };
   }
 
   find(id: Uint8Array): KnownTicket | undefined {

@@ -80,7 +80,7 @@ export async function testAuthority(): Promise<TestAuthority> {
     });
     const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey("pkcs8", own.privateKey)).toString("base64");
     const key = `-----BEGIN PRIVATE KEY-----\n${pkcs8.replace(/.{1,64}/g, "$&\n")}-----END PRIVATE KEY-----\n`;
-    return { cert: certificate.toString("pem"), key };
+    return { cert: `${certificate.toString("pem")}\n`, key };
   };
   return { cert: authority.toString("pem"), issue };
 }
