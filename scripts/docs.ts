@@ -53,6 +53,11 @@ const LIMITS: Record<keyof typeof limits, string> = {
   CHUNK_DIGEST_BYTES: "bytes of a chunk's BLAKE3 digest that HAVE carries",
   HAVE_DIGESTS_MAX: "most chunks in one HAVE with digests",
   DIGEST_BYTES: "bytes of a BLAKE3 digest",
+  TICKET_ID_BYTES: "bytes of a ticket's id",
+  TICKET_PIN_BYTES: "bytes of the pin of a server's key",
+  TICKET_TOKEN_BYTES: "bytes of a ticket's token",
+  TICKET_HOST_BYTES_MAX: "longest host in a ticket, in bytes",
+  PROOF_BYTES: "bytes of a proof that a token is known",
   TEXT_CHARS_MAX: "longest text in a message, in UTF-16 code units",
   CHUNK_RESENDS_MAX: "how often one chunk may arrive damaged before the source gives up",
 };

@@ -9,7 +9,7 @@ import {
 } from "../protocol/limits.ts";
 import type { ProgressMode } from "./progress.ts";
 import { optional, type Setting } from "./settings.ts";
-import { choice, duration, endpoint, onOff, rate, size, wholeNumber } from "./values.ts";
+import { choice, duration, endpoint, onOff, rate, size, text, wholeNumber } from "./values.ts";
 
 /** A table entry keeps the type of its value. */
 export function setting<T>(entry: Setting<T>): Setting<T> {
@@ -71,11 +71,24 @@ export const bwlimit = (whom: string) =>
 
 export const insecure = setting({
   flag: "insecure",
-  about: "agree to plain TCP: not encrypted, no token",
+  about: "plain TCP without tickets, on both ends: whoever is on the path can read along",
   kind: onOff,
   fallback: false,
   negatable: true,
 });
+
+const file = (flag: string, about: string) =>
+  setting({ flag, placeholder: "FILE", about, kind: optional(text), fallback: undefined });
+
+/** How a server is known, and this client let in, where that is not what `pair` has kept. */
+export const keySettings = {
+  ticketFile: file("ticket-file", "a ticket in place of the paired one; HAWSER_TICKET may hold the ticket itself"),
+  ca: file("ca", "who signs servers' certificates, in PEM, in place of a pinned key"),
+  clientCert: file("client-cert", "a certificate for servers that know their clients by them, in PEM"),
+  clientKey: file("client-key", "its key, where that is not in the same file"),
+};
+
+export { file as fileSetting };
 
 export const progress = setting<ProgressMode>({
   flag: "progress",

@@ -3,6 +3,7 @@
 import type { FailureReport } from "../client/types.ts";
 import { ERRORS, HawserError } from "../protocol/errors.ts";
 import { escapeText } from "../protocol/names.ts";
+import { redactTickets } from "../protocol/ticket.ts";
 
 /** A command line, a variable or a configuration file that can't be followed. Its hint says what to do instead. */
 export class UsageError extends HawserError {
@@ -20,7 +21,7 @@ export class UsageError extends HawserError {
 
 /** An error as data, as `--json` shows it. */
 export function reportOf(error: HawserError): FailureReport {
-  return { code: error.code, message: error.message, hint: error.hint, retryable: error.retryable };
+  return { code: error.code, message: redactTickets(error.message), hint: error.hint, retryable: error.retryable };
 }
 
 /** A sentence, its code, and the next step. */

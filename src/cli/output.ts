@@ -3,6 +3,7 @@
  * closed its pipe is not an error: what is written after that is dropped, and who cares can ask.
  */
 import { HawserError } from "../protocol/errors.ts";
+import { redactTickets } from "../protocol/ticket.ts";
 
 export interface Output {
   /** Results. */
@@ -55,7 +56,7 @@ export function processOutput(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteSt
       if (text === "" || errClosed) return;
       // On a terminal both are one.
       flush();
-      stderr.write(text);
+      stderr.write(redactTickets(text));
     },
     outIsTerminal: stdout.isTTY === true,
     errIsTerminal: stderr.isTTY === true,

@@ -33,11 +33,6 @@ export function warningLine(message: string): string {
   return `hawser: warning: ${escapeText(message)}\n`;
 }
 
-/** For a server that is not certainly on this machine. */
-export function plainWarning(host: string): string {
-  return `${host} is reached over plain TCP, which is not encrypted (--insecure says that you know)`;
-}
-
 /** ` (limit 10.0 MiB/s)`; empty without one. */
 export function limitText({ limitBytesPerSecond }: Pick<Progress, "limitBytesPerSecond">): string {
   return limitBytesPerSecond === null ? "" : ` (limit ${formatRate(limitBytesPerSecond)})`;

@@ -19,25 +19,36 @@ export interface ServerChild {
 
 export interface ServerChildOptions {
   readonly dir: string;
-  /** Stands in for the user's configuration directory: the child takes no settings but its flags. */
-  readonly configHome: string;
+  /**
+   * Stands in for the user's configuration and state directories: the child takes no settings but its flags, and has keys
+   * of its own there.
+   */
+  readonly home: string;
+  /** Plain TCP. */
+  readonly insecure?: boolean;
   /** What this process was started with; the child runs the same. */
   readonly execArgv?: readonly string[];
   readonly script?: string;
   readonly signal?: AbortSignal;
 }
 
+const FLAGS = ["--bind", "127.0.0.1", "--port", "0", "--json", "--quiet"];
+
 /** Throws E_INTERNAL when the child does not come up, and the signal's reason. */
 export async function startServerChild(options: ServerChildOptions): Promise<ServerChild> {
-  const { dir, configHome, execArgv = process.execArgv, script = process.argv[1] ?? "", signal } = options;
+  const { dir, home, insecure = false, execArgv = process.execArgv, script = process.argv[1] ?? "", signal } = options;
   signal?.throwIfAborted();
-  const child = spawn(process.execPath, [...execArgv, script, "serve", dir, "--port", "0", "--json", "--quiet"], {
-    env: { ...withoutSettings(process.env), XDG_CONFIG_HOME: configHome },
-    // The channel closes when this process dies, however it dies, and the server then stops.
-    stdio: ["ignore", "pipe", "pipe", "ipc"],
-    // ^C in a terminal goes to the whole group: the child must not be gone before the transfer has ended in order.
-    detached: true,
-  });
+  const child = spawn(
+    process.execPath,
+    [...execArgv, script, "serve", dir, ...FLAGS, ...(insecure ? ["--insecure"] : [])],
+    {
+      env: { ...withoutSettings(process.env), XDG_CONFIG_HOME: home, XDG_STATE_HOME: home },
+      // The channel closes when this process dies, however it dies, and the server then stops.
+      stdio: ["ignore", "pipe", "pipe", "ipc"],
+      // ^C in a terminal goes to the whole group: the child must not be gone before the transfer has ended in order.
+      detached: true,
+    },
+  );
   const exited = new Promise<string>((resolve) => {
     child.once("exit", (code, by) => resolve(by ?? `exit code ${code}`));
     child.once("error", (error) => resolve(error.message));

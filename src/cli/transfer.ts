@@ -6,14 +6,13 @@ import { isatty } from "node:tty";
 import type { FailureReport, SendOptions, TransferEvent, TransferResult } from "../client/types.ts";
 import type { RateLimit } from "../net/rate-limit.ts";
 import { escapeText } from "../protocol/names.ts";
-import { isLoopback } from "./endpoint.ts";
 import { formatFailure } from "./errors.ts";
 import { formatBytes, formatLimit } from "./format.ts";
 import type { Interrupts } from "./interrupts.ts";
 import type { Output } from "./output.ts";
 import { type ProgressMode, progressMode, progressView } from "./progress.ts";
 import { errorLine } from "./progress-json.ts";
-import { plainWarning, warningLine } from "./progress-view.ts";
+import { warningLine } from "./progress-view.ts";
 import { failedFileText, type ResultsView } from "./results.ts";
 
 export type Send = (options: SendOptions) => Promise<TransferResult>;
@@ -30,7 +29,6 @@ export interface TransferView {
   readonly progress: ProgressMode;
   readonly quiet: boolean;
   readonly verbose: boolean;
-  readonly insecure: boolean;
   /** What keys change while bars are shown. */
   readonly limitKeys?: { readonly limit: RateLimit; readonly interrupts: Pick<Interrupts, "raise"> };
 }
@@ -56,8 +54,6 @@ export async function runTransfer(
     const text = eventText(event, view);
     if (text !== "") say(text);
   };
-  if (!view.insecure && !isLoopback(options.to.host))
-    onEvent({ type: "warning", message: plainWarning(options.to.host) });
   if (options.input !== undefined && options.spool === undefined && options.dryRun !== true)
     onEvent({ type: "warning", message: READ_ONCE });
   const limitKeys = async ({ limit, interrupts }: NonNullable<TransferView["limitKeys"]>) => {

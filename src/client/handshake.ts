@@ -2,10 +2,19 @@
 import type { BlockPool } from "../net/blocks.ts";
 import { Connection, type ConnectionEvents } from "../net/connection.ts";
 import { dial, type Endpoint, formatEndpoint } from "../net/dial.ts";
+import { isProof, proofOf } from "../net/proof.ts";
 import type { RateLimit } from "../net/rate-limit.ts";
+import type { ClientTrust } from "../net/tls-client.ts";
 import { HawserError } from "../protocol/errors.ts";
 import type { Message } from "../protocol/messages.ts";
 import type { Role } from "../protocol/states.ts";
+
+/** What this client trusts, and by what it is let in. */
+export interface ClientIdentity {
+  readonly trust: ClientTrust;
+  /** The key is what both ends keep of the ticket's token. */
+  readonly ticket?: { readonly id: Uint8Array; readonly key: Uint8Array } | undefined;
+}
 
 export interface HandshakeOptions {
   readonly endpoint: Endpoint;
@@ -15,23 +24,30 @@ export interface HandshakeOptions {
   /** What limits all connections of the transfer together. */
   readonly sending?: RateLimit | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Missing: plain TCP. */
+  readonly identity?: ClientIdentity | undefined;
 }
 
 /** What is asked for, and what answers it. */
 interface Asking<A extends "WELCOME" | "ATTACHED"> {
   readonly answer: A;
-  ask(connection: Connection): void;
+  readonly question: "HELLO" | "ATTACH";
+  ask(connection: Connection, proof: { ticket?: Uint8Array; proof?: Uint8Array }): void;
   /** The answer came; whoever takes the connection over sets its events. */
   accept(connection: Connection, body: Message<A>): void;
 }
 
-/** A control connection, answered with WELCOME. Throws E_UNREACHABLE, E_NO_ANSWER, E_NOT_HAWSER, E_VERSION, E_BUSY. */
+/**
+ * A control connection, answered with WELCOME. Throws E_UNREACHABLE, E_NO_ANSWER, E_NOT_HAWSER, E_VERSION, E_BUSY; with an
+ * identity also what `secure` does, E_TOKEN, E_REVOKED, E_EXPIRED, E_SERVER_UNPROVEN; without one E_NEEDS_TLS.
+ */
 export function openControl(
   options: HandshakeOptions,
   hello: Message<"HELLO">,
   accept: Asking<"WELCOME">["accept"],
 ): Promise<Connection> {
-  return open(options, { answer: "WELCOME", ask: (connection) => connection.send("HELLO", hello), accept });
+  const ask: Asking<"WELCOME">["ask"] = (connection, proof) => connection.send("HELLO", { ...hello, ...proof });
+  return open(options, { answer: "WELCOME", question: "HELLO", ask, accept });
 }
 
 /** A stream, answered with ATTACHED. Throws the same, and E_UNKNOWN_SESSION. */
@@ -40,14 +56,15 @@ export function openStream(
   attach: Message<"ATTACH">,
   accept: Asking<"ATTACHED">["accept"],
 ): Promise<Connection> {
-  return open(options, { answer: "ATTACHED", ask: (connection) => connection.send("ATTACH", attach), accept });
+  const ask: Asking<"ATTACHED">["ask"] = (connection, proof) => connection.send("ATTACH", { ...attach, ...proof });
+  return open(options, { answer: "ATTACHED", question: "ATTACH", ask, accept });
 }
 
 async function open<A extends "WELCOME" | "ATTACHED">(
   options: HandshakeOptions,
   asking: Asking<A>,
 ): Promise<Connection> {
-  const { endpoint, role, blocks, timeoutMs, signal, sending } = options;
+  const { endpoint, role, blocks, timeoutMs, signal, sending, identity } = options;
   const where = formatEndpoint(endpoint);
   let resolve: () => void = () => {};
   let reject: (error: HawserError) => void = () => {};
@@ -58,13 +75,25 @@ async function open<A extends "WELCOME" | "ATTACHED">(
   const events: ConnectionEvents = {
     onMessage: (message) => {
       if (message.name !== asking.answer) return;
+      const unproven = isUnproven(identity, asking.answer, message.body as Message<A>, connection);
+      if (unproven) {
+        const why = `${where} has the key that it should have, and does not know the ticket; nothing was sent`;
+        connection.destroy(new HawserError("E_SERVER_UNPROVEN", why));
+        return;
+      }
       asking.accept(connection, message.body as Message<A>);
       resolve();
     },
     onClosed: (error) => reject(closedEarly(where, connection, error)),
   };
   const connection = new Connection("client", role, blocks, events, { sending });
-  connection.attach(await dial(endpoint, connection, { timeoutMs, signal }), true);
+  if (identity === undefined) connection.attach(await dial(endpoint, connection, { timeoutMs, signal }), true);
+  else {
+    const raw = await dial(endpoint, undefined, { timeoutMs, signal });
+    const { secure } = await import("../net/tls-client.ts");
+    const { socket, channel } = await secure(raw, identity.trust, where, timeoutMs);
+    connection.attach(socket, false, channel);
+  }
   const silent = new HawserError(
     "E_NO_ANSWER",
     `${where} accepts connections, but gave no answer within ${timeoutMs / 1000} s`,
@@ -73,7 +102,7 @@ async function open<A extends "WELCOME" | "ATTACHED">(
   const onAbort = () => connection.destroy(new HawserError("E_LOST", "it was interrupted"));
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
-    asking.ask(connection);
+    asking.ask(connection, proofFor(identity, asking.question, connection));
     await answered;
     return connection;
   } catch (error) {
@@ -83,6 +112,27 @@ async function open<A extends "WELCOME" | "ATTACHED">(
     clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);
   }
+}
+
+function proofFor(
+  identity: ClientIdentity | undefined,
+  question: "HELLO" | "ATTACH",
+  { channel }: Connection,
+): { ticket?: Uint8Array; proof?: Uint8Array } {
+  if (identity?.ticket === undefined || channel === undefined) return {};
+  const { id, key } = identity.ticket;
+  return { ticket: id, proof: proofOf(question, key, channel.exporter) };
+}
+
+/** Whoever has a ticket hears from the server that it knows it too: its key alone may have been stolen. */
+function isUnproven<A extends "WELCOME" | "ATTACHED">(
+  identity: ClientIdentity | undefined,
+  answer: A,
+  { proof }: Message<A>,
+  { channel }: Connection,
+): boolean {
+  if (identity?.ticket === undefined) return false;
+  return channel === undefined || !isProof(proof, answer, identity.ticket.key, channel.exporter);
 }
 
 function closedEarly(where: string, connection: Connection, error: HawserError | undefined): HawserError {

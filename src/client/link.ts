@@ -11,12 +11,12 @@ import { sliceBytesOf, WRITE_SLICE_MS } from "../net/pace.ts";
 import type { RateLimit } from "../net/rate-limit.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
-import { asHawserError, type ErrorCode, endsSession, HawserError } from "../protocol/errors.ts";
+import { asHawserError, ERRORS, type ErrorCode, endsSession, HawserError } from "../protocol/errors.ts";
 import type { Message } from "../protocol/messages.ts";
 import { escapeText } from "../protocol/names.ts";
 import type { Role } from "../protocol/states.ts";
 import { backoffMs } from "./backoff.ts";
-import { type HandshakeOptions, openControl, openStream } from "./handshake.ts";
+import { type ClientIdentity, type HandshakeOptions, openControl, openStream } from "./handshake.ts";
 import { type PaceTimes, Watch } from "./watch.ts";
 
 export interface LinkOptions {
@@ -40,6 +40,8 @@ export interface LinkOptions {
   readonly signal?: AbortSignal | undefined;
   /** What all connections together may send. */
   readonly limit?: RateLimit | undefined;
+  /** Missing: plain TCP. */
+  readonly identity?: ClientIdentity | undefined;
   readonly makeEnd: (terms: Terms) => TransferEnd;
   /** Whether the transfer waits for bytes to be acknowledged, rather than for the other end to finish something. */
   readonly awaitsAcknowledgement: () => boolean;
@@ -196,9 +198,10 @@ export class Link {
   }
 
   get #handshake(): HandshakeOptions {
-    const { role, timeoutMs, signal, limit: sending } = this.#options;
+    const { role, timeoutMs, signal, limit: sending, identity } = this.#options;
     const endpoint = this.#address;
-    return { endpoint, role, blocks: this.#blocks, timeoutMs: Math.min(ANSWER_MS, timeoutMs), signal, sending };
+    const answerMs = Math.min(ANSWER_MS, timeoutMs);
+    return { endpoint, role, blocks: this.#blocks, timeoutMs: answerMs, signal, sending, identity };
   }
 
   async #openControl(): Promise<void> {
@@ -299,7 +302,10 @@ export class Link {
       });
     } catch (thrown) {
       if (this.#terms === terms && this.#attempts.get(index) === attempt) {
-        this.#redial(index, asHawserError(thrown));
+        const error = asHawserError(thrown);
+        // Who is not let in is not let in later either.
+        if (error.exitCode === ERRORS.E_TOKEN.exit) this.fail(error);
+        else this.#redial(index, error);
       }
     }
   }

@@ -7,10 +7,12 @@ import { PatternItem } from "../source/item.ts";
 import { SourceSession } from "../source/session.ts";
 import { Link } from "./link.ts";
 import { reportOf } from "./result.ts";
-import type { FailureReport } from "./types.ts";
+import type { ClientKeys, FailureReport } from "./types.ts";
 
 export interface MeasureOptions {
   readonly to: Endpoint;
+  /** As of `send`. Throws E_TICKET. */
+  readonly secure?: ClientKeys | undefined;
   /** 1 to 64 (4). */
   readonly streams?: number;
   /** How long to send (5). */
@@ -48,8 +50,10 @@ export async function measure(options: MeasureOptions): Promise<MeasureResult> {
   let endedMs = startedMs;
   let serverMicros: number | null = null;
   const timers: NodeJS.Timeout[] = [];
+  const identity = options.secure && (await import("./identity.ts")).identityOf(options.secure, options.to);
   const link: Link = new Link({
     to: options.to,
+    identity,
     role: "source",
     purpose: "discard",
     streams: options.streams ?? STREAMS_DEFAULT,

@@ -5,6 +5,7 @@ import { CHUNK_BYTES_DEFAULT, STREAMS_DEFAULT } from "../protocol/limits.ts";
 import type { SourceEvents } from "../source/events.ts";
 import { SourceSession } from "../source/session.ts";
 import { abortReason } from "./abort.ts";
+import type { ClientIdentity } from "./handshake.ts";
 import { Link } from "./link.ts";
 import { type Plan, planTransfer } from "./plan.ts";
 import { ProgressReporter } from "./progress.ts";
@@ -37,7 +38,12 @@ export async function send(options: SendOptions): Promise<TransferResult> {
   };
   results.readOnce = options.input !== undefined;
   let plan: Plan;
+  let identity: ClientIdentity | undefined;
   try {
+    if (options.secure !== undefined) {
+      const { identityOf } = await import("./identity.ts");
+      identity = identityOf(options.secure, options.to);
+    }
     if (options.delta === true) refuseDelta(options.overwrite);
     plan = planTransfer({ ...options, chunkBytes: options.chunkBytes ?? CHUNK_BYTES_DEFAULT });
   } catch (thrown) {
@@ -52,11 +58,12 @@ export async function send(options: SendOptions): Promise<TransferResult> {
     }
     return results.build(undefined, 0);
   }
-  return transfer(options, plan, results, settle);
+  return transfer(options, identity, plan, results, settle);
 }
 
 async function transfer(
   options: SendOptions,
+  identity: ClientIdentity | undefined,
   { feed, keys, totals }: Plan,
   results: ResultBuilder,
   settle: (file: FileResult, bytesResumed: number, bytesTrusted: number, bytesMatched: number) => void,
@@ -68,6 +75,7 @@ async function transfer(
   let resent = 0;
   const link: Link = new Link({
     to: options.to,
+    identity,
     role: "source",
     purpose: options.dryRun ? "plan" : "transfer",
     ...(overwrite === undefined ? {} : { overwrite }),

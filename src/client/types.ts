@@ -130,6 +130,17 @@ export type TransferEvent =
   | { readonly type: "spooled"; readonly path: string; readonly bytes: number }
   | { readonly type: "warning"; readonly message: string };
 
+/** By what a server is known, and this client let in: with neither ticket nor authority it is not. */
+export interface ClientKeys {
+  /** What `hawser ticket` printed: the pin of the server's key, and a token. */
+  readonly ticket?: string | undefined;
+  /** PEM, in place of the pin: the server's certificate is signed by one of these, and is for the host of `to`. */
+  readonly ca?: string | undefined;
+  /** PEM: for a server that knows its clients by their certificates. */
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
+}
+
 export interface SendOptions {
   /** Files and directories. One that ends in a slash stands for what is in it. */
   readonly paths?: readonly string[];
@@ -142,6 +153,8 @@ export interface SendOptions {
   readonly expectBytes?: number;
   readonly expectCrc32?: number;
   readonly to: Endpoint;
+  /** TLS 1.3 (plain TCP, which whoever is on the path can read and change). */
+  readonly secure?: ClientKeys | undefined;
   /** Connections that carry data, 1 to 64 (4). */
   readonly streams?: number;
   /** 64 KiB to 16 MiB, a multiple of 4 KiB (1 MiB). */

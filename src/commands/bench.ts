@@ -1,20 +1,19 @@
 /** hawser bench: what the path carries, measured with the real protocol. Parses, measures, renders. */
 
 import { benchRecord, benchText, type MeasureProgress, progressOf } from "../cli/bench-view.ts";
+import { secureOption } from "../cli/client-keys.ts";
 import * as common from "../cli/common-settings.ts";
-import { isLoopback } from "../cli/endpoint.ts";
 import { formatFailure } from "../cli/errors.ts";
 import { flagsOf } from "../cli/flags.ts";
 import { watchInterrupts } from "../cli/interrupts.ts";
 import { toJson } from "../cli/json.ts";
 import { progressMode, progressView } from "../cli/progress.ts";
 import { errorLine } from "../cli/progress-json.ts";
-import { plainWarning, warningLine } from "../cli/progress-view.ts";
 import { makeScratch } from "../cli/scratch.ts";
 import { type ServerChild, startServerChild } from "../cli/self.ts";
 import type { Resolved } from "../cli/settings.ts";
 import { wholeNumber } from "../cli/values.ts";
-import type { MeasureResult } from "../client/measure.ts";
+import type { MeasureOptions, MeasureResult } from "../client/measure.ts";
 import type { Endpoint } from "../net/dial.ts";
 import { HawserCommand } from "./base.ts";
 
@@ -32,6 +31,7 @@ const SETTINGS = {
   }),
   chunkBytes: common.chunkBytes,
   insecure: common.insecure,
+  ...common.keySettings,
   json: common.json,
   progress: common.progress,
   quiet: common.quiet,
@@ -61,8 +61,9 @@ export class BenchCommand extends HawserCommand {
       onFirst: () => this.output.err("hawser: stopping; ^C again ends it at once\n"),
     });
     try {
-      if (values.to === undefined) await this.#measureOwn(values, interrupts.signal);
-      else await this.#measure(values.to, false, values, interrupts.signal);
+      const { to } = values;
+      if (to === undefined) await this.#measureOwn(values, interrupts.signal);
+      else await this.#measure(to, false, secureOption(to, values, process.env), values, interrupts.signal);
     } finally {
       interrupts.dispose();
     }
@@ -71,29 +72,31 @@ export class BenchCommand extends HawserCommand {
   async #measureOwn(values: Values, signal: AbortSignal): Promise<void> {
     const scratch = await makeScratch(0, () => this.#child?.kill());
     try {
-      this.#child = await startServerChild({ dir: scratch.dir, configHome: scratch.dir, signal });
-      await this.#measure(this.#child.address, true, values, signal);
+      this.#child = await startServerChild({ dir: scratch.dir, home: scratch.dir, insecure: values.insecure, signal });
+      const keys = secureOption(this.#child.address, values, { XDG_STATE_HOME: scratch.dir });
+      await this.#measure(this.#child.address, true, keys, values, signal);
     } finally {
       await this.#child?.stop();
       await scratch.remove();
     }
   }
 
-  async #measure(to: Endpoint, own: boolean, values: Values, signal: AbortSignal): Promise<void> {
-    const { streams, seconds, chunkBytes, json, quiet, insecure } = values;
+  async #measure(
+    to: Endpoint,
+    own: boolean,
+    keys: Pick<MeasureOptions, "secure">,
+    values: Values,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { streams, seconds, chunkBytes, json, quiet } = values;
     const { measure } = await import("../client/measure.ts");
     const mode = progressMode(values.progress, quiet, this.output, process.env);
     const progress = await progressView(mode, this.output);
-    if (!insecure && !quiet && !isLoopback(to.host)) {
-      const message = plainWarning(to.host);
-      if (mode === "json") progress.show({ type: "warning", message });
-      else this.output.err(warningLine(message));
-    }
     signal.throwIfAborted();
     let result: MeasureResult;
     try {
       const onEvent = (at: MeasureProgress) => progress.show(progressOf(at, seconds));
-      result = await measure({ to, streams, seconds, chunkBytes, signal, onEvent });
+      result = await measure({ to, ...keys, streams, seconds, chunkBytes, signal, onEvent });
     } finally {
       progress.stop();
     }

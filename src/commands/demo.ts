@@ -1,5 +1,6 @@
 /** hawser demo: a self-test that anyone can run. A server of its own, real sockets, and a comparison of its own. */
 import { join } from "node:path";
+import { clientKeys } from "../cli/client-keys.ts";
 import * as common from "../cli/common-settings.ts";
 import { demoRecord, verifiedText } from "../cli/demo-view.ts";
 import { flagsOf } from "../cli/flags.ts";
@@ -9,6 +10,7 @@ import { NO_RESULTS, receipt } from "../cli/results.ts";
 import { makeScratch } from "../cli/scratch.ts";
 import { type ServerChild, startServerChild } from "../cli/self.ts";
 import type { Resolved } from "../cli/settings.ts";
+import { stateDirectory } from "../cli/state-directory.ts";
 import { size } from "../cli/values.ts";
 import type { TransferResult } from "../client/types.ts";
 import { HawserError } from "../protocol/errors.ts";
@@ -73,8 +75,8 @@ export class DemoCommand extends HawserCommand {
     if (!values.quiet && values.progress !== "json")
       this.output.err(`hawser: ${size({}).show(values.sizeBytes)} of random bytes, in ${dir}\n`);
     await writeRandomFile(source, values.sizeBytes, signal);
-    this.#child = await startServerChild({ dir: served, configHome: dir, signal });
-    const result = await this.#send(source, values, signal);
+    this.#child = await startServerChild({ dir: served, home: dir, signal });
+    const result = await this.#send(source, dir, values, signal);
     const verified = result.ok && (await firstDifference(source, join(served, "demo.bin"), signal)) === undefined;
     if (values.json) this.output.out(`${toJson(demoRecord(result, verified))}\n`);
     else if (verified && !values.quiet) this.output.out(verifiedText(result.bytes));
@@ -83,12 +85,13 @@ export class DemoCommand extends HawserCommand {
     return 0;
   }
 
-  async #send(source: string, values: Values, signal: AbortSignal): Promise<TransferResult> {
+  async #send(source: string, home: string, values: Values, signal: AbortSignal): Promise<TransferResult> {
     const [{ send }, { runTransfer }] = await Promise.all([import("../client/send.ts"), import("../cli/transfer.ts")]);
     const { streams, chunkBytes, json, quiet } = values;
     const to = (this.#child as ServerChild).address;
     const results = json || quiet ? NO_RESULTS : receipt((text) => this.output.out(text));
-    const view = { ...values, insecure: true, results };
-    return await runTransfer(send, { paths: [source], to, streams, chunkBytes, signal }, view, this.output);
+    const view = { ...values, results };
+    const secure = clientKeys(to, { directory: stateDirectory({ XDG_STATE_HOME: home }) });
+    return await runTransfer(send, { paths: [source], to, secure, streams, chunkBytes, signal }, view, this.output);
   }
 }

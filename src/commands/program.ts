@@ -5,6 +5,7 @@ import { type Output, standardOutput } from "../cli/output.ts";
 import { closest } from "../cli/suggest.ts";
 import { usageErrorOf } from "../cli/usage.ts";
 import { HawserError } from "../protocol/errors.ts";
+import { hasTicket } from "../protocol/ticket.ts";
 import type { CommandClass } from "./base.ts";
 import type { COMMANDS } from "./index.ts";
 
@@ -13,6 +14,8 @@ const LOAD: { readonly [name in keyof typeof COMMANDS]: () => Promise<CommandCla
   serve: async () => (await import("./serve.ts")).ServeCommand,
   send: async () => (await import("./send.ts")).SendCommand,
   shell: async () => (await import("./shell.ts")).ShellCommand,
+  ticket: async () => (await import("./ticket.ts")).TicketCommand,
+  pair: async () => (await import("./pair.ts")).PairCommand,
   history: async () => (await import("./history.ts")).HistoryCommand,
   sessions: async () => (await import("./sessions.ts")).SessionsCommand,
   bench: async () => (await import("./bench.ts")).BenchCommand,
@@ -37,6 +40,7 @@ export async function runProgram(argv: readonly string[]): Promise<void> {
   const [word] = words;
   const name = word !== undefined && isName(word) ? word : undefined;
   try {
+    refuseTickets(words);
     if (asksForHelp(words)) await (await import("./help.ts")).showHelp(words);
     else if (name !== undefined) await (await LOAD[name]()).run(words.slice(1));
     await output.drained();
@@ -53,6 +57,16 @@ function asksForHelp(words: readonly string[]): boolean {
   if (!isName(word)) throw unknown(word);
   const end = words.indexOf("--");
   return words.slice(0, end === -1 ? words.length : end).some((each) => HELP.includes(each));
+}
+
+/** Other users see the arguments of every program, and shells keep them. */
+function refuseTickets(words: readonly string[]): void {
+  if (!words.some(hasTicket)) return;
+  throw new UsageError(
+    "a ticket is a secret, and arguments can be seen by others on this machine",
+    "Give it to `hawser pair` at its prompt or on standard input, or with --ticket-file or HAWSER_TICKET. This one was shown: " +
+      "`hawser ticket revoke` it on the server, and make another.",
+  );
 }
 
 function isName(word: string): word is Name {

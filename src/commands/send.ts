@@ -2,6 +2,7 @@
 import { string as arg } from "@oclif/core/args";
 import { string } from "@oclif/core/flags";
 import { againText, spooledText } from "../cli/again.ts";
+import { secureOption } from "../cli/client-keys.ts";
 import * as common from "../cli/common-settings.ts";
 import { reportOf, UsageError } from "../cli/errors.ts";
 import { filterRulesOf } from "../cli/filter-flags.ts";
@@ -146,6 +147,7 @@ const SETTINGS = {
     fallbackText: "auto",
   }),
   insecure: common.insecure,
+  ...common.keySettings,
   json: common.json,
   progress: common.progress,
   quiet: common.quiet,
@@ -201,6 +203,7 @@ export class SendCommand extends HawserCommand {
       throw new UsageError("send needs a server", 'Give it with --to HOST[:PORT], HAWSER_TO, or to = "..." in [send].');
     }
     const [{ send }, { runTransfer }] = await Promise.all([import("../client/send.ts"), import("../cli/transfer.ts")]);
+    const keys = secureOption(to, values, process.env);
     const limit = new RateLimit(values.bwlimit);
     const interrupts = watchInterrupts({
       onSecond: (error) => {
@@ -214,6 +217,7 @@ export class SendCommand extends HawserCommand {
         ...(filesFrom === undefined ? {} : { filesFrom }),
         filter: filterRulesOf(tokens),
         to,
+        ...keys,
         streams: values.streams,
         chunkBytes: values.chunkBytes,
         timeoutMs: values.timeoutMs,

@@ -3,7 +3,6 @@ import { resolve } from "node:path";
 import { isatty } from "node:tty";
 import { string } from "@oclif/core/args";
 import * as common from "../cli/common-settings.ts";
-import { isLoopback } from "../cli/endpoint.ts";
 import { formatFailure, UsageError } from "../cli/errors.ts";
 import { flagsOf } from "../cli/flags.ts";
 import { formatLimit } from "../cli/format.ts";
@@ -19,6 +18,7 @@ import { formatEndpoint } from "../net/dial.ts";
 import { asHawserError, ERRORS } from "../protocol/errors.ts";
 import { CHUNK_BYTES_MAX, DEFAULT_PORT, NAME_BYTES_MAX } from "../protocol/limits.ts";
 import { escapeText } from "../protocol/names.ts";
+import { formatPin } from "../protocol/ticket.ts";
 import { type HawserServer, SESSION_TTL_MS, type ServeOptions, type ServerEvent } from "../server/types.ts";
 import type { Durability } from "../sink/sink.ts";
 import { isClosed } from "../source/input.ts";
@@ -36,12 +36,15 @@ const SETTINGS = {
   bind: common.setting({
     flag: "bind",
     placeholder: "ADDRESS",
-    about: "where to listen; anything but loopback needs --insecure too",
-    kind: host,
-    fallback: "127.0.0.1",
-    fallbackText: "127.0.0.1",
+    about: "where to listen",
+    kind: optional(host),
+    fallback: undefined,
+    fallbackText: "all addresses, with --insecure 127.0.0.1",
   }),
   insecure: common.insecure,
+  cert: common.fileSetting("cert", "a certificate to show, in PEM, in place of one that is made and pinned"),
+  key: common.fileSetting("key", "its key, where that is not in the same file"),
+  clientCa: common.fileSetting("client-ca", "who signs clients' certificates, in PEM: they stand in for tickets"),
   once: common.perRunSwitch("once", "exit after one finished transfer: 0 when it is complete, 23 when files failed"),
   toStdout: common.perRunSwitch(
     "to-stdout",
@@ -183,8 +186,9 @@ export class ServeCommand extends HawserCommand {
     "Receives files into DIR (the current directory) until SIGTERM or ^C, and then lets transfers under way finish. A " +
     "second signal exits at once. SIGHUP reads the configuration file again: --bwlimit from there then holds also for " +
     "transfers under way. With --to-stdout there is no DIR: one file goes to standard output, and the exit code says " +
-    "whether all of it did. Without encryption, which does not exist yet, it listens on this machine only, unless " +
-    "--bind and --insecure are both given.";
+    "whether all of it did. Connections are encrypted, and only who has a ticket is let in: `hawser ticket` makes one. " +
+    "The same user on this machine needs none. With --insecure it is plain TCP for everybody who reaches it, which is this " +
+    "machine only, unless --bind says otherwise.";
   static override usage = "serve [DIR]";
   static override examples = [
     "<%= config.bin %> serve /srv/inbox",
@@ -197,9 +201,12 @@ export class ServeCommand extends HawserCommand {
   };
   static override flags = flagsOf(SETTINGS);
 
+  /** Of the key that is shown; undefined in plain. */
+  #pin: Uint8Array | undefined;
+
   override async run(): Promise<void> {
     const { values, origins, operands } = await this.settings(SETTINGS);
-    refuseOpenPlain(values, origins.bind.from === "flag");
+    refuseKeys(values);
     if (values.toStdout) refuseForStdout(values, origins, operands);
     const output = values.toStdout ? rawOutput() : undefined;
     const finished = Promise.withResolvers<number>();
@@ -230,7 +237,9 @@ export class ServeCommand extends HawserCommand {
         if (exitCode !== undefined) finished.resolve(exitCode);
         whole ||= exitCode === 0;
       };
-      const server = await serve({ ...where, ...serveOptions(values), onEvent });
+      const server = await serveOn(values, async (host) => {
+        return await serve({ ...where, ...serveOptions(values), host, ...(await this.#secure(values)), onEvent });
+      });
       started.resolve(server);
       const exitCode = await this.#until(finished.promise, server, values.drainMs);
       process.exitCode = exitCode === INTERRUPTED ? interruptedCode(interrupts, whole) : exitCode;
@@ -240,7 +249,23 @@ export class ServeCommand extends HawserCommand {
     } finally {
       stopWatching();
       interrupts.dispose();
+      // The channel alone would keep a server that did not come up.
+      if (process.connected) process.disconnect?.();
     }
+  }
+
+  /** Keys and tickets; made where this is the first time. */
+  async #secure({ insecure, cert, key, clientCa }: Values): Promise<Pick<ServeOptions, "secure">> {
+    if (insecure) return {};
+    const [{ keepLocalTicket, serverKeys }, { stateDirectory }] = await Promise.all([
+      import("../cli/server-keys.ts"),
+      import("../cli/state-directory.ts"),
+    ]);
+    const directory = stateDirectory(process.env);
+    const { pin, ...secure } = await serverKeys(directory, { cert, key, clientCa });
+    keepLocalTicket(directory, { pin, ...secure });
+    this.#pin = pin;
+    return { secure };
   }
 
   /** The settings that can change on the way are read again. What is wrong with them changes nothing. */
@@ -260,7 +285,6 @@ export class ServeCommand extends HawserCommand {
   async #until(finished: Promise<number>, server: HawserServer, drainMs: number): Promise<number> {
     const exitCode = await finished;
     await server.close({ drainMs });
-    if (process.connected) process.disconnect?.();
     return exitCode;
   }
 
@@ -274,9 +298,15 @@ export class ServeCommand extends HawserCommand {
 
   #greet({ host, port, dir }: Extract<ServerEvent, { type: "listening" }>, values: Values): void {
     const { insecure, quiet, bwlimit } = values;
-    const address = formatEndpoint({ host, port });
+    const isAll = host === "::" || host === "0.0.0.0";
+    const address = isAll ? `port ${port} of all addresses` : formatEndpoint({ host, port });
     const where = dir === null ? "standard output" : escapeText(dir);
     if (!quiet) this.output.err(`hawser: receiving into ${where} on ${address}\n`);
+    if (!quiet && this.#pin !== undefined) {
+      const at = port === DEFAULT_PORT ? "" : ` --host HOST:${port}`;
+      this.output.err(`hawser: encrypted, for who has a ticket; the key is ${formatPin(this.#pin)}\n`);
+      this.output.err(`  To let a client in: hawser ticket --name NAME${at} here, then hawser pair there.\n`);
+    }
     if (!quiet && bwlimit !== null) this.output.err(`hawser: each client may send ${formatLimit(bwlimit)}\n`);
     if (insecure) {
       this.output.err("hawser: plain TCP without token: whoever reaches this address can send files, and read along\n");
@@ -284,14 +314,28 @@ export class ServeCommand extends HawserCommand {
   }
 }
 
-/** Not on a network by accident: an address and the consent are both given, or it stays on this machine. */
-function refuseOpenPlain({ bind, insecure }: Values, fromFlag: boolean): void {
-  if (isLoopback(bind) || insecure) return;
-  throw new UsageError(
-    `${bind} is open to others, and transfers are neither encrypted nor protected by a token yet`,
-    "Add --insecure where the network is trusted, or leave --bind out to stay on this machine.",
-    fromFlag ? "E_USAGE" : "E_CONFIG",
-  );
+/** Keys mean nothing in plain, and a key belongs to a certificate. */
+function refuseKeys({ insecure, cert, key, clientCa }: Values): void {
+  const given = cert !== undefined || key !== undefined || clientCa !== undefined;
+  if (insecure && given) {
+    throw new UsageError("--insecure is plain TCP, where no certificate is shown", "Leave one or the other out.");
+  }
+  if (key !== undefined && cert === undefined) throw new UsageError("--key needs --cert", "Give both.");
+}
+
+/** Both families at once; where this machine has no IPv6, the other. */
+async function serveOn(
+  { bind, insecure }: Values,
+  start: (host: string) => Promise<HawserServer>,
+): Promise<HawserServer> {
+  if (bind !== undefined || insecure) return await start(bind ?? "127.0.0.1");
+  try {
+    return await start("::");
+  } catch (thrown) {
+    const code = ((thrown as Error).cause as NodeJS.ErrnoException | undefined)?.code;
+    if (code !== "EAFNOSUPPORT" && code !== "EADDRNOTAVAIL") throw thrown;
+    return await start("0.0.0.0");
+  }
 }
 
 /** Not an exit code: a signal came, and what had become of the file until then decides. */
@@ -323,11 +367,10 @@ function refuseForStdout(
 }
 
 function serveOptions(values: Values): ServeOptions {
-  const { bind, port, maxConnections, maxConnectionsPerPeer, maxSessions, maxSessionsPerPeer } = values;
+  const { port, maxConnections, maxConnectionsPerPeer, maxSessions, maxSessionsPerPeer } = values;
   const { maxFileBytes, maxEntries, maxDepth, quotaBytes, minFreeBytes, minRate, allow, deny } = values;
   const { sessionTtlMs, durability, bwlimit } = values;
   return {
-    host: bind,
     port,
     maxConnections,
     maxConnectionsPerPeer,

@@ -1,5 +1,6 @@
 /** hawser shell: commands from a terminal or a pipe, one a line. Reads lines; ShellSession knows what they mean. */
 import { stat } from "node:fs/promises";
+import { secureOption } from "../cli/client-keys.ts";
 import * as common from "../cli/common-settings.ts";
 import { flagsOf } from "../cli/flags.ts";
 import { watchInterrupts } from "../cli/interrupts.ts";
@@ -20,6 +21,7 @@ const SETTINGS = {
   chunkBytes: common.chunkBytes,
   timeoutMs: common.timeoutMs,
   insecure: common.insecure,
+  ...common.keySettings,
   progress: common.progress,
   quiet: common.quiet,
   verbose: common.verbose,
@@ -87,7 +89,8 @@ export class ShellCommand extends HawserCommand {
     // Standard output carries the success line alone.
     const results = quiet ? NO_RESULTS : receipt((text) => this.output.err(text));
     try {
-      const options = { paths: [path], to, streams, chunkBytes, timeoutMs, signal: interrupts.signal };
+      const keys = secureOption(to, values, process.env);
+      const options = { paths: [path], to, ...keys, streams, chunkBytes, timeoutMs, signal: interrupts.signal };
       const result = await runTransfer(send, options, { ...values, results }, this.output);
       const reason = interrupts.signal.reason as HawserError | undefined;
       // At a terminal ^C ends the transfer and not the session.

@@ -11,6 +11,7 @@ import type { Message } from "../protocol/messages.ts";
 import { escapeText } from "../protocol/names.ts";
 import type { Role, Side, State } from "../protocol/states.ts";
 import type { BlockPool } from "./blocks.ts";
+import type { Channel } from "./channel.ts";
 import type { DirectReader } from "./direct-read.ts";
 import { PacedReading } from "./paced-reading.ts";
 import { PacedWriter } from "./paced-writer.ts";
@@ -44,6 +45,9 @@ export class Connection implements DirectReader {
   readonly #blocks: BlockPool;
   #events: ConnectionEvents;
   #socket: Socket | undefined;
+  /** What will become the socket, or be what it is made of. */
+  #held: Socket | undefined;
+  #channel: Channel | undefined;
   #error: HawserError | undefined;
   #closing = false;
   #closed = false;
@@ -63,6 +67,9 @@ export class Connection implements DirectReader {
 
   /** The answer to a PING is here; without an id: none will come any more. */
   onPong: ((id: number | undefined) => void) | undefined;
+
+  /** What goes with the message that lets the other end in: this end's proof that it knows the ticket. */
+  answerProof: Uint8Array | undefined;
 
   /** Called when the socket is gone, whoever owns the events by then: for whoever counts connections. */
   onSocketClosed: (() => void) | undefined;
@@ -86,9 +93,25 @@ export class Connection implements DirectReader {
     });
   }
 
-  /** Takes the socket over. `direct` when it was made to read through this DirectReader. */
-  attach(socket: Socket, direct: boolean): void {
+  /** Until there is a socket to take over, this one ends with the connection, and the connection with it. */
+  hold(socket: Socket): void {
+    this.#held = socket;
+    socket.once("close", () => {
+      if (this.#socket === undefined) this.#onSocketClosed();
+    });
+  }
+
+  /**
+   * Takes the socket over. `direct` when it was made to read through this DirectReader; `channel` when it is encrypted.
+   */
+  attach(socket: Socket, direct: boolean, channel?: Channel): void {
+    if (this.#closed) {
+      socket.on("error", () => {});
+      socket.destroy();
+      return;
+    }
     this.#socket = socket;
+    this.#channel = channel;
     if (this.#limits.sending !== undefined) this.#writer = new PacedWriter(socket, this.#limits.sending);
     socket.setNoDelay(true);
     socket.setKeepAlive(true, 30_000);
@@ -124,6 +147,10 @@ export class Connection implements DirectReader {
   }
   get remoteAddress(): string | undefined {
     return this.#socket?.remoteAddress;
+  }
+  /** What it has to show for itself; undefined where it is plain. */
+  get channel(): Channel | undefined {
+    return this.#channel;
   }
   /** Payload bytes of chunks, whole or not. */
   get chunkBytesReceived(): number {
@@ -243,6 +270,7 @@ export class Connection implements DirectReader {
   #endSocket(): void {
     const socket = this.#socket;
     if (socket === undefined) {
+      this.#held?.destroy();
       this.#onSocketClosed();
       return;
     }
@@ -259,8 +287,11 @@ export class Connection implements DirectReader {
     this.#error ??= error;
     this.#closing = true;
     this.#writer?.stop();
-    if (this.#socket === undefined) this.#onSocketClosed();
-    else this.#socket.destroy();
+    if (this.#socket !== undefined) this.#socket.destroy();
+    else {
+      this.#held?.destroy();
+      this.#onSocketClosed();
+    }
   }
 
   /** Bytes came; whether more may come. What goes wrong in here is the peer's doing, or a bug that is named as such. */
@@ -353,7 +384,9 @@ export function farewell(error: HawserError): Uint8Array {
 }
 
 /** What a socket's error means to whoever waits for the transfer. */
-function lost(cause: Error & { code?: string }): HawserError {
-  const why = cause.code === "ECONNRESET" || cause.code === "EPIPE" ? "the other end dropped it" : cause.message;
+function lost(cause: Error & { code?: string; reason?: string }): HawserError {
+  const dropped = cause.code === "ECONNRESET" || cause.code === "EPIPE";
+  // What TLS has to say comes with a line of source and an address in memory.
+  const why = dropped ? "the other end dropped it" : (cause.reason ?? cause.message);
   return new HawserError("E_LOST", `a connection broke: ${why}`, { cause });
 }

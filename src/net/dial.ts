@@ -31,12 +31,12 @@ const REASONS: Record<string, string> = {
   ETIMEDOUT: "it does not answer",
 };
 
-/** A connected socket that reads through `reader`. Throws E_UNREACHABLE. */
-export function dial(endpoint: Endpoint, reader: DirectReader, options: DialOptions): Promise<Socket> {
+/** A connected socket that reads through `reader`, if there is one. Throws E_UNREACHABLE. */
+export function dial(endpoint: Endpoint, reader: DirectReader | undefined, options: DialOptions): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const { host, port } = endpoint;
     const where = formatEndpoint(endpoint);
-    const socket = connect({ host, port, onread: onreadOf(() => reader) });
+    const socket = connect({ host, port, ...(reader === undefined ? {} : { onread: onreadOf(() => reader) }) });
     const fail = (why: string, cause?: unknown) => {
       settle();
       socket.on("error", () => {});

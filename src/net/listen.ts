@@ -3,11 +3,13 @@ import { type AddressInfo, createServer, type Server, type Socket } from "node:n
 import { HawserError } from "../protocol/errors.ts";
 import { type Endpoint, formatEndpoint } from "./dial.ts";
 import { adoptAccepted, type DirectReader } from "./direct-read.ts";
+import type { TlsAcceptor } from "./tls-server.ts";
 
 /** What a connection needs to start: a reader that then gets its socket. */
-export interface Acceptor extends DirectReader {
-  attach(socket: Socket, direct: boolean): void;
-}
+export interface Acceptor extends DirectReader, TlsAcceptor {}
+
+/** What a connection has to pass before its acceptor gets it, if anything: `tlsGate`. */
+export type Gate = (accepted: Socket, acceptor: TlsAcceptor) => void;
 
 export interface Listener {
   readonly address: Endpoint;
@@ -22,6 +24,7 @@ export interface Listener {
 export function listen(
   endpoint: Endpoint,
   accept: (remoteAddress: string) => Acceptor | Uint8Array,
+  gate?: Gate,
 ): Promise<Listener> {
   return new Promise((resolve, reject) => {
     const server = createServer({ pauseOnConnect: true }, (accepted) => {
@@ -34,6 +37,10 @@ export function listen(
       const acceptor = accept(remoteAddress);
       if (acceptor instanceof Uint8Array) {
         dismiss(accepted, acceptor);
+        return;
+      }
+      if (gate !== undefined) {
+        gate(accepted, acceptor);
         return;
       }
       const adopted = adoptAccepted(accepted, acceptor);

@@ -97,6 +97,15 @@ export const HAVE_DIGESTS_MAX = 2048;
 /** BLAKE3's digest. */
 export const DIGEST_BYTES = 32;
 
+/** What a ticket is of. Its id is looked up and no secret; nobody guesses a token of 256 bits. */
+export const TICKET_ID_BYTES = 8;
+export const TICKET_PIN_BYTES = 32;
+export const TICKET_TOKEN_BYTES = 32;
+/** The longest name that DNS has (RFC 1035, 2.3.4, in its text form). */
+export const TICKET_HOST_BYTES_MAX = 253;
+/** HMAC-SHA256's. */
+export const PROOF_BYTES = 32;
+
 /** Text that a peer may make us show. */
 export const TEXT_CHARS_MAX = 1024;
 

@@ -21,11 +21,13 @@ import {
   NAME_BYTES_MAX,
   PAGE_BYTES,
   PAGE_ENTRIES_MAX,
+  PROOF_BYTES,
   RESUME_KEY_BYTES,
   RESUME_KEYS_MAX,
   SESSION_ID_BYTES,
   STREAMS_MAX,
   TEXT_CHARS_MAX,
+  TICKET_ID_BYTES,
 } from "./limits.ts";
 import { assertPlain } from "./msgpack-scan.ts";
 import { decodePlainOffer } from "./offer-decoder.ts";
@@ -46,6 +48,10 @@ const chunkBytes = v.pipe(integer(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX), v.multipleO
 const resumeKey = bytes(RESUME_KEY_BYTES, RESUME_KEY_BYTES);
 const sessionId = bytes(SESSION_ID_BYTES, SESSION_ID_BYTES);
 const wholeDigest = bytes(DIGEST_BYTES, DIGEST_BYTES);
+/** By which ticket a client comes in, and that it knows its token. */
+const ticket = v.optional(bytes(TICKET_ID_BYTES, TICKET_ID_BYTES));
+/** That an end knows the ticket's token: of this connection and this message only. */
+const proof = v.optional(bytes(PROOF_BYTES, PROOF_BYTES));
 /** How a file is checked before it is committed: by the CRC-32s of its chunks, or read back whole as well. */
 const verify = v.optional(v.picklist(["crc", "full"]));
 /** [file, offset, length]. */
@@ -125,6 +131,8 @@ export const SCHEMAS = {
     verify,
     /** Of what gives way to a file, the chunks that are the same need not be sent. */
     delta: v.optional(v.boolean()),
+    ticket,
+    proof,
   }),
   WELCOME: v.object({
     agent: text,
@@ -148,6 +156,7 @@ export const SCHEMAS = {
     inOrder: v.optional(v.boolean()),
     /** `full` where HELLO asked for it, and the sink can. */
     verify,
+    proof,
   }),
   OFFER: v.object({
     /** All files below this index are settled, and the source knows it: the sink may forget them. */
@@ -202,8 +211,10 @@ export const SCHEMAS = {
     stream: integer(0, STREAMS_MAX - 1),
     /** Counts the dials of this stream: a later one takes an earlier one's place, never the other way round. */
     attempt: uint32,
+    ticket,
+    proof,
   }),
-  ATTACHED: v.object({ stream: integer(0, STREAMS_MAX - 1) }),
+  ATTACHED: v.object({ stream: integer(0, STREAMS_MAX - 1), proof }),
   ACK: v.object({ chunks: page(fileExtent) }),
   RESEND: v.object({ chunks: page(fileExtent) }),
 } as const satisfies Record<MessageName, v.GenericSchema>;

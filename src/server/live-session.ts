@@ -80,7 +80,7 @@ export class LiveSession {
       onMessage: (message) => this.#onMessage(control, message),
       onClosed: (error) => this.#onControlClosed(control, error),
     };
-    control.send("WELCOME", this.terms);
+    control.send("WELCOME", { ...this.terms, ...proofOn(control) });
     if (control.isOpen) this.#end.controlOpened(control);
     else this.#onControlClosed(control, control.error);
   }
@@ -103,7 +103,7 @@ export class LiveSession {
     stream.role = this.#end.role;
     stream.status = () => this.#status;
     stream.chunkBytesMax = this.terms.chunkBytes;
-    stream.send("ATTACHED", { stream: index });
+    stream.send("ATTACHED", { stream: index, ...proofOn(stream) });
     this.#end.streamOpened(stream, index, (error) => {
       if (this.#streams.get(index) === stream) this.#streams.delete(index);
       this.#receivedBefore.set(index, (this.#receivedBefore.get(index) ?? 0) + stream.chunkBytesReceived);
@@ -257,4 +257,8 @@ function pong(connection: Connection, id: number, withinMs: number): Promise<boo
 
 function ended(): HawserError {
   return new HawserError("E_UNKNOWN_SESSION", "the session has ended");
+}
+
+function proofOn({ answerProof }: Connection): { proof?: Uint8Array } {
+  return answerProof === undefined ? {} : { proof: answerProof };
 }

@@ -2,7 +2,7 @@
 import { resolve } from "node:path";
 import { BlockPool } from "../net/blocks.ts";
 import { type Connection, farewell } from "../net/connection.ts";
-import { type Listener, listen } from "../net/listen.ts";
+import { type Gate, type Listener, listen } from "../net/listen.ts";
 import type { Terms } from "../net/transfer-end.ts";
 import { asHawserError, type Failure, HawserError } from "../protocol/errors.ts";
 import { DEFAULT_PORT } from "../protocol/limits.ts";
@@ -16,8 +16,10 @@ import { Unfinished } from "../sink/unfinished.ts";
 import { AddressRules } from "./address-rules.ts";
 import { Admission } from "./admission.ts";
 import type { Backend } from "./backend.ts";
+import { Doorkeeper } from "./doorkeeper.ts";
 import { Expiry } from "./expiry.ts";
 import { GivingWay } from "./giving-way.ts";
+import { GuessDelay } from "./guess-delay.ts";
 import { LiveSession } from "./live-session.ts";
 import { openDirectory } from "./open-directory.ts";
 import { openOutput } from "./open-output.ts";
@@ -27,6 +29,7 @@ import { Places } from "./places.ts";
 import { receive } from "./reception.ts";
 import { RefusalLog } from "./refusal-log.ts";
 import { Sessions } from "./sessions.ts";
+import type { Tickets } from "./tickets.ts";
 import { TransferLog } from "./transfer-log.ts";
 import { type HawserServer, SESSION_TTL_MS, type ServeOptions, type ServerEvent } from "./types.ts";
 
@@ -79,6 +82,11 @@ class Server implements HawserServer {
   readonly #givingWay: GivingWay;
   readonly #refusals = new RefusalLog();
   #listener: Listener | undefined;
+  #tickets: Tickets | undefined;
+  #doorkeeper = new Doorkeeper(undefined);
+  readonly #guesses = new GuessDelay();
+  /** What a client hears whose address may not come. */
+  #notAdmitted = NOT_ADMITTED;
   readonly #tickers: NodeJS.Timeout[] = [];
   #draining = false;
   #onIdle: (() => void) | undefined;
@@ -121,7 +129,13 @@ class Server implements HawserServer {
   async start(): Promise<void> {
     const { host = "127.0.0.1", port = DEFAULT_PORT, dir } = this.#options;
     await this.#expiry.sweep();
-    this.#listener = await listen({ host, port }, (remoteAddress) => this.#accept(remoteAddress));
+    const gate = await this.#openGate();
+    try {
+      this.#listener = await listen({ host, port }, (remoteAddress) => this.#accept(remoteAddress), gate);
+    } catch (error) {
+      this.#tickets?.close();
+      throw error;
+    }
     this.#tickers.push(
       setInterval(
         () => {
@@ -134,6 +148,21 @@ class Server implements HawserServer {
       setInterval(() => void this.#expiry.sweep(), Math.max(1, Math.min(SWEEP_MS, this.#ttlMs / 4))),
     );
     this.#emit({ type: "listening", ...this.address, dir: dir === undefined ? null : resolve(dir) });
+  }
+
+  /** What encrypts needs time to load, and is loaded where it is used. */
+  async #openGate(): Promise<Gate | undefined> {
+    const { secure } = this.#options;
+    if (secure === undefined) return undefined;
+    const [{ TLS_NOT_ADMITTED, tlsGate }, { Tickets }] = await Promise.all([
+      import("../net/tls-server.ts"),
+      import("./tickets.ts"),
+    ]);
+    const gate = tlsGate(secure);
+    this.#tickets = Tickets.open(secure.tickets);
+    this.#doorkeeper = new Doorkeeper(this.#tickets);
+    this.#notAdmitted = TLS_NOT_ADMITTED;
+    return gate;
   }
 
   get #ttlMs(): number {
@@ -160,6 +189,7 @@ class Server implements HawserServer {
     await Promise.allSettled(this.#sessions.all.map((session) => session.end(stopped)));
     for (const connection of this.#places.all) connection.close();
     await this.#expiry.sweep();
+    this.#tickets?.close();
     await this.#backend.release();
   }
 
@@ -187,13 +217,18 @@ class Server implements HawserServer {
     const network = networkOf(address);
     if (!this.#rules.admits(address)) {
       this.#tellRefused(address, { code: "E_ADDRESS_REFUSED", message: "its address may not come" });
-      return NOT_ADMITTED;
+      return this.#notAdmitted;
     }
     const connection = receive(remoteAddress, this.#blocks, {
-      onHello: (from, peer, hello) => {
+      onHello: (from, _, hello) => {
+        const peer = this.#admit(from, address, network, "HELLO", hello);
+        if (peer === undefined) return;
         this.#onHello(from, peer, network, hello).catch((thrown) => this.#refuse(from, peer, asHawserError(thrown)));
       },
-      onAttach: (from, peer, attach) => this.#onAttach(from, peer, network, attach),
+      onAttach: (from, _, attach) => {
+        const peer = this.#admit(from, address, network, "ATTACH", attach);
+        if (peer !== undefined) this.#onAttach(from, peer, network, attach);
+      },
       limitOf: (peer) => this.#limits.enter(peer),
       onClosed: (peer) => {
         this.#limits.leave(peer);
@@ -212,6 +247,31 @@ class Server implements HawserServer {
     const isForAll = this.#admission.connections >= this.#admission.connectionsMax;
     await this.#givingWay.makeRoom((one) => one !== own && (isForAll || networkOf(one.peer) === network));
     this.#places.retireClosing();
+  }
+
+  /** The peer that asks; undefined where it was refused, or will be: who guesses has to wait. */
+  #admit(
+    connection: Connection,
+    address: string,
+    network: string,
+    question: "HELLO" | "ATTACH",
+    body: Message<"HELLO"> | Message<"ATTACH">,
+  ): string | undefined {
+    try {
+      return this.#doorkeeper.admit(connection, address, question, body, Date.now());
+    } catch (thrown) {
+      const error = asHawserError(thrown);
+      const delayMs = error.code === "E_TOKEN" ? this.#guesses.wrong(network, performance.now()) : 0;
+      if (delayMs === 0) this.#refuse(connection, address, error);
+      else {
+        // Nothing more is heard meanwhile, and its place is one of those that say nothing.
+        connection.events = { onMessage: () => {}, onClosed: () => {} };
+        setTimeout(() => {
+          if (connection.isOpen) this.#refuse(connection, address, error);
+        }, delayMs).unref();
+      }
+      return undefined;
+    }
   }
 
   async #onHello(connection: Connection, peer: string, network: string, hello: Message<"HELLO">): Promise<void> {

@@ -7,6 +7,18 @@ import type { Durability } from "../sink/sink.ts";
 /** How long what is unfinished is kept: long enough for whoever interrupts a transfer on a Friday. */
 export const SESSION_TTL_MS = 7 * 24 * 3600 * 1000;
 
+/** What a server shows of itself, and by what it knows its clients. */
+export interface ServerKeys {
+  /** PEM: the certificate and those between it and its authority, if it has one. */
+  readonly cert: string;
+  /** PEM: its private key. */
+  readonly key: string;
+  /** The database of tickets that were given out; it is made where it is missing. `Tickets` writes it. */
+  readonly tickets: string;
+  /** PEM: a client with a certificate that these have signed needs no ticket, and is `cert:` and the name in it. */
+  readonly clientCa?: string | undefined;
+}
+
 export interface ServeOptions {
   /** An existing directory. */
   readonly dir?: string;
@@ -14,6 +26,8 @@ export interface ServeOptions {
   readonly output?: Writable;
   /** An address of this machine (127.0.0.1). */
   readonly host?: string;
+  /** TLS 1.3, and tickets (plain TCP, which takes files from whoever can reach it). */
+  readonly secure?: ServerKeys | undefined;
   /** 0 picks a free one (23300). */
   readonly port?: number;
   /** Addresses or networks (`ADDRESS/BITS`) that may connect (all), and those that may not, whatever the others say. */
@@ -58,7 +72,7 @@ export interface ServeOptions {
 /** A transfer as history keeps it. */
 export interface TransferRecord {
   readonly transferId: string;
-  /** The client's canonical IP address. */
+  /** The client: its ticket's name, or in plain its canonical IP address. */
   readonly peer: string;
   /** `partial`: some files failed, `failed`: all; `interrupted`: the client went away before all was settled. */
   readonly status: "complete" | "partial" | "failed" | "interrupted";

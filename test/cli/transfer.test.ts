@@ -7,7 +7,7 @@ import { CONNECTED, FAILED_FILE, FILE, fakeOutput, PROGRESS, REFUSED, RESULT } f
 import { nonconformity } from "./schema.ts";
 
 const OPTIONS = { paths: ["big.bin"], to: { host: "127.0.0.1", port: 1 } };
-const VIEW: TransferView = { results: NO_RESULTS, progress: "auto", quiet: false, verbose: false, insecure: false };
+const VIEW: TransferView = { results: NO_RESULTS, progress: "auto", quiet: false, verbose: false };
 
 /** A library that gives these events and this result. */
 const fakeSend = (events: readonly TransferEvent[], result: TransferResult) => async (options: SendOptions) => {
@@ -50,21 +50,6 @@ t.test("quiet: errors only", async (t) => {
   t.equal(output.errText(), "");
   await runTransfer(fakeSend([], REFUSED), OPTIONS, { ...VIEW, quiet: true }, output, {});
   t.match(output.errText(), /E_UNREACHABLE/);
-});
-
-t.test("another machine over plain TCP is warned of, once, unless that is known", async (t) => {
-  const nas = { ...OPTIONS, to: { host: "nas", port: 1 } };
-  const output = fakeOutput();
-  await runTransfer(fakeSend(SUCCESS, RESULT), nas, VIEW, output, {});
-  t.match(output.errText(), /^hawser: warning: nas is reached over plain TCP, which is not encrypted.*\n$/);
-  for (const view of [
-    { ...VIEW, insecure: true },
-    { ...VIEW, quiet: true },
-  ]) {
-    const silent = fakeOutput();
-    await runTransfer(fakeSend(SUCCESS, RESULT), nas, view, silent, {});
-    t.equal(silent.errText(), "");
-  }
 });
 
 t.test("--progress json: standard error carries events and nothing else", async (t) => {

@@ -1,5 +1,8 @@
 /** Runs the real program, as compiled, in a process of its own, and waits for what it says: never for time. */
 import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import { readLines } from "../../src/cli/lines.ts";
@@ -8,6 +11,16 @@ export const BIN = fileURLToPath(new URL("../../bin/run.js", import.meta.url));
 
 /** A directory without a configuration file. */
 const NO_CONFIG = "/dev/null";
+
+/** Keys and tickets of this file's servers and clients, which are one user's. */
+let stateHome: string | undefined;
+function ownState(): string {
+  stateHome ??= mkdtempSync(join(tmpdir(), "hawser-state-"));
+  return stateHome;
+}
+process.once("exit", () => {
+  if (stateHome !== undefined) rmSync(stateHome, { recursive: true, force: true });
+});
 
 export interface Ended {
   readonly code: number | null;
@@ -37,7 +50,7 @@ export interface RunOptions {
 /** The environment without what the test runner and the user put there. */
 function environment(env: Record<string, string> = {}): Record<string, string | undefined> {
   const kept = Object.entries(process.env).filter(([name]) => !/^(HAWSER_|TAP|NODE_|XDG_)/.test(name));
-  return { ...Object.fromEntries(kept), XDG_CONFIG_HOME: NO_CONFIG, ...env };
+  return { ...Object.fromEntries(kept), XDG_CONFIG_HOME: NO_CONFIG, XDG_STATE_HOME: ownState(), ...env };
 }
 
 const alive = new Set<() => void>();
@@ -147,5 +160,6 @@ export async function startServe(dir: string, args: readonly string[] = [], opti
     running.child.kill("SIGTERM");
     return running.ended;
   };
-  return { ...running, address: `${listening["host"]}:${listening["port"]}`, events, event, stop };
+  const host = ["::", "0.0.0.0"].includes(String(listening["host"])) ? "127.0.0.1" : listening["host"];
+  return { ...running, address: `${host}:${listening["port"]}`, events, event, stop };
 }

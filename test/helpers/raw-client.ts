@@ -113,6 +113,11 @@ export class RawClient {
     });
   }
 
+  /** The same over a connection that somebody else has opened, or accepted. */
+  static over(socket: Socket): RawClient {
+    return new RawClient(socket);
+  }
+
   write(...bytes: Uint8Array[]): this {
     this.socket.write(Buffer.concat(bytes));
     return this;

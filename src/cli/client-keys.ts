@@ -1,0 +1,94 @@
+/** Which ticket a client uses for which server, and where those lie that were paired. */
+import { join } from "node:path";
+import type { ClientKeys } from "../client/types.ts";
+import { type Endpoint, formatEndpoint } from "../net/dial.ts";
+import { parseTicket } from "../protocol/ticket.ts";
+import { isLoopback } from "./endpoint.ts";
+import { UsageError } from "./errors.ts";
+import { makeSecretDirectory, readSmallFile, stateDirectory, writeSecretFile } from "./state-directory.ts";
+
+/** As the server's side names it: it is read here without loading what makes it. */
+const LOCAL_TICKET_NAME = "local.ticket";
+const PAIRED_NAME = "servers";
+
+/** The settings of every command that dials, as `keySettings` has them. */
+export interface KeyValues {
+  readonly insecure: boolean;
+  readonly ticketFile: string | undefined;
+  readonly ca: string | undefined;
+  readonly clientCert: string | undefined;
+  readonly clientKey: string | undefined;
+}
+
+/** What `send` gets of them: nothing where plain TCP is agreed to. Throws E_TICKET, E_CONFIG, E_USAGE. */
+export function secureOption(
+  to: Endpoint,
+  { insecure, ticketFile, ca, clientCert: cert, clientKey: key }: KeyValues,
+  environment: Readonly<Record<string, string | undefined>>,
+): { secure?: ClientKeys } {
+  if (insecure) return {};
+  if (key !== undefined && cert === undefined) throw new UsageError("--client-key needs --client-cert", "Give both.");
+  const sources = { ticket: environment["HAWSER_TICKET"], ticketFile, ca, cert, key };
+  return { secure: clientKeys(to, { directory: stateDirectory(environment), ...sources }) };
+}
+
+export interface KeySources {
+  /** The state directory. */
+  readonly directory: string;
+  /** HAWSER_TICKET. */
+  readonly ticket?: string | undefined;
+  readonly ticketFile?: string | undefined;
+  readonly ca?: string | undefined;
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
+}
+
+/** What a server is reached with: the ticket that is given, else the paired one, else, on this machine, its own. Throws E_TICKET, E_CONFIG. */
+export function clientKeys(to: Endpoint, sources: KeySources): ClientKeys {
+  const { ca, cert, key } = sources;
+  const ticket = givenTicket(sources) ?? pairedTicket(to, sources.directory) ?? localTicket(to, sources.directory);
+  return {
+    ...(ticket === undefined ? {} : { ticket }),
+    ...(ca === undefined ? {} : { ca: needed(ca) }),
+    ...(cert === undefined ? {} : { cert: needed(cert), key: needed(key ?? cert) }),
+  };
+}
+
+function givenTicket({ ticket, ticketFile }: KeySources): string | undefined {
+  const given = ticket !== undefined && ticket !== "" ? ticket : ticketFile && needed(ticketFile);
+  // What is wrong with it is said before anything is dialled.
+  if (given !== undefined) parseTicket(given);
+  return given;
+}
+
+function pairedTicket(to: Endpoint, directory: string): string | undefined {
+  return readSmallFile(pairedPath(directory, to));
+}
+
+function localTicket({ host }: Endpoint, directory: string): string | undefined {
+  return isLoopback(host) ? readSmallFile(join(directory, LOCAL_TICKET_NAME)) : undefined;
+}
+
+/** Keeps a ticket for the server that it names, or for `as`. Returns where. Throws E_CONFIG. */
+export function keepTicket(text: string, to: Endpoint, directory: string): string {
+  makeSecretDirectory(directory);
+  makeSecretDirectory(join(directory, PAIRED_NAME));
+  const path = pairedPath(directory, to);
+  writeSecretFile(path, `${text.trim()}\n`);
+  return path;
+}
+
+/** A host is a name or an address: what of it no file name may have is escaped. */
+function pairedPath(directory: string, { host, port }: Endpoint): string {
+  return join(
+    directory,
+    PAIRED_NAME,
+    `${encodeURIComponent(formatEndpoint({ host: host.toLowerCase(), port }))}.ticket`,
+  );
+}
+
+export function needed(path: string): string {
+  const text = readSmallFile(path);
+  if (text === undefined) throw new UsageError(`'${path}' does not exist`, "Correct the path.", "E_CONFIG");
+  return text;
+}

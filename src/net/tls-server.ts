@@ -1,0 +1,113 @@
+/**
+ * The server's end of TLS: a connection's first byte says whether it is TLS. If so it is shaken hands with, and its owner
+ * gets it when that is done; if not its owner gets it as it is, to say in plain what is wanted.
+ */
+import { constants } from "node:crypto";
+import type { Socket } from "node:net";
+import { createServer, type TLSSocket } from "node:tls";
+import { HawserError } from "../protocol/errors.ts";
+import { type Channel, channelOf } from "./channel.ts";
+import { cipherList } from "./ciphers.ts";
+
+export interface ServerCertificate {
+  /** PEM: the certificate, with those between it and its authority behind it. */
+  readonly cert: string;
+  readonly key: string;
+  /** PEM: clients with a certificate that these have signed are known by the name in it. */
+  readonly clientCa?: string | undefined;
+}
+
+/** Who waits for a connection to become usable. */
+export interface TlsAcceptor {
+  /** Until `attach`, this socket is what the connection is: ending one ends the other. */
+  hold(socket: Socket): void;
+  attach(socket: Socket, direct: boolean, channel?: Channel): void;
+  /** It is of no use; whoever keeps a log is told why. */
+  destroy(error?: HawserError): void;
+}
+
+/** The type of a record that begins a handshake (RFC 8446, 5.1). */
+const HANDSHAKE = 0x16;
+
+/** From the first byte on; the owner's own deadline is over all of it. */
+const HANDSHAKE_MS = 10_000;
+
+/** Throws E_CONFIG where key and certificate can't be used. */
+export function tlsGate({ cert, key, clientCa }: ServerCertificate): (raw: Socket, acceptor: TlsAcceptor) => void {
+  const waiting = new Map<string, TlsAcceptor>();
+  const server = usable(() =>
+    createServer({
+      cert,
+      key,
+      minVersion: "TLSv1.3",
+      ciphers: cipherList(),
+      honorCipherOrder: true,
+      // A client without AES puts ChaCha20 first. No tickets; and Node resumes no session that it has no store for.
+      secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_PRIORITIZE_CHACHA,
+      handshakeTimeout: HANDSHAKE_MS,
+      // Who has no certificate that is good may have a ticket that is.
+      ...(clientCa === undefined ? {} : { requestCert: true, rejectUnauthorized: false, ca: clientCa }),
+    }),
+  );
+  server.on("secureConnection", (socket: TLSSocket) => {
+    socket.on("error", () => {});
+    const acceptor = waiting.get(nameOf(socket));
+    if (acceptor === undefined) {
+      socket.destroy();
+      return;
+    }
+    try {
+      acceptor.attach(socket, false, channelOf(socket, clientCa !== undefined && socket.authorized));
+    } catch (thrown) {
+      acceptor.destroy(failed(thrown as Error));
+      socket.destroy();
+    }
+  });
+  server.on("tlsClientError", (cause, socket) => {
+    waiting.get(nameOf(socket))?.destroy(failed(cause));
+    socket.destroy();
+  });
+  return (raw, acceptor) => {
+    acceptor.hold(raw);
+    const name = nameOf(raw);
+    raw.on("error", () => {});
+    raw.once("close", () => {
+      if (waiting.get(name) === acceptor) waiting.delete(name);
+    });
+    raw.once("end", () => raw.destroy());
+    raw.on("readable", function first() {
+      const bytes = raw.read() as Buffer | null;
+      if (bytes === null) return;
+      raw.off("readable", first);
+      raw.unshift(bytes);
+      if (bytes[0] !== HANDSHAKE) {
+        acceptor.attach(raw, false);
+        return;
+      }
+      waiting.set(name, acceptor);
+      server.emit("connection", raw);
+    });
+  };
+}
+
+/** Tells open connections of one listener apart: Node doesn't say which socket a TLSSocket was made of. */
+function nameOf({ remoteAddress, remotePort, localAddress }: Socket): string {
+  return `${remoteAddress} ${remotePort} ${localAddress}`;
+}
+
+/** What a client hears whose address may not come: a fatal alert, access_denied (RFC 8446, 6), before any handshake. */
+export const TLS_NOT_ADMITTED = Uint8Array.of(0x15, 3, 1, 0, 2, 2, 49);
+
+function failed(cause: Error & { code?: string; reason?: string }): HawserError {
+  const why = cause.reason ?? cause.code ?? cause.message;
+  return new HawserError("E_NOT_HAWSER", `the TLS handshake failed: ${why}`, { cause });
+}
+
+function usable<T>(make: () => T): T {
+  try {
+    return make();
+  } catch (cause) {
+    const message = `the certificate and the key can't be used together: ${(cause as Error).message}`;
+    throw new HawserError("E_CONFIG", message, { cause });
+  }
+}
