@@ -114,7 +114,7 @@ t.test("what an installed program loads when it is needed", async (t) => {
   const config = join(home, "hawser");
   mkdirSync(config);
   writeFileSync(join(config, "config.toml"), '[demo]\nquiet = true\nstreams = "2"\n');
-  const env = { XDG_CONFIG_HOME: home };
+  const env = { XDG_CONFIG_HOME: home, XDG_STATE_HOME: home };
   t.match(await run(["demo", "--size", "32MiB", "-v"], { bin, env }), {
     code: 0,
     err: /streams is 2, from .*config\.toml/,

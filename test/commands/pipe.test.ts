@@ -5,11 +5,11 @@ import { join } from "node:path";
 import t from "tap";
 import { nonconformity } from "../cli/schema.ts";
 import { contentOf, hexCrc32, makeFile, namesIn } from "../helpers/files.ts";
-import { BIN, endWithTest, run, start, startServe } from "./program.ts";
+import { BIN, endWithTest, environment, run, start, startServe } from "./program.ts";
 
 const MIB = 1024 * 1024;
 const HAWSER = `"${process.execPath}" "${BIN}"`;
-const env = { ...process.env, XDG_CONFIG_HOME: "/dev/null" };
+const env = environment();
 
 /** Bash in a process group of its own, as a terminal makes for a pipeline. */
 function bash(script: string, ...args: string[]) {
@@ -243,7 +243,7 @@ t.test("--spool: interrupted while it is copied, no room, and a failure", async 
 
 /** `serve --to-stdout --once` into a program of the shell, on a free port. */
 async function startStreaming(consumer: string, ...args: string[]) {
-  const child = bash(`${HAWSER} serve --to-stdout --once --port 0 | ${consumer}`, ...args);
+  const child = bash(`${HAWSER} serve --to-stdout --once --bind 127.0.0.1 --port 0 | ${consumer}`, ...args);
   let [out, err] = ["", ""];
   child.stdout.on("data", (bytes: Buffer) => {
     out += bytes.toString();

@@ -12,15 +12,10 @@ export const BIN = fileURLToPath(new URL("../../bin/run.js", import.meta.url));
 /** A directory without a configuration file. */
 const NO_CONFIG = "/dev/null";
 
-/** Keys and tickets of this file's servers and clients, which are one user's. */
-let stateHome: string | undefined;
-function ownState(): string {
-  stateHome ??= mkdtempSync(join(tmpdir(), "hawser-state-"));
-  return stateHome;
-}
-process.once("exit", () => {
-  if (stateHome !== undefined) rmSync(stateHome, { recursive: true, force: true });
-});
+/** Keys and tickets of this file's servers and clients, which are one user's; also of programs that inherit it. */
+const STATE_HOME = mkdtempSync(join(tmpdir(), "hawser-state-"));
+process.env["XDG_STATE_HOME"] = STATE_HOME;
+process.once("exit", () => rmSync(STATE_HOME, { recursive: true, force: true }));
 
 export interface Ended {
   readonly code: number | null;
@@ -48,9 +43,9 @@ export interface RunOptions {
 }
 
 /** The environment without what the test runner and the user put there. */
-function environment(env: Record<string, string> = {}): Record<string, string | undefined> {
+export function environment(env: Record<string, string> = {}): Record<string, string | undefined> {
   const kept = Object.entries(process.env).filter(([name]) => !/^(HAWSER_|TAP|NODE_|XDG_)/.test(name));
-  return { ...Object.fromEntries(kept), XDG_CONFIG_HOME: NO_CONFIG, XDG_STATE_HOME: ownState(), ...env };
+  return { ...Object.fromEntries(kept), XDG_CONFIG_HOME: NO_CONFIG, XDG_STATE_HOME: STATE_HOME, ...env };
 }
 
 const alive = new Set<() => void>();

@@ -92,7 +92,7 @@ t.test("--drop throws one away, with its part, and no other", async (t) => {
 
 t.test("what a server has under way is shown as active, and is not dropped", async (t) => {
   const dir = await leftover(t);
-  const server = await startServe(dir, ["--session-ttl", "1h"]);
+  const server = await startServe(dir, ["--session-ttl", "1h", "--insecure"]);
   const [host = "", port] = server.address.split(":");
   const control = await connectTo(t, { host, port: Number(port) });
   control.connection.send("HELLO", hello());
