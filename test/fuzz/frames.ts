@@ -113,7 +113,6 @@ export class FramesFuzzer {
   /** The same for all chunks: each is looked at before the next comes. */
   readonly #block = Buffer.allocUnsafeSlow(CHUNK_BYTES + SLACK_BYTES);
   #conversation: Conversation | undefined;
-  #case = 0;
   /** Frames that were judged: taken, or refused. */
   frames = 0;
   taken = 0;
@@ -127,7 +126,6 @@ export class FramesFuzzer {
 
   /** One case: a conversation. Throws what must not be thrown. */
   run(number: number): void {
-    this.#case = number;
     const random = this.#random;
     random.reset(this.#seed, number);
     const stage = random.pick(STAGES);
