@@ -5,7 +5,7 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { HawserServer, ServerEvent } from "../../src/index.ts";
-import { formatCrc32, crc32 } from "../../src/protocol/crc32.ts";
+import { crc32, formatCrc32 } from "../../src/protocol/crc32.ts";
 import { displayName, STAGING_NAME } from "../../src/protocol/names.ts";
 import { MemoryHistory } from "../../src/server/history.ts";
 import { serve, serveBackend } from "../../src/server/serve.ts";
@@ -102,7 +102,8 @@ export class Destination {
       const crc = formatCrc32(crc32(content));
       if (!this.#known.get(name)?.has(crc)) wrong.push(`'${name}' has the CRC-32 ${crc}, which was never committed`);
     }
-    if (outsideOf(this.#root) !== this.#outsideBefore) wrong.push(`outside something changed: ${outsideOf(this.#root)}`);
+    if (outsideOf(this.#root) !== this.#outsideBefore)
+      wrong.push(`outside something changed: ${outsideOf(this.#root)}`);
     if (this.#sink !== undefined && this.#sink.partsOpen > 0) wrong.push(`${this.#sink.partsOpen} parts are open`);
     rmSync(this.#root, { recursive: true, force: true });
     return wrong;
@@ -139,8 +140,14 @@ function outsideOf(root: string): string {
 async function fill(sink: ListingSink, { there = {} }: Scenario): Promise<void> {
   for (const [i, [name, content]] of Object.entries(there).entries()) {
     if (!Buffer.isBuffer(content)) continue;
-    const spec = { id: `there-${i}`, name: Buffer.from(name), size: content.length, mtime: [1_700_000_000, 0], mode: 0o644 };
-    const part = await sink.reserve(spec as PartSpec);
+    const spec: PartSpec = {
+      id: `there-${i}`,
+      name: Buffer.from(name),
+      size: content.length,
+      mtime: [1_700_000_000, 0],
+      mode: 0o644,
+    };
+    const part = await sink.reserve(spec);
     part.open();
     if (content.length > 0) await part.write(0, content);
     await part.commit(content.length, crc32(content));

@@ -15,9 +15,27 @@ const unpackr = new Unpackr({ useRecords: false, structuredClone: false, int64As
 
 /** Names that must lead nowhere, or to trouble at most for whoever offers them. */
 const NAMES = [
-  ...["..", "../outside.txt", "../../outside.txt", "/etc/hawser", "a/../../outside.txt", "up/outside.txt", "./a", "a//b"],
+  ...[
+    "..",
+    "../outside.txt",
+    "../../outside.txt",
+    "/etc/hawser",
+    "a/../../outside.txt",
+    "up/outside.txt",
+    "./a",
+    "a//b",
+  ],
   ...["tree/up/outside.txt", "tree/here/x", "tree", "tree/one/two", "a.bin", "a.bin/b", ".hawser", ".hawser/x", "a\0b"],
-  ...[".hawser/sessions.db", ".HAWSER/x", "\x1b[2J", "con", "x".repeat(255), "x".repeat(256), "d/".repeat(300) + "e", ""],
+  ...[
+    ".hawser/sessions.db",
+    ".HAWSER/x",
+    "\x1b[2J",
+    "con",
+    "x".repeat(255),
+    "x".repeat(256),
+    `${"d/".repeat(300)}e`,
+    "",
+  ],
 ].map((name) => Buffer.from(name));
 const WORDS = [
   ...["source", "sink", "transfer", "discard", "plan", "send", "compare", "committed", "unchanged", "failed"],

@@ -10,8 +10,6 @@ import type { Random } from "./random.ts";
 import type { Said, Tape } from "./tapes.ts";
 import { FrameCutter } from "./wire.ts";
 
-/** An answer comes within a millisecond or so; where none comes, one wait is enough for the whole conversation. */
-const PATIENCE_MS = 40;
 /** What is written and not taken by the server: it may have stopped reading for good. */
 const UNSENT_BYTES_MAX = 4 * 1024 * 1024;
 
@@ -38,6 +36,8 @@ export interface PlayOptions {
   /** How seldom something is changed; infinite: never. */
   readonly oneIn: number;
   readonly localAddress?: string;
+  /** How long an answer is waited for; where none comes, that was enough for the whole conversation. */
+  readonly patienceMs: number;
 }
 
 export class Player {
@@ -46,16 +46,16 @@ export class Player {
   readonly #played: Played = { frames: 0, connections: 0, finished: false };
   #answers = 0;
   #session: { readonly session: Uint8Array; readonly generation: number } | undefined;
-  #patienceMs = PATIENCE_MS;
+  #patienceMs: number;
   #wake: () => void = () => {};
 
   constructor(options: PlayOptions) {
     this.#options = options;
+    this.#patienceMs = options.patienceMs;
   }
 
   async play(): Promise<Played> {
     const { tape, mutator, random, oneIn } = this.#options;
-    if (oneIn === Number.POSITIVE_INFINITY) this.#patienceMs = 20_000;
     let expected = 0;
     for (const said of tape.said) {
       if (isAnswer(said)) expected++;
@@ -102,9 +102,10 @@ export class Player {
 
   #close(socket: Socket): void {
     const { random, oneIn } = this.#options;
-    if (oneIn === Number.POSITIVE_INFINITY || random.oneIn(2)) socket.end();
+    const how = oneIn === Number.POSITIVE_INFINITY ? 0 : random.below(4);
+    if (how < 2) socket.end();
     // Node loses the descriptor of a socket that is reset while it is being ended.
-    else if (random.oneIn(2) && !socket.writableEnded) socket.resetAndDestroy();
+    else if (how === 2 && !socket.writableEnded) socket.resetAndDestroy();
     else socket.destroy();
   }
 

@@ -12,12 +12,23 @@ import { HostileServer } from "./hostile-server.ts";
 import { Mutator } from "./mutator.ts";
 import { Player } from "./player.ts";
 import { Random } from "./random.ts";
-import { type Layout, layScenario, recordTapes, type Scenario, scenarios, scratchParent, sendOptionsOf, type Tape } from "./tapes.ts";
+import {
+  type Layout,
+  layScenario,
+  recordTapes,
+  type Scenario,
+  scenarios,
+  scratchParent,
+  sendOptionsOf,
+  type Tape,
+} from "./tapes.ts";
 import { bytesInUse, Watchdog } from "./watchdog.ts";
 
 /** Of one case, and how many at once. */
 const CONVERSATIONS = 24;
-const AT_ONCE = 8;
+const AT_ONCE = 12;
+/** An answer comes within a millisecond or so, where the machine has nothing else to do. */
+const PATIENCE_MS = 150;
 const CLIENTS = 4;
 
 /** How seldom something is changed in a conversation: some are nearly good, and come far. */
@@ -37,7 +48,11 @@ const GROWTH_BYTES_MAX = 48 * 1024 * 1024;
 
 const HONEST: Scenario = {
   name: "honest",
-  sent: { "honest-1.bin": Buffer.alloc(150_000, "honest"), "honest-2": Buffer.from("small"), "honest-3/x": Buffer.from("y") },
+  sent: {
+    "honest-1.bin": Buffer.alloc(150_000, "honest"),
+    "honest-2": Buffer.from("small"),
+    "honest-3/x": Buffer.from("y"),
+  },
 };
 
 interface Stage {
@@ -91,7 +106,13 @@ async function fuzzServer(stage: Stage, number: number, random: Random, count: C
   }));
   const play = async () => {
     for (let plan = plans.pop(); plan !== undefined; plan = plans.pop()) {
-      const played = await new Player({ to, mutator: stage.mutator, localAddress: HOSTILE, ...plan }).play();
+      const played = await new Player({
+        to,
+        mutator: stage.mutator,
+        localAddress: HOSTILE,
+        patienceMs: PATIENCE_MS,
+        ...plan,
+      }).play();
       count.frames += played.frames;
       add(count.more, "conversations of clients");
       if (played.finished) add(count.more, "of these, with a receipt");
@@ -148,7 +169,8 @@ const descriptors = (): number => readdirSync("/proc/self/fd").length;
 
 /** A socket whose other end does not close it is closed after some seconds. */
 async function descriptorsLeft(most: number): Promise<number> {
-  for (let turn = 0; turn < 200 && descriptors() > most; turn++) await new Promise((resolve) => setTimeout(resolve, 50));
+  for (let turn = 0; turn < 200 && descriptors() > most; turn++)
+    await new Promise((resolve) => setTimeout(resolve, 50));
   return descriptors();
 }
 

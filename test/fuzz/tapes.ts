@@ -54,7 +54,10 @@ export function scenarios(seed: number): Scenario[] {
   changed.fill(7, 70 * KIB, 71 * KIB);
   return [
     { name: "a file", sent: { "a.bin": noise(70 * KIB) }, options: { compress: "none" } },
-    { name: "files in chunks", sent: { "b.txt": text(300 * KIB), "c.img": holes(150 * KIB), "d.bin": noise(66 * KIB) } },
+    {
+      name: "files in chunks",
+      sent: { "b.txt": text(300 * KIB), "c.img": holes(150 * KIB), "d.bin": noise(66 * KIB) },
+    },
     { name: "small files", sent: Object.fromEntries(Array.from({ length: 12 }, (_, i) => [`s${i}`, text(i * 37)])) },
     {
       name: "a tree",
