@@ -138,8 +138,13 @@ function* dataSamples(random: Random): Generator<Sample> {
     const packed = zstdCompressSync(long);
     if (packed.length < long.length) yield dataSample("CHUNK", random, long, "zstd", packed);
     const holes = Buffer.alloc(4096 * (2 + random.below(14)));
-    if (random.oneIn(3)) contentOf(random, 4096).copy(holes, 4096 * random.below(holes.length / 4096));
-    const slices = sparse.findData(holes) ?? [];
+    // Pieces of data, each in a block of its own: tables of several extents that are small all the same.
+    const slices = Array.from({ length: random.below(6) }, (_, block) => {
+      const bytes = contentOf(random, 1 + random.below(12));
+      const start = 4096 * block + random.below(16);
+      return { start, bytes: bytes.subarray(0, Math.max(0, holes.length - start)) };
+    }).filter(({ bytes }) => bytes.length > 0);
+    for (const { start, bytes } of slices) holes.set(bytes, start);
     yield dataSample(
       "CHUNK",
       random,

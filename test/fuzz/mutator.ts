@@ -2,8 +2,9 @@
  * Changes a conversation: what its messages say, field by field, the bytes of its frames, and which frames come at all, how
  * often, when and on which connection.
  */
+import { zstdDecompressSync } from "node:zlib";
 import { Packr, Unpackr } from "msgpackr";
-import { FRAME_TYPES } from "../../src/protocol/header.ts";
+import { ENCODING_FLAGS, FRAME_TYPES } from "../../src/protocol/header.ts";
 import { HEADER_BYTES } from "../../src/protocol/limits.ts";
 import { Draft, mutate, mutateHeader, settleLengths, sumHeader } from "./mutations.ts";
 import type { Random } from "./random.ts";
@@ -158,7 +159,7 @@ export class Mutator {
       return { ...said, frame: { name, bytes: controlFrame(name, payload) } };
     }
     const draft = this.#draft;
-    draft.set(bytes);
+    draft.set(random.oneIn(3) ? bytes : asRaw(bytes));
     const times = random.few(3);
     const isHeader = random.oneIn(3);
     for (let i = 0; i < times; i++) {
@@ -171,6 +172,16 @@ export class Mutator {
     }
     return { ...said, frame: { name, bytes: Buffer.from(draft.content) } };
   }
+}
+
+/** Of a compressed frame what it stands for, so that what is changed gets past the decompression. */
+function asRaw(frame: Buffer): Buffer {
+  if (frame[1] !== ENCODING_FLAGS.zstd) return frame;
+  const decoded = zstdDecompressSync(payloadOf(frame));
+  const raw = Buffer.concat([frame.subarray(0, HEADER_BYTES), decoded]);
+  raw[1] = ENCODING_FLAGS.raw;
+  raw.writeUInt32BE(decoded.length, 16);
+  return raw;
 }
 
 /** What belongs to the session that it is said in, put in the place of what was recorded. */
