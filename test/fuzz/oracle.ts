@@ -3,14 +3,17 @@ import assert from "node:assert/strict";
 import { Unpackr } from "msgpackr";
 import * as v from "valibot";
 import { decodeBundle } from "../../src/protocol/bundle.ts";
+import { ChunkDigests } from "../../src/protocol/chunk-digests.ts";
 import type { ArrivedChunk, NamedMessage } from "../../src/protocol/conversation.ts";
 import { crc32 } from "../../src/protocol/crc32.ts";
 import { HawserError, LocalProtocolError } from "../../src/protocol/errors.ts";
+import { CHUNK_DIGEST_BYTES } from "../../src/protocol/limits.ts";
 import { decodeMessage, encodeMessage, type Message, SCHEMAS } from "../../src/protocol/messages.ts";
 import { assertPlain } from "../../src/protocol/msgpack-scan.ts";
 import { decodePlainOffer } from "../../src/protocol/offer-decoder.ts";
 import { OfferPage } from "../../src/protocol/offer-page.ts";
 import { decodeSparse, sparseCrc32, zerosBetween } from "../../src/protocol/sparse.ts";
+import { CHUNK_BYTES } from "../helpers/conversation.ts";
 
 const unpackr = new Unpackr({ useRecords: false, structuredClone: false, int64AsType: "number", copyBuffers: true });
 
@@ -33,8 +36,25 @@ export function checkOffer(payload: Uint8Array): void {
 
 const page = new OfferPage();
 
+/** Digests that came are kept under their chunks, and nothing of them when they are let go. */
+function checkDigests({ offset, digests }: Message<"HAVE">): void {
+  if (digests === undefined) return;
+  const kept = new ChunkDigests();
+  const first = Math.floor(offset / CHUNK_BYTES);
+  const count = Math.min(digests.length / CHUNK_DIGEST_BYTES, 8);
+  const digestOf = (i: number) => digests.subarray(i * CHUNK_DIGEST_BYTES, (i + 1) * CHUNK_DIGEST_BYTES);
+  for (let i = 0; i < count; i++) kept.set(first + i, digestOf(i));
+  assert.equal(kept.size, count);
+  for (let i = 0; i < count; i++) {
+    assert.deepEqual(Buffer.from(kept.get(first + i) ?? []), Buffer.from(digestOf(i)));
+    assert.ok(kept.delete(first + i) && !kept.delete(first + i));
+  }
+  assert.equal(kept.size, 0);
+}
+
 /** What came can be said again, and is then the same; an offer also by the short way. */
 export function checkMessage({ name, body }: NamedMessage): void {
+  if (name === "HAVE") checkDigests(body);
   let payload: Uint8Array;
   try {
     // Not a Buffer: what is read from one is one.
