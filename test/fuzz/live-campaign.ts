@@ -157,8 +157,10 @@ export async function fuzzLive({ seed, untilMs, frames, only, onFinding }: Sitti
 
   try {
     const looking = look();
-    await Promise.all([serveHonest(), ...Array.from({ length: only === undefined ? AT_ONCE : 1 }, assail)]);
-    isOver = true;
+    const assailing = Promise.all(Array.from({ length: only === undefined ? AT_ONCE : 1 }, assail)).then(() => {
+      isOver = true;
+    });
+    await Promise.all([serveHonest(), assailing]);
     await looking;
     if (!server.hasEnded) {
       const quietMs = performance.now() + QUIET_MS;
