@@ -5,8 +5,11 @@
 import { combineCrc32, combineEqualParts } from "./crc32.ts";
 import { type Range, RangeSet } from "./ranges.ts";
 
-/** CRCs are kept in pages made when first needed, so that memory follows what arrived, not what was declared. */
-const PAGE_CHUNKS = 1024;
+/**
+ * CRCs are kept in pages made when first needed, so that memory follows what arrived, not what was declared. Small ones: a
+ * chunk of zeros is 34 bytes on the wire, and a peer may scatter such chunks so that each needs a page of its own.
+ */
+const PAGE_CHUNKS = 64;
 
 export class ChunkLedger {
   readonly chunkBytes: number;

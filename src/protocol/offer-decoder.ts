@@ -104,14 +104,17 @@ class Reader {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   #at = 0;
+  /** A value had another form: where the next begins is not known, and what was read since is nothing. */
+  #isLost = false;
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
+  /** And all that was read was what it was taken for. */
   get isAtEnd(): boolean {
-    return this.#at === this.#bytes.length;
+    return this.#at === this.#bytes.length && !this.#isLost;
   }
 
   /** How many pairs a small map has. */
@@ -134,6 +137,7 @@ class Reader {
     else if (type === 0xcc) value = this.#number(1);
     else if (type === 0xcd) value = this.#number(2);
     else if (type === 0xce) value = this.#number(4);
+    if (value === OTHER || value > max) this.#isLost = true;
     return value <= max ? value : OTHER;
   }
 
@@ -147,7 +151,10 @@ class Reader {
     const type = this.#next();
     const length = type === 0xc4 ? this.#number(1) : type === 0xc5 ? this.#number(2) : OTHER;
     const end = this.#at + length;
-    if (length < min || length > max || end > this.#bytes.length) return undefined;
+    if (length < min || length > max || end > this.#bytes.length) {
+      this.#isLost = true;
+      return undefined;
+    }
     const start = this.#at;
     this.#at = end;
     return this.#bytes.slice(start, end);

@@ -250,3 +250,13 @@ t.test("ranges across pages of CRCs, in a file of many chunks", async (t) => {
   for (const offset of ledger.offsets()) if (ledger.crcAt(offset) !== crcOf(offset / CHUNK)) wrong++;
   t.equal(wrong, 0);
 });
+
+t.test("chunks that are scattered over a file of unknown size cost little memory each", async (t) => {
+  const ledger = new ChunkLedger(null, 65_536);
+  const before = process.memoryUsage().arrayBuffers;
+  const chunks = 5000;
+  for (let i = 0; i < chunks; i++) ledger.record(i * 4096 * 65_536, 65_536, i);
+  const bytesEach = (process.memoryUsage().arrayBuffers - before) / chunks;
+  t.ok(bytesEach < 512, `${bytesEach} bytes each`);
+  t.equal(ledger.chunksPresent, chunks);
+});

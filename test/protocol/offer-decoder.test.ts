@@ -107,6 +107,26 @@ t.test("any offer, and any damage to it: the same as by the schema, or nothing",
   );
 });
 
+t.test("what stands in a value of another form is not read as the rest of the entry", async (t) => {
+  const whole = Buffer.from(encoded([SMALL]));
+  const [size, name] = [Buffer.from("\xa4size", "latin1"), Buffer.from("\xa4name", "latin1")];
+  // A number of eight bytes, which are a pair by themselves; the message ends one pair too early for it.
+  const mode = Buffer.from("\xa4mode\xcd\x01\x02", "latin1");
+  const number = Buffer.concat([size, Buffer.of(0xcf), mode]);
+  // A name that is too long, and all that follows is in it.
+  const long = Buffer.concat([name, Buffer.of(0xc5, 0x20, 0x00)]);
+  const first = whole.indexOf(Buffer.from("\xa4file", "latin1"));
+  const inside = (value: Buffer, pairs: number) => {
+    const payload = Buffer.concat([whole.subarray(0, first), value, whole.subarray(first)]);
+    payload[first - 1] = (payload[first - 1] ?? 0) + pairs;
+    return new Uint8Array(payload);
+  };
+  for (const payload of [inside(number, 2), inside(long, 1)]) {
+    t.equal(longWay(payload), undefined);
+    t.equal(decodePlainOffer(payload), undefined);
+  }
+});
+
 t.test("what is out of bounds, or not known, is for the schema", async (t) => {
   const packr = new Packr({ useRecords: false });
   const others: Record<string, unknown>[] = [
