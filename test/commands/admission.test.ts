@@ -14,7 +14,7 @@ t.test("--deny and --allow: flags that repeat, lists, the environment; whoever i
     const server = await startServe(join(dir, "in"), flags, { env });
     const sent = await run(["send", join(dir, "a"), "--to", server.address]);
     t.equal(sent.code, exitCode, sent.err);
-    if (exitCode === 77) t.match(sent.err, /does not take transfers from your address.*E_ADDRESS_REFUSED.*--allow/s);
+    if (exitCode === 77) t.match(sent.err, /does not take transfers from this address.*E_ADDRESS_REFUSED.*--allow/s);
     await server.stop();
   }
   t.match(await run(["serve", join(dir, "in"), "--deny", "10.0.0.0/8,nas"]), {

@@ -92,7 +92,7 @@ t.test("names in a terminal, beside the bars", { skip: noTerminal() ?? false }, 
 
 t.test("a client's words: its agent, its errors, its names in sessions that wait", async (t) => {
   const to = join(t.testdir({ to: {} }), "to");
-  const server = await startServe(to, ["-v"]);
+  const server = await startServe(to, ["-v", "--insecure"]);
   const [host = "", port] = server.address.split(":");
   const address = { host, port: Number(port) };
   const { control, terms } = await openSession(address, { agent: ALL_HOSTILE, chunkBytes: CHUNK });
@@ -213,14 +213,27 @@ t.test("a server's words: its errors, its agent, transfer ids, what it says of f
     ["ends it", ending],
   ] as const) {
     for (const mode of modes) {
-      const ended = await run(["send", ...paths, "--to", address, "--timeout", "1", "--retries", "0", ...mode]);
+      const ended = await run([
+        "send",
+        ...paths,
+        "--to",
+        address,
+        "--insecure",
+        "--timeout",
+        "1",
+        "--retries",
+        "0",
+        ...mode,
+      ]);
       t.not(ended.code, 0, `${what}: ${mode}`);
       t.match(ended.err + ended.out, /title/, "it is said");
       assertBoth(t, ended, `${what}, ${mode}`);
     }
     assertBoth(
       t,
-      await run(["shell"], { input: `server_url ${address}\nfile_name ${paths[0]}\ntransfer_file\nstatus\nexit\n` }),
+      await run(["shell", "--insecure"], {
+        input: `server_url ${address}\nfile_name ${paths[0]}\ntransfer_file\nstatus\nexit\n`,
+      }),
       `${what}, the shell`,
     );
   }
@@ -233,6 +246,7 @@ t.test("a server's words: its errors, its agent, transfer ids, what it says of f
       ...paths,
       "--to",
       address,
+      "--insecure",
       "--timeout",
       "3",
       "--retries",
@@ -253,5 +267,9 @@ t.test("another program's words", async (t) => {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   t.teardown(() => void server.close());
   const address = `127.0.0.1:${(server.address() as { port: number }).port}`;
-  assertBoth(t, await run(["send", join(dir, "a"), "--to", address, "--timeout", "2"]), "it looks like SSH");
+  assertBoth(
+    t,
+    await run(["send", join(dir, "a"), "--to", address, "--insecure", "--timeout", "2"]),
+    "it looks like SSH",
+  );
 });

@@ -207,14 +207,30 @@ t.test("the server's handshake has a deadline, which silence and a trickle meet"
   t.pass("both were closed");
 });
 
-t.test("a server that takes no more connections is busy, over TLS as well", async (t) => {
+t.test("an address that may not come hears so, over TLS as well", async (t) => {
   const { served, file } = place(t);
   const { keys, ticket } = await testKeys(t);
-  const { to } = await startServer(t, served, { secure: keys, maxConnections: 1 });
-  const other = await RawClient.connect(to);
+  const { to } = await startServer(t, served, { secure: keys, deny: ["127.0.0.0/8"] });
   const { result } = await sendAll({ paths: [file], to, secure: { ticket: ticket("laptop") }, timeoutMs: 2000 });
-  assertFailure(t, result, "E_BUSY");
-  other.end();
+  assertFailure(t, result, "E_ADDRESS_REFUSED");
+});
+
+t.test("who guesses waits, longer each time; who has a ticket does not, from the same address", async (t) => {
+  const { served, file } = place(t);
+  const { keys, ticket } = await testKeys(t);
+  const { to, log } = await startServer(t, served, { secure: keys });
+  const right = ticket("laptop");
+  const wrong = formatTicket({ ...parseTicket(right), token: Buffer.alloc(32, 1) });
+  const tookMs: number[] = [];
+  for (let guess = 0; guess < 3; guess++) {
+    const startedMs = performance.now();
+    const { result } = await sendAll({ paths: [file], to, secure: { ticket: wrong }, retries: 0 });
+    tookMs.push(performance.now() - startedMs);
+    assertFailure(t, result, "E_TOKEN");
+  }
+  t.ok((tookMs[0] ?? 0) >= 250 && (tookMs[1] ?? 0) >= 500 && (tookMs[2] ?? 0) >= 1000, `${tookMs}`);
+  assertOk(t, await sendAll({ paths: [file], to, secure: { ticket: right } }));
+  t.equal(log.of("session").length, 1);
 });
 
 t.test("a relay with a key of its own gets nothing: the pin", async (t) => {
