@@ -174,7 +174,7 @@ export class Server extends Program {
     };
     // When it is told to stop, nobody comes back whom the case has cut off.
     const settings = ["--port", String(port), "--durability", durability, "--drain-timeout", "1s", "--verbose"];
-    super(it, ["serve", dir, ...settings], onLine, moment);
+    super(it, ["serve", dir, "--insecure", ...settings], onLine, moment);
     this.listening = Promise.race([heard, this.exited.then(() => false)]);
   }
 }
@@ -222,7 +222,7 @@ function sendArguments(send: SendArguments): string[] {
     "send",
     ...paths,
     ...["--to", `127.0.0.1:${port}`, "--streams", String(streams), "--chunk-size", String(chunkBytes)],
-    ...["--timeout", `${timeoutMs}ms`, "--json", "--progress", "json"],
+    ...["--insecure", "--timeout", `${timeoutMs}ms`, "--json", "--progress", "json"],
     ...(retries === undefined ? [] : ["--retries", String(retries)]),
     ...(into === "" ? [] : ["--into", into]),
     ...(trustsMtime ? ["--trust-mtime"] : []),
