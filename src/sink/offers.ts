@@ -53,6 +53,8 @@ export class Offers {
   #planning = 0;
   /** Open files that were to come whole and are compared first: they count as what they were offered as. */
   readonly #compared = new Set<number>();
+  /** It waited for room when its control connection broke. */
+  #unplanned: ReceivedFile | undefined;
   /** Looks again whether there is room for a file that waits. */
   #wake: () => void = () => {};
   /** Open files that this control connection has offered; what an earlier one said may still wait for its turn. */
@@ -166,7 +168,7 @@ export class Offers {
       this.#owner.files.set(index, file);
       offered.add(index);
       await this.#plan(file, answers);
-      if (this.#owner.files.get(index)?.phase === "planning") return this.#forgetOffer(file);
+      if (this.#unplanned === file) return this.#forgetOffer(file);
     }
     answers.push(...(await this.#planSmall(whole, offered)));
     await this.#answerAll(answers);
@@ -274,10 +276,12 @@ export class Offers {
     if (this.#control === control) await this.#plan(file, answers, plan);
     // All that has no outcome is offered again, behind this, and what is under way has to be answered for it to go on.
     else if (file.phase !== "planning" || file.index !== this.#below - 1) this.#owner.giveUp(file.index, failure);
+    else this.#unplanned = file;
   }
 
   /** It is as if it had not been offered: it will be again. */
   #forgetOffer(file: ReceivedFile): void {
+    this.#unplanned = undefined;
     this.#owner.files.delete(file.index);
     this.#planner.unfinished.unclaim(this.#planner.owner, file.offer);
     this.#below--;
