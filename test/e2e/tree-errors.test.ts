@@ -257,6 +257,7 @@ t.test("few descriptors, on either side: a wide and deep tree", { skip: process.
       "b",
       "--to",
       `127.0.0.1:${to.port}`,
+      "--insecure",
       "--json",
     ];
     const limited = 'ulimit -n 64; exec "$0" "$@" --timeout 10';
