@@ -317,7 +317,18 @@ t.test("what stays gives nothing, and what nobody said is implied", async (t) =>
   const address = `${to.host}:${to.port}`;
   const refused = await run(["send", here.path, "--to", address, "--insecure", "--delta", "--overwrite", "never"]);
   t.equal(refused.code, 2, refused.err);
-  const sent = await run(["send", here.path, "--to", address, "--insecure", "--delta", "--chunk-size", "64k", "--verify", "full"]);
+  const sent = await run([
+    "send",
+    here.path,
+    "--to",
+    address,
+    "--insecure",
+    "--delta",
+    "--chunk-size",
+    "64k",
+    "--verify",
+    "full",
+  ]);
   t.equal(sent.code, 0, sent.err);
   t.match(sent.out, /^matched +2\.44 MiB$/m);
   t.match(sent.out, new RegExp(`^${Buffer.from(blake3(edited(3))).toString("hex")}  file$`, "m"));
