@@ -70,6 +70,8 @@ const MESSAGES: Readonly<Record<Exclude<Name, "CHUNK" | "BUNDLE">, Readonly<Reco
     preserveMode: optional(boolean),
     verify,
     delta: optional(boolean),
+    ticket: optional(bytes(8)),
+    proof: optional(bytes(32)),
   },
   WELCOME: {
     agent: text,
@@ -85,6 +87,7 @@ const MESSAGES: Readonly<Record<Exclude<Name, "CHUNK" | "BUNDLE">, Readonly<Reco
     durability: oneOf("none", "commit", "checkpoint", "strict"),
     inOrder: optional(boolean),
     verify,
+    proof: optional(bytes(32)),
   },
   OFFER: {
     settledBelow: u32,
@@ -138,8 +141,15 @@ const MESSAGES: Readonly<Record<Exclude<Name, "CHUNK" | "BUNDLE">, Readonly<Reco
     limit: optional(integer(1, MOST)),
   },
   ERROR: error,
-  ATTACH: { session: bytes(16), generation: u32, stream: integer(0, 63), attempt: u32 },
-  ATTACHED: { stream: integer(0, 63) },
+  ATTACH: {
+    session: bytes(16),
+    generation: u32,
+    stream: integer(0, 63),
+    attempt: u32,
+    ticket: optional(bytes(8)),
+    proof: optional(bytes(32)),
+  },
+  ATTACHED: { stream: integer(0, 63), proof: optional(bytes(32)) },
   ACK: extents,
   RESEND: extents,
 };
