@@ -5,6 +5,7 @@ import { type Endpoint, formatEndpoint } from "../net/dial.ts";
 import { parseTicket } from "../protocol/ticket.ts";
 import { isLoopback } from "./endpoint.ts";
 import { UsageError } from "./errors.ts";
+import { needed, neededAuthorities } from "./named-file.ts";
 import { makeSecretDirectory, readSmallFile, stateDirectory, writeSecretFile } from "./state-directory.ts";
 
 /** As the server's side names it: it is read here without loading what makes it. */
@@ -49,7 +50,7 @@ export function clientKeys(to: Endpoint, sources: KeySources): ClientKeys {
   const ticket = givenTicket(sources) ?? pairedTicket(to, sources.directory) ?? localTicket(to, sources.directory);
   return {
     ...(ticket === undefined ? {} : { ticket }),
-    ...(ca === undefined ? {} : { ca: needed(ca) }),
+    ...(ca === undefined ? {} : { ca: neededAuthorities(ca) }),
     ...(cert === undefined ? {} : { cert: needed(cert), key: needed(key ?? cert) }),
   };
 }
@@ -85,10 +86,4 @@ function pairedPath(directory: string, { host, port }: Endpoint): string {
     PAIRED_NAME,
     `${encodeURIComponent(formatEndpoint({ host: host.toLowerCase(), port }))}.ticket`,
   );
-}
-
-export function needed(path: string): string {
-  const text = readSmallFile(path);
-  if (text === undefined) throw new UsageError(`'${path}' does not exist`, "Correct the path.", "E_CONFIG");
-  return text;
 }

@@ -5,6 +5,7 @@ import { HawserError } from "../protocol/errors.ts";
 import { formatTicket, parseTicket } from "../protocol/ticket.ts";
 import { isGood, Tickets } from "../server/tickets.ts";
 import type { ServerKeys } from "../server/types.ts";
+import { needed, neededAuthorities } from "./named-file.ts";
 import { makeSecretDirectory, readSmallFile, writeSecretFile, writeSecretFileOnce } from "./state-directory.ts";
 
 export const LOCAL_TICKET_NAME = "local.ticket";
@@ -21,7 +22,7 @@ export interface OwnFiles {
 export async function serverKeys(directory: string, files: OwnFiles = {}): Promise<ServerKeys & { pin: Uint8Array }> {
   makeSecretDirectory(directory);
   const { cert, key } = files.cert === undefined ? await ownPair(directory) : givenPair(files);
-  const clientCa = files.clientCa === undefined ? undefined : needed(files.clientCa);
+  const clientCa = files.clientCa === undefined ? undefined : neededAuthorities(files.clientCa);
   return { cert, key, clientCa, pin: pinIn(cert, files.cert), tickets: join(directory, TICKETS_NAME) };
 }
 
@@ -45,12 +46,6 @@ async function ownPair(directory: string): Promise<{ cert: string; key: string }
 
 function givenPair({ cert, key }: OwnFiles): { cert: string; key: string } {
   return { cert: needed(cert as string), key: needed(key ?? (cert as string)) };
-}
-
-function needed(path: string): string {
-  const text = readSmallFile(path);
-  if (text === undefined) throw new HawserError("E_CONFIG", `'${path}' does not exist`);
-  return text;
 }
 
 function pinIn(cert: string, path: string | undefined): Uint8Array {

@@ -1,10 +1,11 @@
 /** hawser pair: takes a ticket, once, and keeps it for `send` and the others. */
 import { string } from "@oclif/core/args";
-import { keepTicket, needed } from "../cli/client-keys.ts";
+import { keepTicket } from "../cli/client-keys.ts";
 import * as common from "../cli/common-settings.ts";
 import { ENDPOINT_EXPECTED, parseEndpoint } from "../cli/endpoint.ts";
 import { UsageError } from "../cli/errors.ts";
 import { flagsOf } from "../cli/flags.ts";
+import { needed } from "../cli/named-file.ts";
 import { askSecret } from "../cli/secret-prompt.ts";
 import { optional } from "../cli/settings.ts";
 import { stateDirectory } from "../cli/state-directory.ts";

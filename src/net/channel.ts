@@ -27,3 +27,9 @@ export function pinOf(certificate: X509Certificate): Uint8Array {
 export function pinOfPem(pem: string): Uint8Array {
   return pinOf(new X509Certificate(pem));
 }
+
+/** Authorities in PEM, as they are. Throws where there is none in it: TLS would believe those that Node brings instead, the public ones. */
+export function authorities(pem: string): string {
+  new X509Certificate(pem);
+  return pem;
+}

@@ -6,7 +6,7 @@ import type { Socket } from "node:net";
 import { connect, type TLSSocket } from "node:tls";
 import { HawserError } from "../protocol/errors.ts";
 import { formatPin } from "../protocol/ticket.ts";
-import { type Channel, channelOf, pinOf } from "./channel.ts";
+import { authorities, type Channel, channelOf, pinOf } from "./channel.ts";
 import { cipherList } from "./ciphers.ts";
 import { isIPv6Address } from "./dial.ts";
 
@@ -54,7 +54,7 @@ export function secure(raw: Socket, trust: ClientTrust, where: string, timeoutMs
         ciphers: cipherList(),
         // What is wrong with the certificate is judged below, before anything is written.
         rejectUnauthorized: false,
-        ...(ca === undefined ? {} : { ca }),
+        ...(ca === undefined ? {} : { ca: authorities(ca) }),
         ...(cert === undefined ? {} : { cert, key }),
       });
     } catch (cause) {

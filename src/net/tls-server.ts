@@ -6,7 +6,7 @@ import { constants } from "node:crypto";
 import type { Socket } from "node:net";
 import { createServer, type TLSSocket } from "node:tls";
 import { HawserError } from "../protocol/errors.ts";
-import { type Channel, channelOf } from "./channel.ts";
+import { authorities, type Channel, channelOf } from "./channel.ts";
 import { cipherList } from "./ciphers.ts";
 
 export interface ServerCertificate {
@@ -46,7 +46,7 @@ export function tlsGate({ cert, key, clientCa }: ServerCertificate): (raw: Socke
       secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_PRIORITIZE_CHACHA,
       handshakeTimeout: HANDSHAKE_MS,
       // Who has no certificate that is good may have a ticket that is.
-      ...(clientCa === undefined ? {} : { requestCert: true, rejectUnauthorized: false, ca: clientCa }),
+      ...(clientCa === undefined ? {} : { requestCert: true, rejectUnauthorized: false, ca: authorities(clientCa) }),
     }),
   );
   server.on("secureConnection", (socket: TLSSocket) => {
@@ -107,7 +107,7 @@ function usable<T>(make: () => T): T {
   try {
     return make();
   } catch (cause) {
-    const message = `the certificate and the key can't be used together: ${(cause as Error).message}`;
+    const message = `the certificate, its key and the authority can't be used together: ${(cause as Error).message}`;
     throw new HawserError("E_CONFIG", message, { cause });
   }
 }

@@ -231,6 +231,9 @@ t.test("certificates of an authority: --cert and --client-ca, --ca and --client-
   t.match(await run(args, options), { code: 77, err: /without a ticket.*E_TOKEN/ });
   await server.stop();
   t.match(await run(["serve", at("in"), "--cert", at("a.txt")]), { code: 78, err: /holds no certificate/ });
+  const nobody = ["--client-ca", "/dev/null"];
+  t.match(await run(["serve", at("in"), ...nobody]), { code: 78, err: /'\/dev\/null' holds no certificate/ });
+  t.match(await run([...args.slice(0, -1), at("a.txt")], options), { code: 78, err: /a\.txt' holds no certificate/ });
   t.match(await run(["serve", at("in"), "--cert", at("nas.pem"), "--key", at("none")]), {
     code: 78,
     err: /does not exist/,

@@ -404,6 +404,18 @@ t.test("certificates of an authority, both ways, stand in for pin and ticket", a
   assertFailure(t, result, "E_CERTIFICATE", /not good for '127\.0\.0\.2'/);
 });
 
+t.test("no authority in the text is none, and not the public ones", async (t) => {
+  const { served, file } = place(t);
+  const { keys } = await testKeys(t);
+  for (const clientCa of ["", "\n"]) {
+    await t.rejects(startServer(t, served, { secure: { ...keys, clientCa } }), { code: "E_CONFIG" });
+  }
+  const { to } = await startServer(t, served, { secure: keys });
+  for (const ca of ["", "\n"]) {
+    assertFailure(t, (await sendAll({ paths: [file], to, secure: { ca } })).result, "E_CONFIG");
+  }
+});
+
 function writeList(t: Test, path: string): string {
   const list = join(t.testdirName, "list.txt");
   writeFileSync(list, `${path}\n`);
