@@ -12,6 +12,12 @@ export const LOCAL_TICKET_NAME = "local.ticket";
 const KEY_NAME = "server.pem";
 const TICKETS_NAME = "tickets.db";
 
+/** The database of tickets, in a state directory that is there from then on. Throws E_CONFIG. */
+export function ticketsPath(directory: string): string {
+  makeSecretDirectory(directory);
+  return join(directory, TICKETS_NAME);
+}
+
 export interface OwnFiles {
   readonly cert?: string | undefined;
   readonly key?: string | undefined;
@@ -20,10 +26,10 @@ export interface OwnFiles {
 
 /** Paths of PEM files in, keys out; what is not given is made, or was before. Throws E_CONFIG, E_IO. */
 export async function serverKeys(directory: string, files: OwnFiles = {}): Promise<ServerKeys & { pin: Uint8Array }> {
-  makeSecretDirectory(directory);
+  const tickets = ticketsPath(directory);
   const { cert, key } = files.cert === undefined ? await ownPair(directory) : givenPair(files);
   const clientCa = files.clientCa === undefined ? undefined : neededAuthorities(files.clientCa);
-  return { cert, key, clientCa, pin: pinIn(cert, files.cert), tickets: join(directory, TICKETS_NAME) };
+  return { cert, key, clientCa, pin: pinIn(cert, files.cert), tickets };
 }
 
 /** The two in one file, so that nobody ever sees one without the other. */

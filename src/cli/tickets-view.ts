@@ -1,4 +1,4 @@
-/** Tickets for people (a table) and what is said of a new one. Never their tokens, but for the one that is printed. */
+/** The tickets that were given out, for people (a table) and for scripts. Never their tokens. */
 import type { TicketRecord } from "../server/tickets.ts";
 import { formatDuration, formatLocalTime } from "./format.ts";
 
@@ -13,9 +13,14 @@ export function ticketRow(ticket: TicketRecord, nowMs: number): string {
 
 export type TicketState = "good" | "expired" | "revoked";
 
-export function ticketState({ expiresMs, revokedMs }: TicketRecord, nowMs: number): TicketState {
+function ticketState({ expiresMs, revokedMs }: TicketRecord, nowMs: number): TicketState {
   if (revokedMs !== null) return "revoked";
   return expiresMs !== null && nowMs >= expiresMs ? "expired" : "good";
+}
+
+/** What `ticket list --json` says of one; schema/tickets.json describes it. */
+export function ticketEntry(ticket: TicketRecord, nowMs: number): TicketRecord & { readonly state: TicketState } {
+  return { ...ticket, state: ticketState(ticket, nowMs) };
 }
 
 function stateText(ticket: TicketRecord, nowMs: number): string {

@@ -7,7 +7,7 @@ import { ListDocument } from "../cli/json.ts";
 import { ownAddress } from "../cli/own-address.ts";
 import { optional, type Resolved } from "../cli/settings.ts";
 import { stateDirectory } from "../cli/state-directory.ts";
-import { TICKETS_HEADER, ticketRow, ticketState } from "../cli/tickets-view.ts";
+import { TICKETS_HEADER, ticketEntry, ticketRow } from "../cli/tickets-view.ts";
 import { duration, endpoint, text } from "../cli/values.ts";
 import { formatEndpoint } from "../net/dial.ts";
 import { DEFAULT_PORT } from "../protocol/limits.ts";
@@ -84,10 +84,13 @@ export class TicketCommand extends HawserCommand {
   static override flags = flagsOf(SETTINGS);
 
   override async run(): Promise<void> {
-    const { values, operands } = await this.settings(SETTINGS);
+    const { values, origins, operands } = await this.settings(SETTINGS);
     const [what, name] = operands;
     const directory = stateDirectory(process.env);
     if (values.json && what !== "list") throw new UsageError("--json is for `ticket list`", "Leave it out.");
+    const { name: named, expiresMs, host, cert, qr } = origins;
+    const unused = [named, expiresMs, host, cert, qr].find(({ from }) => what !== undefined && from === "flag");
+    if (unused !== undefined) throw new UsageError(`${unused.place} is for a new ticket`, "Leave it out.");
     if (what === undefined) await this.#make(values, directory);
     else if (what === "list" && operands.length === 1) await this.#list(values, directory);
     else if (what === "revoke" && name !== undefined && operands.length === 2) await this.#revoke(name, directory);
@@ -125,7 +128,7 @@ export class TicketCommand extends HawserCommand {
     const nowMs = Date.now();
     if (json) {
       const document = new ListDocument("tickets", (line) => this.output.out(line));
-      for (const ticket of list) document.add({ ...ticket, state: ticketState(ticket, nowMs) });
+      for (const ticket of list) document.add(ticketEntry(ticket, nowMs));
       document.finish({});
       return;
     }
@@ -145,11 +148,11 @@ export class TicketCommand extends HawserCommand {
   }
 
   async #withTickets<T>(directory: string, work: (tickets: import("../server/tickets.ts").Tickets) => T): Promise<T> {
-    const [{ serverKeys }, { Tickets }] = await Promise.all([
+    const [{ ticketsPath }, { Tickets }] = await Promise.all([
       import("../cli/server-keys.ts"),
       import("../server/tickets.ts"),
     ]);
-    const tickets = Tickets.open((await serverKeys(directory)).tickets);
+    const tickets = Tickets.open(ticketsPath(directory));
     try {
       return work(tickets);
     } finally {

@@ -2,7 +2,15 @@
 import { readFileSync } from "node:fs";
 import { Ajv2020 } from "ajv/dist/2020.js";
 
-export type SchemaName = "send" | "demo" | "bench" | "history" | "sessions" | "serve-event" | "progress-event";
+export type SchemaName =
+  | "send"
+  | "demo"
+  | "bench"
+  | "history"
+  | "sessions"
+  | "tickets"
+  | "serve-event"
+  | "progress-event";
 
 const ajv = new Ajv2020({ strict: true, strictTypes: false, strictRequired: false, allErrors: true });
 
