@@ -6,6 +6,7 @@ import { parseTicket } from "../protocol/ticket.ts";
 import { isLoopback } from "./endpoint.ts";
 import { UsageError } from "./errors.ts";
 import { needed, neededAuthorities } from "./named-file.ts";
+import type { Origin } from "./settings.ts";
 import { makeSecretDirectory, readSmallFile, stateDirectory, writeSecretFile } from "./state-directory.ts";
 
 /** As the server's side names it: it is read here without loading what makes it. */
@@ -13,23 +14,29 @@ const LOCAL_TICKET_NAME = "local.ticket";
 const PAIRED_NAME = "servers";
 
 /** The settings of every command that dials, as `keySettings` has them. */
-export interface KeyValues {
-  readonly insecure: boolean;
-  readonly ticketFile: string | undefined;
-  readonly ca: string | undefined;
-  readonly clientCert: string | undefined;
-  readonly clientKey: string | undefined;
+export interface KeySettings {
+  readonly values: {
+    readonly insecure: boolean;
+    readonly ticketFile: string | undefined;
+    readonly ca: string | undefined;
+    readonly clientCert: string | undefined;
+    readonly clientKey: string | undefined;
+  };
+  readonly origins: { readonly ticketFile: Origin };
 }
 
 /** What `send` gets of them: nothing where plain TCP is agreed to. Throws E_TICKET, E_CONFIG, E_USAGE. */
 export function secureOption(
   to: Endpoint,
-  { insecure, ticketFile, ca, clientCert: cert, clientKey: key }: KeyValues,
+  { values, origins }: KeySettings,
   environment: Readonly<Record<string, string | undefined>>,
 ): { secure?: ClientKeys } {
+  const { insecure, ticketFile, ca, clientCert: cert, clientKey: key } = values;
   if (insecure) return {};
   if (key !== undefined && cert === undefined) throw new UsageError("--client-key needs --client-cert", "Give both.");
-  const sources = { ticket: environment["HAWSER_TICKET"], ticketFile, ca, cert, key };
+  // As everywhere a flag comes first, and the environment before the configuration file.
+  const ticket = origins.ticketFile.from === "flag" ? undefined : environment["HAWSER_TICKET"];
+  const sources = { ticket, ticketFile, ca, cert, key };
   return { secure: clientKeys(to, { directory: stateDirectory(environment), ...sources }) };
 }
 

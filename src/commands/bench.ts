@@ -1,7 +1,7 @@
 /** hawser bench: what the path carries, measured with the real protocol. Parses, measures, renders. */
 
 import { benchRecord, benchText, type MeasureProgress, progressOf } from "../cli/bench-view.ts";
-import { secureOption } from "../cli/client-keys.ts";
+import { clientKeys, secureOption } from "../cli/client-keys.ts";
 import * as common from "../cli/common-settings.ts";
 import { formatFailure } from "../cli/errors.ts";
 import { flagsOf } from "../cli/flags.ts";
@@ -12,6 +12,7 @@ import { errorLine } from "../cli/progress-json.ts";
 import { makeScratch } from "../cli/scratch.ts";
 import { type ServerChild, startServerChild } from "../cli/self.ts";
 import type { Resolved } from "../cli/settings.ts";
+import { stateDirectory } from "../cli/state-directory.ts";
 import { wholeNumber } from "../cli/values.ts";
 import type { MeasureOptions, MeasureResult } from "../client/measure.ts";
 import type { Endpoint } from "../net/dial.ts";
@@ -56,14 +57,15 @@ export class BenchCommand extends HawserCommand {
   #child: ServerChild | undefined;
 
   override async run(): Promise<void> {
-    const { values } = await this.settings(SETTINGS);
+    const { values, origins } = await this.settings(SETTINGS);
     const interrupts = watchInterrupts({
       onFirst: () => this.output.err("hawser: stopping; ^C again ends it at once\n"),
     });
     try {
       const { to } = values;
       if (to === undefined) await this.#measureOwn(values, interrupts.signal);
-      else await this.#measure(to, false, secureOption(to, values, process.env), values, interrupts.signal);
+      else
+        await this.#measure(to, false, secureOption(to, { values, origins }, process.env), values, interrupts.signal);
     } finally {
       interrupts.dispose();
     }
@@ -73,8 +75,11 @@ export class BenchCommand extends HawserCommand {
     const scratch = await makeScratch(0, () => this.#child?.kill());
     try {
       this.#child = await startServerChild({ dir: scratch.dir, home: scratch.dir, insecure: values.insecure, signal });
-      const keys = secureOption(this.#child.address, values, { XDG_STATE_HOME: scratch.dir });
-      await this.#measure(this.#child.address, true, keys, values, signal);
+      const { address } = this.#child;
+      // With what it has made for itself: a ticket or an authority that is set is of another server.
+      const directory = stateDirectory({ XDG_STATE_HOME: scratch.dir });
+      const keys = values.insecure ? {} : { secure: clientKeys(address, { directory }) };
+      await this.#measure(address, true, keys, values, signal);
     } finally {
       await this.#child?.stop();
       await scratch.remove();

@@ -203,7 +203,7 @@ export class SendCommand extends HawserCommand {
       throw new UsageError("send needs a server", 'Give it with --to HOST[:PORT], HAWSER_TO, or to = "..." in [send].');
     }
     const [{ send }, { runTransfer }] = await Promise.all([import("../client/send.ts"), import("../cli/transfer.ts")]);
-    const keys = secureOption(to, values, process.env);
+    const keys = secureOption(to, { values, origins }, process.env);
     const limit = new RateLimit(values.bwlimit);
     const interrupts = watchInterrupts({
       onSecond: (error) => {

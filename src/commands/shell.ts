@@ -27,7 +27,7 @@ const SETTINGS = {
   verbose: common.verbose,
 };
 
-type Values = Resolved<typeof SETTINGS>["values"];
+type Settings = Resolved<typeof SETTINGS>;
 
 export class ShellCommand extends HawserCommand {
   static override id = "shell";
@@ -53,9 +53,9 @@ export class ShellCommand extends HawserCommand {
   #endedBy: HawserError | undefined;
 
   override async run(): Promise<void> {
-    const { values } = await this.settings(SETTINGS);
+    const settings = await this.settings(SETTINGS);
     const prompt = process.stdin.isTTY ? new Prompt(process.stdin, process.stderr) : undefined;
-    const session = this.#session(values, prompt);
+    const session = this.#session(settings, prompt);
     try {
       for await (const line of prompt?.lines() ?? readLines(process.stdin)) {
         await session.run(line);
@@ -69,7 +69,8 @@ export class ShellCommand extends HawserCommand {
     }
   }
 
-  #session(values: Values, prompt: Prompt | undefined): ShellSession {
+  #session(settings: Settings, prompt: Prompt | undefined): ShellSession {
+    const { values } = settings;
     return new ShellSession({
       to: values.to ?? { host: "127.0.0.1", port: DEFAULT_PORT },
       streams: values.streams,
@@ -77,19 +78,24 @@ export class ShellCommand extends HawserCommand {
       lookAt,
       out: (text) => this.output.out(text),
       err: (text) => this.output.err(text),
-      transfer: (path, to, streams) => this.#transfer({ path, to, streams }, values, prompt),
+      transfer: (path, to, streams) => this.#transfer({ path, to, streams }, settings, prompt),
     });
   }
 
-  async #transfer({ path, to, streams }: Asked, values: Values, prompt: Prompt | undefined): Promise<TransferResult> {
+  async #transfer(
+    { path, to, streams }: Asked,
+    settings: Settings,
+    prompt: Prompt | undefined,
+  ): Promise<TransferResult> {
     const [{ send }, { runTransfer }] = await Promise.all([import("../client/send.ts"), import("../cli/transfer.ts")]);
+    const { values } = settings;
     const { chunkBytes, timeoutMs, quiet } = values;
     const interrupts = watchInterrupts();
     prompt?.busy(() => interrupts.raise("SIGINT"));
     // Standard output carries the success line alone.
     const results = quiet ? NO_RESULTS : receipt((text) => this.output.err(text));
     try {
-      const keys = secureOption(to, values, process.env);
+      const keys = secureOption(to, settings, process.env);
       const options = { paths: [path], to, ...keys, streams, chunkBytes, timeoutMs, signal: interrupts.signal };
       const result = await runTransfer(send, options, { ...values, results }, this.output);
       const reason = interrupts.signal.reason as HawserError | undefined;

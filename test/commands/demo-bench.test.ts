@@ -57,6 +57,12 @@ t.test("demo: the user's settings for servers do not break it", async (t) => {
   t.equal((await run(["demo", "--size", "1M"], inside(t.testdir({}), env))).code, 0);
 });
 
+t.test("bench: its own server is not the one that a ticket is for", async (t) => {
+  const env = { HAWSER_TICKET_FILE: "/dev/null", HAWSER_CA: "/dev/null" };
+  const { code, err } = await run(["bench", "--seconds", "1", "-q"], inside(t.testdir({}), env));
+  t.equal(code, 0, err);
+});
+
 t.test("demo: ^C cleans up, and ends the server", async (t) => {
   const tmpdir = t.testdir({});
   const running = start(["demo", "--size", "1GiB", "--progress", "json"], inside(tmpdir));
