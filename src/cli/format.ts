@@ -41,7 +41,7 @@ export function formatLimit(bytesPerSecond: number | null): string {
   return bytesPerSecond === null ? "no limit" : `${formatRate(bytesPerSecond)} (${formatBitRate(bytesPerSecond)})`;
 }
 
-/** `850 ms`, `1.23 s`, `12.3 s`, `2 min 03 s`, `1 h 02 min`. */
+/** `850 ms`, `1.23 s`, `12.3 s`, `2 min 03 s`, `1 h 02 min`, `6 d 23 h`. */
 export function formatDuration(ms: number): string {
   if (ms < 999.5) return `${Math.round(ms)} ms`;
   if (ms < 59_950) return `${(ms / 1000).toFixed(ms < 9995 ? 2 : 1)} s`;
@@ -53,10 +53,17 @@ export function formatEta(ms: number): string {
   return ms < 59_500 ? `${Math.max(1, Math.round(ms / 1000))} s` : longDuration(ms);
 }
 
+/** Two days: until then people count hours. */
+const DAYS_FROM_MINUTES = 48 * 60;
+
 function longDuration(ms: number): string {
   const seconds = Math.round(ms / 1000);
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${two(seconds % 60)} s`;
   const minutes = Math.round(seconds / 60);
+  if (minutes >= DAYS_FROM_MINUTES) {
+    const hours = Math.round(minutes / 60);
+    return `${formatCount(Math.floor(hours / 24))} d ${two(hours % 24)} h`;
+  }
   return `${Math.floor(minutes / 60)} h ${two(minutes % 60)} min`;
 }
 

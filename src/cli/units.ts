@@ -6,7 +6,7 @@
 /** What an error text says of a size. */
 export const SIZE_EXPECTED = "a size in bytes, such as 65536, 512k, 4MiB (1024-based) or 10MB (1000-based)";
 /** What an error text says of a duration. */
-export const DURATION_EXPECTED = "a duration, such as 500ms, 30s, 5m or 2h (a bare number is seconds)";
+export const DURATION_EXPECTED = "a duration, such as 500ms, 30s, 5m, 2h or 7d (a bare number is seconds)";
 
 const POWERS: Record<string, number> = { k: 1, m: 2, g: 3, t: 4 };
 

@@ -53,6 +53,7 @@ export function formatTicket({ id, pin, token, host, port }: Ticket): string {
 /** Reads a ticket; white space around it and line ends within are no part of it. Throws E_TICKET, which never shows it. */
 export function parseTicket(text: string): Ticket {
   const line = text.length > TEXT_CHARS_MAX ? text : text.replace(/\s+/g, "");
+  if (line === "") throw unreadable("it is empty");
   if (!line.startsWith("hawser")) throw unreadable("it does not begin with 'hawser1.'");
   if (!line.startsWith(TICKET_PREFIX)) throw unreadable("it is of a version that this program does not know");
   const body = line.slice(TICKET_PREFIX.length);

@@ -41,6 +41,10 @@ t.test("times", async (t) => {
     [123_000, "2 min 03 s"],
     [3_599_600, "1 h 00 min"],
     [3_720_000, "1 h 02 min"],
+    [47 * 3_600_000 + 59 * 60_000, "47 h 59 min"],
+    [48 * 3_600_000, "2 d 00 h"],
+    [30 * 86_400_000 - 1000, "30 d 00 h"],
+    [10_000 * 86_400_000, "10,000 d 00 h"],
   ];
   for (const [ms, text] of shown) t.equal(formatDuration(ms), text);
   t.equal(formatEta(1), "1 s");

@@ -46,8 +46,9 @@ t.test("space around it, and a line that was broken on the way, are no part of i
 
 t.test("what is no ticket is refused with a reason, which never shows it", async (t) => {
   const rows: [string, RegExp][] = [
-    ["", /begin with 'hawser1\.'/],
-    ["nas:23300", /begin with/],
+    ["", /it is empty/],
+    [" \n", /it is empty/],
+    ["nas:23300", /begin with 'hawser1\.'/],
     ["hawser2.AQAB", /a version that/],
     ["hawser1.", /too short/],
     [TEXT.slice(0, 40), /too short/],
