@@ -10,7 +10,7 @@ import { proofOf, ticketKeyOf } from "../../src/net/proof.ts";
 import { formatTicket, parseTicket } from "../../src/protocol/ticket.ts";
 import { assertFailure, assertOk, sendAll, startServer } from "../helpers/e2e.ts";
 import { testAuthority, testKeys } from "../helpers/keys.ts";
-import { HELLO, RawClient } from "../helpers/raw-client.ts";
+import { chunkHeader, HELLO, messageFrame, RawClient } from "../helpers/raw-client.ts";
 
 interface Place {
   readonly served: string;
@@ -231,6 +231,47 @@ t.test("who guesses waits, longer each time; who has a ticket does not, from the
   t.ok((tookMs[0] ?? 0) >= 250 && (tookMs[1] ?? 0) >= 500 && (tookMs[2] ?? 0) >= 1000, `${tookMs}`);
   assertOk(t, await sendAll({ paths: [file], to, secure: { ticket: right } }));
   t.equal(log.of("session").length, 1);
+});
+
+t.test("a guess is told at once, its answer waits, and nothing else is heard or held up meanwhile", async (t) => {
+  const { keys, ticket } = await testKeys(t);
+  const { to, log, server } = await startServer(t, place(t).served, { secure: keys });
+  const { id } = parseTicket(ticket("laptop"));
+  const secured = async () => {
+    const socket = tls.connect({ ...to, rejectUnauthorized: false });
+    await once(socket, "secureConnect");
+    return RawClient.over(socket).greet();
+  };
+  const wrong = { ticket: id, proof: new Uint8Array(32) };
+  const told = (count: number) => log.untilCount("refused", count, ({ code }) => code === "E_TOKEN");
+  for (let guess = 1; guess <= 5; guess++) {
+    const gone = await secured();
+    gone.say("HELLO", { ...HELLO, ...wrong });
+    await told(guess);
+    gone.socket.destroy();
+  }
+  // From here on an answer takes 8 s.
+  const waiting = await secured();
+  waiting.say("HELLO", { ...HELLO, ...wrong });
+  await told(6);
+  const none = await secured();
+  none.say("HELLO", HELLO);
+  t.equal(await none.error(), "E_TOKEN", "no ticket is no guess");
+  const stream = await secured();
+  const attach = messageFrame("ATTACH", {
+    session: new Uint8Array(16),
+    generation: 1,
+    stream: 0,
+    attempt: 1,
+    ...wrong,
+  });
+  const chunk = new Uint8Array(65_536);
+  stream.write(Buffer.concat([attach, chunkHeader(0, 0, chunk), chunk]));
+  await told(8);
+  t.same([waiting.came, stream.came], [[], []], "neither has heard anything");
+  await server.close();
+  await Promise.all([waiting.closed, stream.closed]);
+  t.same([waiting.came, stream.came], [[], []], "and a server that is stopped does not wait for them");
 });
 
 t.test("a relay with a key of its own gets nothing: the pin", async (t) => {
