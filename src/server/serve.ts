@@ -218,7 +218,8 @@ class Server implements HawserServer {
   /** For a connection of a session: another one's place, of this address where that has all that are its share. */
   async #makePlace(network: string, own: LiveSession | undefined): Promise<void> {
     const isForAll = this.#admission.connections >= this.#admission.connectionsMax;
-    await this.#givingWay.makeRoom((one) => one !== own && (isForAll || networkOf(one.peer) === network));
+    const whose = isForAll ? undefined : network;
+    await this.#givingWay.makeRoom((one) => one !== own && one.connections.some((it) => this.#places.has(it, whose)));
     this.#places.retireClosing();
   }
 

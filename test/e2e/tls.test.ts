@@ -31,6 +31,18 @@ function listening(t: Test, server: Server): Promise<{ host: string; port: numbe
   });
 }
 
+/** A connection that has greeted, with what proves the ticket on it. */
+async function opened(to: tls.ConnectionOptions & { localAddress?: string }, text: string) {
+  const socket = tls.connect({ ...to, rejectUnauthorized: false });
+  await once(socket, "secureConnect");
+  const { id, token } = parseTicket(text);
+  const { exporter } = channelOf(socket, false);
+  return {
+    raw: RawClient.over(socket).greet(),
+    of: (message: "HELLO" | "ATTACH") => ({ ticket: id, proof: proofOf(message, ticketKeyOf(token), exporter) }),
+  };
+}
+
 t.test("with a ticket a file arrives, and the ticket's name is who sent it", async (t) => {
   const { served, file, bytes } = place(t);
   const { keys, ticket } = await testKeys(t);
@@ -341,17 +353,7 @@ t.test("a proof is good once: not on another connection, and not of another mess
 t.test("a session belongs to its ticket, wherever its client is", async (t) => {
   const { keys, ticket } = await testKeys(t);
   const { to } = await startServer(t, place(t).served, { secure: keys });
-  const open = async (text: string, localAddress: string) => {
-    const socket = tls.connect({ ...to, localAddress, rejectUnauthorized: false } as tls.ConnectionOptions);
-    await once(socket, "secureConnect");
-    const { id, token } = parseTicket(text);
-    const { exporter } = channelOf(socket, false);
-    const raw = RawClient.over(socket).greet();
-    return {
-      raw,
-      of: (message: "HELLO" | "ATTACH") => ({ ticket: id, proof: proofOf(message, ticketKeyOf(token), exporter) }),
-    };
-  };
+  const open = (text: string, localAddress: string) => opened({ ...to, localAddress }, text);
   const [laptop, phone] = [ticket("laptop"), ticket("phone")];
   const control = await open(laptop, "127.0.0.1");
   control.raw.say("HELLO", { ...HELLO, ...control.of("HELLO") });
@@ -364,6 +366,33 @@ t.test("a session belongs to its ticket, wherever its client is", async (t) => {
   moved.raw.say("ATTACH", { ...attach, ...moved.of("ATTACH") });
   t.equal((await moved.raw.next("ATTACHED")).stream, 0, "the same ticket from another address");
   for (const { raw } of [control, moved]) raw.end();
+});
+
+t.test("tickets from one address share its places: who moves nothing there gives way to another", async (t) => {
+  const { keys, ticket } = await testKeys(t);
+  const limits = { maxConnectionsPerPeer: 8, minRateOverMs: 200 };
+  const { to, log } = await startServer(t, place(t).served, { secure: keys, ...limits });
+  const texts = [ticket("laptop"), ticket("phone")] as const;
+  const slow = await opened(to, texts[0]);
+  slow.raw.say("HELLO", { ...HELLO, streams: 7, ...slow.of("HELLO") });
+  const { session } = await slow.raw.next("WELCOME");
+  for (let stream = 0; stream < 7; stream++) {
+    const { raw, of } = await opened(to, texts[0]);
+    raw.say("ATTACH", { session, generation: 1, stream, attempt: 1, ...of("ATTACH") });
+    await raw.next("ATTACHED");
+  }
+  let isIn = false;
+  while (!isIn) {
+    const quick = await opened(to, texts[1]);
+    quick.raw.say("HELLO", { ...HELLO, ...quick.of("HELLO") });
+    isIn = await quick.raw.next("WELCOME").then(
+      () => true,
+      () => false,
+    );
+    quick.raw.end();
+  }
+  t.match(await log.until("ended"), { peer: "laptop", code: "E_GAVE_WAY" });
+  t.equal(await slow.raw.error(), "E_GAVE_WAY");
 });
 
 t.test("a server that has the key and not the ticket is told nothing", async (t) => {
