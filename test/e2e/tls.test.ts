@@ -208,6 +208,24 @@ t.test("half a handshake, garbage after its first byte, and silence harm nobody"
   for (const raw of [half, silent]) raw.end();
 });
 
+t.test("a client that is interrupted during the handshake leaves at once", async (t) => {
+  const { file } = place(t);
+  const { ticket } = await testKeys(t);
+  const stop = new AbortController();
+  const left = Promise.withResolvers<number>();
+  const silent = createServer((socket) => {
+    const cameMs = performance.now();
+    socket.once("data", () => stop.abort());
+    socket.on("close", () => left.resolve(performance.now() - cameMs));
+    socket.on("error", () => {});
+  });
+  const to = await listening(t, silent);
+  const { result } = await sendAll({ paths: [file], to, secure: { ticket: ticket("laptop") }, signal: stop.signal });
+  t.equal(result.error?.code, "E_INTERRUPTED");
+  const afterMs = await left.promise;
+  t.ok(afterMs < 9_000, `and not at its deadline of 10 s: after ${Math.round(afterMs)} ms`);
+});
+
 t.test("the server's handshake has a deadline, which silence and a trickle meet", { timeout: 60_000 }, async (t) => {
   const { keys } = await testKeys(t);
   const { to } = await startServer(t, place(t).served, { secure: keys });
