@@ -341,7 +341,7 @@ class Server implements HawserServer {
       return;
     }
     if (session === undefined) {
-      const message = "no session of this id belongs to this address";
+      const message = "no session of this id belongs to this client";
       this.#refuse(connection, peer, new HawserError("E_UNKNOWN_SESSION", message));
     } else if (stream < session.terms.streams) session.attach(connection, stream, attempt);
     else this.#refuse(connection, peer, new HawserError("E_ILLEGAL", `stream ${stream} of ${session.terms.streams}`));
