@@ -51,6 +51,7 @@ export class Connection implements DirectReader {
   #error: HawserError | undefined;
   #closing = false;
   #closed = false;
+  #muted = false;
   #pausedByOwner = false;
   #pausedByUnsent = false;
   readonly #limits: Limits;
@@ -257,6 +258,12 @@ export class Connection implements DirectReader {
     this.#resumeIfMay();
   }
 
+  /** Hears nothing more, also of what came already: it is as good as closed, and its last word waits. */
+  mute(): void {
+    this.#muted = true;
+    this.pause();
+  }
+
   /** Ends the connection; with an error that the peer may know, after telling it. */
   close(error?: HawserError): void {
     if (!this.isOpen) return;
@@ -299,7 +306,7 @@ export class Connection implements DirectReader {
     this.bytesReceived += count;
     this.lastHeardMs = performance.now();
     this.#reading?.took(count);
-    if (!this.isOpen) return this.#mayRead;
+    if (!this.isOpen || this.#muted) return this.#mayRead;
     try {
       feed();
     } catch (thrown) {
@@ -307,13 +314,13 @@ export class Connection implements DirectReader {
         const answer = this.#events.onForeign?.(thrown.program);
         if (answer !== undefined) this.#socket?.write(answer);
       }
-      this.close(asHawserError(thrown));
+      if (!this.#muted) this.close(asHawserError(thrown));
     }
     return this.#mayRead;
   }
 
   #onMessage(message: NamedMessage): void {
-    if (!this.isOpen) return;
+    if (!this.isOpen || this.#muted) return;
     if (message.name === "PING") this.#answerPing(message.body.id);
     else if (message.name === "ERROR") this.#onError(message.body);
     else {

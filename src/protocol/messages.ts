@@ -1,6 +1,7 @@
 /**
  * Control messages: msgpack maps in the payload of a control frame, each checked against a schema when it arrives.
  * Fields that a schema doesn't know are ignored, so that a later minor version may add some. PROTOCOL.md has the prose.
+ * OFFER, which comes in great numbers, has a short way besides: offer-page.ts writes it and offer-decoder.ts reads it.
  */
 // Without its native part, which reads strings faster, of which messages have hardly any, and is slow to load.
 import { Packr } from "msgpackr/pack";

@@ -1,5 +1,6 @@
 /**
- * Who may come in: the one owner of the counts of connections and sessions, in all and for each address (`networkOf`).
+ * Who may come in: the one owner of the counts of connections and sessions, in all, of connections for each address, of
+ * sessions for each client (`networkOf` of either: a ticket's name stands for itself).
  * Pure: no sockets, no clock.
  */
 import type { Failure } from "../protocol/errors.ts";
@@ -48,12 +49,12 @@ export class Admission {
     this.#connections.remove(network);
   }
 
-  /** Why there may not be one more session of this address. */
+  /** Why there may not be one more session of this client. */
   sessionRefusal(network: string): Failure | undefined {
     const { maxSessions, maxSessionsPerPeer } = this.#limits;
     const count = this.#sessions.of(network);
     if (count >= maxSessionsPerPeer) {
-      return busy(`${count} transfers from this address are under way, and that is the most`);
+      return busy(`${count} transfers of this client are under way, and that is the most`);
     }
     if (this.#sessions.total >= maxSessions) return busy("the server has as many transfers under way as it allows");
     return undefined;
@@ -70,7 +71,7 @@ export class Admission {
     this.#sessions.remove(network);
   }
 
-  /** Whether it is this address that has its share of sessions, whatever others have. */
+  /** Whether it is this client that has its share of sessions, whatever others have. */
   hasAllItsSessions(network: string): boolean {
     return this.#sessions.of(network) >= this.#limits.maxSessionsPerPeer;
   }

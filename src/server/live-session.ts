@@ -131,6 +131,10 @@ export class LiveSession {
     const control = this.#controlBefore + (this.#control?.bytesReceived ?? 0);
     return this.#received.reduce((sum, bytes) => sum + bytes, control);
   }
+  /** All that it has now, whatever addresses they come from. */
+  get connections(): Connection[] {
+    return [...(this.#control === undefined ? [] : [this.#control]), ...this.#streams.values()];
+  }
   /** Whether this end is at something that the client waits for. */
   get isWorking(): boolean {
     const { doing } = this.#end;

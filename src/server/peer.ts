@@ -1,5 +1,6 @@
 /** Who a connection's other end is. Sessions belong to a peer; this one function says who that is. */
 import type { Socket } from "node:net";
+import { isIPv6Address } from "../net/dial.ts";
 
 const IPV4_MAPPED = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i;
 
@@ -18,10 +19,10 @@ const NETWORK_GROUPS = 4;
 /**
  * What counts as one when places, room and guesses are counted: an IPv4 address; of IPv6 its /64, which is what one
  * customer gets at least and one machine has all of to itself (RFC 4291, 2.5.1; RFC 6177). Anything else, such as a
- * name, stands for itself.
+ * name, of which `cert:NAME` has a colon as well, stands for itself.
  */
 export function networkOf(peer: string): string {
-  if (!peer.includes(":")) return peer;
+  if (!isIPv6Address(peer)) return peer;
   const [head = "", tail] = peer.split("::");
   const groups = head === "" ? [] : head.split(":");
   if (tail !== undefined) {

@@ -28,6 +28,11 @@ export class Places<C extends Closable> {
     return this.#all.keys();
   }
 
+  /** Whether it has a place, as one of this network or, where none is named, of any. */
+  has(connection: C, network?: string): boolean {
+    return this.#placed.has(connection) && (network === undefined || this.#all.get(connection) === network);
+  }
+
   /** A connection came. Somebody else may be closed for it, without a word. */
   enter(connection: C, network: string): void {
     this.#all.set(connection, network);

@@ -1,10 +1,10 @@
 /** The server: a listener, the sessions under way, and what they write to. */
 import { resolve } from "node:path";
 import { BlockPool } from "../net/blocks.ts";
-import { type Connection, farewell } from "../net/connection.ts";
-import { type Gate, type Listener, listen } from "../net/listen.ts";
+import type { Connection } from "../net/connection.ts";
+import { type Listener, listen } from "../net/listen.ts";
 import type { Terms } from "../net/transfer-end.ts";
-import { asHawserError, type Failure, HawserError } from "../protocol/errors.ts";
+import { asHawserError, HawserError } from "../protocol/errors.ts";
 import { DEFAULT_PORT } from "../protocol/limits.ts";
 import type { Message } from "../protocol/messages.ts";
 import { escapeText } from "../protocol/names.ts";
@@ -13,13 +13,11 @@ import { MemorySessionStore } from "../sink/memory-session-store.ts";
 import { descriptorsMax } from "../sink/platform.ts";
 import { SinkSession, type SinkSessionOptions } from "../sink/session.ts";
 import { Unfinished } from "../sink/unfinished.ts";
-import { AddressRules } from "./address-rules.ts";
 import { Admission } from "./admission.ts";
 import type { Backend } from "./backend.ts";
-import { Doorkeeper } from "./doorkeeper.ts";
+import { Door } from "./door.ts";
 import { Expiry } from "./expiry.ts";
 import { GivingWay } from "./giving-way.ts";
-import { GuessDelay } from "./guess-delay.ts";
 import { LiveSession } from "./live-session.ts";
 import { openDirectory } from "./open-directory.ts";
 import { openOutput } from "./open-output.ts";
@@ -27,9 +25,7 @@ import { networkOf, peerOf } from "./peer.ts";
 import { PeerLimits } from "./peer-limits.ts";
 import { Places } from "./places.ts";
 import { receive } from "./reception.ts";
-import { RefusalLog } from "./refusal-log.ts";
 import { Sessions } from "./sessions.ts";
-import type { Tickets } from "./tickets.ts";
 import { TransferLog } from "./transfer-log.ts";
 import { type HawserServer, SESSION_TTL_MS, type ServeOptions, type ServerEvent } from "./types.ts";
 
@@ -77,16 +73,10 @@ class Server implements HawserServer {
   readonly #sessions: Sessions;
   readonly #expiry: Expiry;
   readonly #limits: PeerLimits;
-  readonly #rules: AddressRules;
+  readonly #door: Door;
   readonly #places: Places<Connection>;
   readonly #givingWay: GivingWay;
-  readonly #refusals = new RefusalLog();
   #listener: Listener | undefined;
-  #tickets: Tickets | undefined;
-  #doorkeeper = new Doorkeeper(undefined);
-  readonly #guesses = new GuessDelay();
-  /** What a client hears whose address may not come. */
-  #notAdmitted = NOT_ADMITTED;
   readonly #tickers: NodeJS.Timeout[] = [];
   #draining = false;
   #onIdle: (() => void) | undefined;
@@ -105,7 +95,7 @@ class Server implements HawserServer {
       maxSessionsPerPeer: options.maxSessionsPerPeer ?? MAX_SESSIONS_PER_PEER,
     });
     this.#places = new Places(this.#admission);
-    this.#rules = new AddressRules(options.allow, options.deny);
+    this.#door = new Door({ ...options, onEvent: (event) => this.#emit(event) });
     this.#givingWay = new GivingWay({
       ...options,
       sessions: () => this.#sessions.all,
@@ -129,11 +119,11 @@ class Server implements HawserServer {
   async start(): Promise<void> {
     const { host = "127.0.0.1", port = DEFAULT_PORT, dir } = this.#options;
     await this.#expiry.sweep();
-    const gate = await this.#openGate();
+    const gate = await this.#door.open();
     try {
       this.#listener = await listen({ host, port }, (remoteAddress) => this.#accept(remoteAddress), gate);
     } catch (error) {
-      this.#tickets?.close();
+      this.#door.close();
       throw error;
     }
     this.#tickers.push(
@@ -141,28 +131,13 @@ class Server implements HawserServer {
         () => {
           for (const session of this.#sessions.all) session.dropSilent(SILENT_MS);
           this.#givingWay.note();
-          this.#tellUntold();
+          this.#door.tellUntold();
         },
         Math.min(TICK_MS, this.#givingWay.everyMs),
       ),
       setInterval(() => void this.#expiry.sweep(), Math.max(1, Math.min(SWEEP_MS, this.#ttlMs / 4))),
     );
     this.#emit({ type: "listening", ...this.address, dir: dir === undefined ? null : resolve(dir) });
-  }
-
-  /** What encrypts needs time to load, and is loaded where it is used. */
-  async #openGate(): Promise<Gate | undefined> {
-    const { secure } = this.#options;
-    if (secure === undefined) return undefined;
-    const [{ TLS_NOT_ADMITTED, tlsGate }, { Tickets }] = await Promise.all([
-      import("../net/tls-server.ts"),
-      import("./tickets.ts"),
-    ]);
-    const gate = tlsGate(secure);
-    this.#tickets = Tickets.open(secure.tickets);
-    this.#doorkeeper = new Doorkeeper(this.#tickets);
-    this.#notAdmitted = TLS_NOT_ADMITTED;
-    return gate;
   }
 
   get #ttlMs(): number {
@@ -189,7 +164,7 @@ class Server implements HawserServer {
     await Promise.allSettled(this.#sessions.all.map((session) => session.end(stopped)));
     for (const connection of this.#places.all) connection.close();
     await this.#expiry.sweep();
-    this.#tickets?.close();
+    this.#door.close();
     await this.#backend.release();
   }
 
@@ -215,18 +190,16 @@ class Server implements HawserServer {
   #accept(remoteAddress: string): Connection | Uint8Array {
     const address = peerOf(remoteAddress);
     const network = networkOf(address);
-    if (!this.#rules.admits(address)) {
-      this.#tellRefused(address, { code: "E_ADDRESS_REFUSED", message: "its address may not come" });
-      return this.#notAdmitted;
-    }
+    const turnedAway = this.#door.turnAway(address);
+    if (turnedAway !== undefined) return turnedAway;
     const connection = receive(remoteAddress, this.#blocks, {
       onHello: (from, _, hello) => {
-        const peer = this.#admit(from, address, network, "HELLO", hello);
+        const peer = this.#door.admit(from, address, "HELLO", hello);
         if (peer === undefined) return;
         this.#onHello(from, peer, network, hello).catch((thrown) => this.#refuse(from, peer, asHawserError(thrown)));
       },
       onAttach: (from, _, attach) => {
-        const peer = this.#admit(from, address, network, "ATTACH", attach);
+        const peer = this.#door.admit(from, address, "ATTACH", attach);
         if (peer !== undefined) this.#onAttach(from, peer, network, attach);
       },
       limitOf: (peer) => this.#limits.enter(peer),
@@ -236,7 +209,7 @@ class Server implements HawserServer {
         // Its session hears of it after this.
         setImmediate(() => this.#checkIdle());
       },
-      onRefused: (peer, error) => this.#tellRefused(peer, error),
+      onRefused: (peer, error) => this.#door.tellRefused(peer, error),
     });
     this.#places.enter(connection, network);
     return connection;
@@ -245,33 +218,9 @@ class Server implements HawserServer {
   /** For a connection of a session: another one's place, of this address where that has all that are its share. */
   async #makePlace(network: string, own: LiveSession | undefined): Promise<void> {
     const isForAll = this.#admission.connections >= this.#admission.connectionsMax;
-    await this.#givingWay.makeRoom((one) => one !== own && (isForAll || networkOf(one.peer) === network));
+    const whose = isForAll ? undefined : network;
+    await this.#givingWay.makeRoom((one) => one !== own && one.connections.some((it) => this.#places.has(it, whose)));
     this.#places.retireClosing();
-  }
-
-  /** The peer that asks; undefined where it was refused, or will be: who guesses has to wait. */
-  #admit(
-    connection: Connection,
-    address: string,
-    network: string,
-    question: "HELLO" | "ATTACH",
-    body: Message<"HELLO"> | Message<"ATTACH">,
-  ): string | undefined {
-    try {
-      return this.#doorkeeper.admit(connection, address, question, body, Date.now());
-    } catch (thrown) {
-      const error = asHawserError(thrown);
-      const delayMs = error.code === "E_TOKEN" ? this.#guesses.wrong(network, performance.now()) : 0;
-      if (delayMs === 0) this.#refuse(connection, address, error);
-      else {
-        // Nothing more is heard meanwhile, and its place is one of those that say nothing.
-        connection.events = { onMessage: () => {}, onClosed: () => {} };
-        setTimeout(() => {
-          if (connection.isOpen) this.#refuse(connection, address, error);
-        }, delayMs).unref();
-      }
-      return undefined;
-    }
   }
 
   async #onHello(connection: Connection, peer: string, network: string, hello: Message<"HELLO">): Promise<void> {
@@ -392,7 +341,7 @@ class Server implements HawserServer {
       return;
     }
     if (session === undefined) {
-      const message = "no session of this id belongs to this address";
+      const message = "no session of this id belongs to this client";
       this.#refuse(connection, peer, new HawserError("E_UNKNOWN_SESSION", message));
     } else if (stream < session.terms.streams) session.attach(connection, stream, attempt);
     else this.#refuse(connection, peer, new HawserError("E_ILLEGAL", `stream ${stream} of ${session.terms.streams}`));
@@ -400,29 +349,13 @@ class Server implements HawserServer {
 
   /** Tells the client and the log why it gets nothing; it goes with a closed connection. */
   #refuse(connection: Connection, peer: string, error: HawserError): void {
-    this.#tellRefused(peer, error);
+    this.#door.tellRefused(peer, error);
     connection.events = { onMessage: () => {}, onClosed: () => {} };
     connection.close(error);
     this.#places.retire(connection);
-  }
-
-  #tellRefused(peer: string, { code, message }: Failure): void {
-    this.#tellUntold();
-    if (!this.#refusals.tells(networkOf(peer), performance.now())) return;
-    this.#emit({ type: "refused", peer, code, message });
-  }
-
-  #tellUntold(): void {
-    const count = this.#refusals.takeUntold(performance.now());
-    if (count > 0) this.#emit({ type: "warning", message: `${count} more refusals in a minute were not logged` });
   }
 
   #emit(event: ServerEvent): void {
     this.#options.onEvent?.(event);
   }
 }
-
-/** What a client hears whose address may not come: before a byte of it is read. */
-const NOT_ADMITTED = farewell(
-  new HawserError("E_ADDRESS_REFUSED", "this server does not take transfers from your address"),
-);

@@ -170,7 +170,7 @@ async function endIfSilent(session: LiveSession): Promise<boolean> {
 }
 
 function unknown(): HawserError {
-  return new HawserError("E_UNKNOWN_SESSION", "no session of this id belongs to this address");
+  return new HawserError("E_UNKNOWN_SESSION", "no session of this id belongs to this client");
 }
 
 function busy({ agent, terms }: LiveSession): HawserError {

@@ -42,7 +42,7 @@ export interface ServeOptions {
   readonly maxConnectionsPerPeer?: number;
   /** Transfers under way at once, all clients together (256). */
   readonly maxSessions?: number;
-  /** Transfers under way at once from one address (64). */
+  /** Transfers under way at once of one client (64): of its ticket or certificate, in plain of its address. */
   readonly maxSessionsPerPeer?: number;
   /**
    * A transfer that moves fewer bytes a second than this over `minRateOverMs` (60,000) ends, to be gone on with later, when

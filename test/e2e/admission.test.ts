@@ -65,7 +65,7 @@ t.test("transfers: so many of an address, so many in all; who is refused hears i
   const path = makeFile(join(from, "a"), 10);
   const { control } = await openSession(to);
   const own = await sendAll({ paths: [path], to });
-  assertFailure(t, own.result, "E_BUSY", /1 transfers from this address are under way/);
+  assertFailure(t, own.result, "E_BUSY", /1 transfers of this client are under way/);
   const other = await RawClient.connect(to, "127.0.0.2");
   other.greet().say("HELLO", HELLO);
   await other.next("WELCOME");

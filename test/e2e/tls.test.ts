@@ -10,7 +10,7 @@ import { proofOf, ticketKeyOf } from "../../src/net/proof.ts";
 import { formatTicket, parseTicket } from "../../src/protocol/ticket.ts";
 import { assertFailure, assertOk, sendAll, startServer } from "../helpers/e2e.ts";
 import { testAuthority, testKeys } from "../helpers/keys.ts";
-import { HELLO, RawClient } from "../helpers/raw-client.ts";
+import { chunkHeader, HELLO, messageFrame, RawClient } from "../helpers/raw-client.ts";
 
 interface Place {
   readonly served: string;
@@ -29,6 +29,18 @@ function listening(t: Test, server: Server): Promise<{ host: string; port: numbe
   return new Promise((resolve) => {
     server.listen(0, "127.0.0.1", () => resolve({ host: "127.0.0.1", port: (server.address() as AddressInfo).port }));
   });
+}
+
+/** A connection that has greeted, with what proves the ticket on it. */
+async function opened(to: tls.ConnectionOptions & { localAddress?: string }, text: string) {
+  const socket = tls.connect({ ...to, rejectUnauthorized: false });
+  await once(socket, "secureConnect");
+  const { id, token } = parseTicket(text);
+  const { exporter } = channelOf(socket, false);
+  return {
+    raw: RawClient.over(socket).greet(),
+    of: (message: "HELLO" | "ATTACH") => ({ ticket: id, proof: proofOf(message, ticketKeyOf(token), exporter) }),
+  };
 }
 
 t.test("with a ticket a file arrives, and the ticket's name is who sent it", async (t) => {
@@ -196,6 +208,24 @@ t.test("half a handshake, garbage after its first byte, and silence harm nobody"
   for (const raw of [half, silent]) raw.end();
 });
 
+t.test("a client that is interrupted during the handshake leaves at once", async (t) => {
+  const { file } = place(t);
+  const { ticket } = await testKeys(t);
+  const stop = new AbortController();
+  const left = Promise.withResolvers<number>();
+  const silent = createServer((socket) => {
+    const cameMs = performance.now();
+    socket.once("data", () => stop.abort());
+    socket.on("close", () => left.resolve(performance.now() - cameMs));
+    socket.on("error", () => {});
+  });
+  const to = await listening(t, silent);
+  const { result } = await sendAll({ paths: [file], to, secure: { ticket: ticket("laptop") }, signal: stop.signal });
+  t.equal(result.error?.code, "E_INTERRUPTED");
+  const afterMs = await left.promise;
+  t.ok(afterMs < 9_000, `and not at its deadline of 10 s: after ${Math.round(afterMs)} ms`);
+});
+
 t.test("the server's handshake has a deadline, which silence and a trickle meet", { timeout: 60_000 }, async (t) => {
   const { keys } = await testKeys(t);
   const { to } = await startServer(t, place(t).served, { secure: keys });
@@ -231,6 +261,47 @@ t.test("who guesses waits, longer each time; who has a ticket does not, from the
   t.ok((tookMs[0] ?? 0) >= 250 && (tookMs[1] ?? 0) >= 500 && (tookMs[2] ?? 0) >= 1000, `${tookMs}`);
   assertOk(t, await sendAll({ paths: [file], to, secure: { ticket: right } }));
   t.equal(log.of("session").length, 1);
+});
+
+t.test("a guess is told at once, its answer waits, and nothing else is heard or held up meanwhile", async (t) => {
+  const { keys, ticket } = await testKeys(t);
+  const { to, log, server } = await startServer(t, place(t).served, { secure: keys });
+  const { id } = parseTicket(ticket("laptop"));
+  const secured = async () => {
+    const socket = tls.connect({ ...to, rejectUnauthorized: false });
+    await once(socket, "secureConnect");
+    return RawClient.over(socket).greet();
+  };
+  const wrong = { ticket: id, proof: new Uint8Array(32) };
+  const told = (count: number) => log.untilCount("refused", count, ({ code }) => code === "E_TOKEN");
+  for (let guess = 1; guess <= 5; guess++) {
+    const gone = await secured();
+    gone.say("HELLO", { ...HELLO, ...wrong });
+    await told(guess);
+    gone.socket.destroy();
+  }
+  // From here on an answer takes 8 s.
+  const waiting = await secured();
+  waiting.say("HELLO", { ...HELLO, ...wrong });
+  await told(6);
+  const none = await secured();
+  none.say("HELLO", HELLO);
+  t.equal(await none.error(), "E_TOKEN", "no ticket is no guess");
+  const stream = await secured();
+  const attach = messageFrame("ATTACH", {
+    session: new Uint8Array(16),
+    generation: 1,
+    stream: 0,
+    attempt: 1,
+    ...wrong,
+  });
+  const chunk = new Uint8Array(65_536);
+  stream.write(Buffer.concat([attach, chunkHeader(0, 0, chunk), chunk]));
+  await told(8);
+  t.same([waiting.came, stream.came], [[], []], "neither has heard anything");
+  await server.close();
+  await Promise.all([waiting.closed, stream.closed]);
+  t.same([waiting.came, stream.came], [[], []], "and a server that is stopped does not wait for them");
 });
 
 t.test("a relay with a key of its own gets nothing: the pin", async (t) => {
@@ -300,17 +371,7 @@ t.test("a proof is good once: not on another connection, and not of another mess
 t.test("a session belongs to its ticket, wherever its client is", async (t) => {
   const { keys, ticket } = await testKeys(t);
   const { to } = await startServer(t, place(t).served, { secure: keys });
-  const open = async (text: string, localAddress: string) => {
-    const socket = tls.connect({ ...to, localAddress, rejectUnauthorized: false } as tls.ConnectionOptions);
-    await once(socket, "secureConnect");
-    const { id, token } = parseTicket(text);
-    const { exporter } = channelOf(socket, false);
-    const raw = RawClient.over(socket).greet();
-    return {
-      raw,
-      of: (message: "HELLO" | "ATTACH") => ({ ticket: id, proof: proofOf(message, ticketKeyOf(token), exporter) }),
-    };
-  };
+  const open = (text: string, localAddress: string) => opened({ ...to, localAddress }, text);
   const [laptop, phone] = [ticket("laptop"), ticket("phone")];
   const control = await open(laptop, "127.0.0.1");
   control.raw.say("HELLO", { ...HELLO, ...control.of("HELLO") });
@@ -323,6 +384,33 @@ t.test("a session belongs to its ticket, wherever its client is", async (t) => {
   moved.raw.say("ATTACH", { ...attach, ...moved.of("ATTACH") });
   t.equal((await moved.raw.next("ATTACHED")).stream, 0, "the same ticket from another address");
   for (const { raw } of [control, moved]) raw.end();
+});
+
+t.test("tickets from one address share its places: who moves nothing there gives way to another", async (t) => {
+  const { keys, ticket } = await testKeys(t);
+  const limits = { maxConnectionsPerPeer: 8, minRateOverMs: 200 };
+  const { to, log } = await startServer(t, place(t).served, { secure: keys, ...limits });
+  const texts = [ticket("laptop"), ticket("phone")] as const;
+  const slow = await opened(to, texts[0]);
+  slow.raw.say("HELLO", { ...HELLO, streams: 7, ...slow.of("HELLO") });
+  const { session } = await slow.raw.next("WELCOME");
+  for (let stream = 0; stream < 7; stream++) {
+    const { raw, of } = await opened(to, texts[0]);
+    raw.say("ATTACH", { session, generation: 1, stream, attempt: 1, ...of("ATTACH") });
+    await raw.next("ATTACHED");
+  }
+  let isIn = false;
+  while (!isIn) {
+    const quick = await opened(to, texts[1]);
+    quick.raw.say("HELLO", { ...HELLO, ...quick.of("HELLO") });
+    isIn = await quick.raw.next("WELCOME").then(
+      () => true,
+      () => false,
+    );
+    quick.raw.end();
+  }
+  t.match(await log.until("ended"), { peer: "laptop", code: "E_GAVE_WAY" });
+  t.equal(await slow.raw.error(), "E_GAVE_WAY");
 });
 
 t.test("a server that has the key and not the ticket is told nothing", async (t) => {

@@ -29,6 +29,8 @@ t.test("what is counted together: an IPv4 address, a /64 of IPv6, a name", async
     ["fe80::1", "fe80:0:0:0::/64"],
     ["64:ff9b::192.0.2.1", "64:ff9b:0:0::/64"],
     ["laptop", "laptop"],
+    ["cert:alice", "cert:alice"],
+    ["cert:a::b", "cert:a::b"],
   ];
   for (const [peer, network] of cases) t.equal(networkOf(peer), network, peer);
   t.not(networkOf("2001:db8:1:2::1"), networkOf("2001:db8:1:3::1"));
