@@ -7,15 +7,18 @@
  */
 import { type BigIntStats, lstatSync, opendirSync } from "node:fs";
 
-/** Names of one directory that are remembered, at most; from there on they are read again. */
-const KNOWN_MAX = 50_000;
+/** Names that are remembered at most, of all directories together: those of the directory that was read first go first. */
+const KNOWN_MAX = 1_000_000;
+
+/** Directories whose names are remembered, in the order in which they were read. */
+const remembering = new Set<Folding>();
 
 export class Folding {
   readonly #pathOf: (name: Uint8Array) => Buffer;
   /** Of this directory, as far as is known. */
   #case: "unknown" | "kept" | "folded" = "unknown";
-  /** Entries that were read, as text of one character a byte: each costs the whole directory. */
-  readonly #known = new Set<string>();
+  /** Entries that were read, as text of one character a byte, by what most file systems would take for the same; undefined for several. */
+  readonly #known = new Map<string, string | undefined>();
 
   /** `pathOf` gives the path of an entry of the directory. */
   constructor(pathOf: (name: Uint8Array) => Buffer) {
@@ -24,9 +27,15 @@ export class Folding {
 
   /** The name of what was found as `name`, where that is another one; undefined where it is just that. Throws what the system says. */
   ownNameOf(name: Uint8Array): Uint8Array | undefined {
-    if (!this.#mayFold(name) || this.#known.has(keyOf(name))) return undefined;
-    this.#read();
-    return this.#known.has(keyOf(name)) ? undefined : this.#entryLike(name);
+    if (!this.#mayFold(name)) return undefined;
+    const own = this.#remembered(name) ?? this.#read(name);
+    return own === undefined || Buffer.compare(own, name) === 0 ? undefined : own;
+  }
+
+  /** Nothing is asked any more. */
+  forget(): void {
+    this.#known.clear();
+    remembering.delete(this);
   }
 
   #mayFold(name: Uint8Array): boolean {
@@ -36,18 +45,53 @@ export class Folding {
     return this.#case === "folded" || otherForms(name).some((form) => this.#isSame(name, form));
   }
 
-  #read(): void {
-    this.#known.clear();
-    // What is left out of a directory that is larger is taken to be there: it was found.
-    for (const entry of this.#entries()) if (this.#known.size < KNOWN_MAX) this.#known.add(keyOf(entry));
+  #remembered(name: Uint8Array): Uint8Array | undefined {
+    const known = this.#known.get(foldedOf(name));
+    if (known === undefined) return undefined;
+    const entry = Buffer.from(known, "latin1");
+    return Buffer.compare(entry, name) === 0 || this.#isSame(entry, name) ? entry : undefined;
   }
 
-  /** Two names of one file are no folding: then both have been read. */
-  #entryLike(name: Uint8Array): Uint8Array | undefined {
+  /** Finds the entry that is meant, and remembers all. Two names of one file are no folding: then both are there. */
+  #read(name: Uint8Array): Uint8Array | undefined {
+    this.#known.clear();
+    const folded = foldedOf(name);
+    let isThere = false;
+    let like: Uint8Array | undefined;
     for (const entry of this.#entries()) {
-      if (Buffer.compare(entry, name) === 0) return undefined;
-      if (this.#isSame(entry, name)) return entry;
+      const text = foldedOf(entry);
+      this.#remember(text, entry);
+      if (text !== folded) continue;
+      if (Buffer.compare(entry, name) === 0) isThere = true;
+      else if (this.#isSame(entry, name)) like = entry;
     }
+    this.#makeRoom();
+    return isThere ? name : (like ?? this.#entryLike(name));
+  }
+
+  #remember(folded: string, entry: Buffer): void {
+    if (this.#known.size >= KNOWN_MAX) return;
+    const text = entry.toString("latin1");
+    // Most often both are one text, which then is there once.
+    const known = text === folded ? folded : text;
+    this.#known.set(folded, this.#known.has(folded) ? undefined : known);
+  }
+
+  #makeRoom(): void {
+    remembering.delete(this);
+    remembering.add(this);
+    let known = 0;
+    for (const one of remembering) known += one.#known.size;
+    for (const one of remembering) {
+      if (known <= KNOWN_MAX) return;
+      known -= one.#known.size;
+      one.forget();
+    }
+  }
+
+  /** By rules of the file system's own: each entry is looked at. */
+  #entryLike(name: Uint8Array): Uint8Array | undefined {
+    for (const entry of this.#entries()) if (this.#isSame(entry, name)) return entry;
     return undefined;
   }
 
@@ -77,7 +121,7 @@ export class Folding {
   }
 }
 
-const keyOf = (name: Uint8Array) => Buffer.from(name.buffer, name.byteOffset, name.length).toString("latin1");
+const foldedOf = (name: Uint8Array) => Buffer.from(name).toString("utf8").normalize("NFC").toLowerCase();
 
 const CASE_BIT = 0x20;
 const isLetter = (byte: number) => (byte | CASE_BIT) >= 0x61 && (byte | CASE_BIT) <= 0x7a;

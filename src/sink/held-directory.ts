@@ -139,6 +139,7 @@ export class HeldDirectory {
   }
 
   close(): void {
+    this.#folding.forget();
     if (this.#fd !== undefined) closeSync(this.#fd);
   }
 

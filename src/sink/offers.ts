@@ -53,7 +53,7 @@ export class Offers {
   #planning = 0;
   /** Open files that were to come whole and are compared first: they count as what they were offered as. */
   readonly #compared = new Set<number>();
-  /** It waited for room when its control connection broke. */
+  /** It waited for room when its control connection broke: all that has no outcome is offered again, and so is it. */
   #unplanned: ReceivedFile | undefined;
   /** Looks again whether there is room for a file that waits. */
   #wake: () => void = () => {};
@@ -90,7 +90,8 @@ export class Offers {
     }
     const offered = this.#offered;
     this.inOrder(async () => {
-      await this.#onOffer(files, offered);
+      // What an earlier control connection said is offered again on this one, and some of what came before it may be too.
+      if (offered === this.#offered) await this.#onOffer(files, offered);
       this.#queued -= files.length;
     });
   }
@@ -168,9 +169,13 @@ export class Offers {
       this.#owner.files.set(index, file);
       offered.add(index);
       await this.#plan(file, answers);
-      if (this.#unplanned === file) return this.#forgetOffer(file);
+      if (this.#unplanned === file) {
+        this.#forgetOffer(file);
+        // What is behind it comes again, and what is before it is planned as if nothing had happened.
+        break;
+      }
     }
-    answers.push(...(await this.#planSmall(whole, offered)));
+    await this.#planSmall(whole, offered, answers);
     await this.#answerAll(answers);
   }
 
@@ -178,6 +183,11 @@ export class Offers {
   async replan(file: ReceivedFile, existing: ExistingFile): Promise<void> {
     const answers: PlannedFile[] = [];
     await this.#plan(file, answers, () => planDiffering(file, existing, this.#planner));
+    if (this.#unplanned === file) {
+      this.#unplanned = undefined;
+      // When it is offered again it is compared again.
+      file.candidates = [existing];
+    }
     await this.#answerAll(answers);
   }
 
@@ -197,23 +207,25 @@ export class Offers {
     if (file.hasUnchecked) this.#owner.check(file);
   }
 
-  async #planSmall(offers: readonly OfferedFile[], offered: Set<number>): Promise<PlannedFile[]> {
-    if (offers.length === 0) return [];
+  async #planSmall(offers: readonly OfferedFile[], offered: Set<number>, answers: PlannedFile[]): Promise<void> {
+    if (offers.length === 0) return;
     this.#planning++;
     const { wanted, compare } = await this.#owner.small.plan(offers).finally(() => this.#planning--);
+    answers.push(...wanted);
     // What has to be compared is as any other file from now on.
     for (const offer of compare) {
       const file = new ReceivedFile(offer, this.#terms.chunkBytes);
       this.#owner.files.set(offer.file, file);
       this.#compared.add(offer.file);
       offered.add(offer.file);
-      const answers: PlannedFile[] = [];
       await this.#plan(file, answers);
+      if (this.#unplanned === file) this.#forgetOffer(file);
       // What lay there may be gone by now, and the source still has to hear that it comes in chunks.
-      if (answers[0]?.action === "send") wanted.push({ file: offer.file, action: "compare" });
-      wanted.push(...answers);
+      const last = answers.at(-1);
+      if (last?.file === file.index && last.action === "send") {
+        answers.splice(-1, 0, { file: file.index, action: "compare" });
+      }
     }
-    return wanted;
   }
 
   async #answerAll(answers: readonly PlannedFile[]): Promise<void> {
@@ -229,6 +241,7 @@ export class Offers {
     this.#planning++;
     try {
       const action = await plan();
+      if (isGivenUp(file)) return await this.#letGo(file);
       if (action === "copy") file.copiedBelow = 0;
       if (action !== "send" && action !== "compare" && action !== "copy") {
         this.#owner.onSettled(file, action);
@@ -237,7 +250,7 @@ export class Offers {
       file.phase = action === "compare" ? "comparing" : "receiving";
       answers.push({ file: file.index, action: action === "compare" ? action : "send" });
     } catch (thrown) {
-      if (this.#planner.signal.aborted) return;
+      if (this.#planner.signal.aborted || isGivenUp(file)) return;
       const failure = asHawserError(thrown).toFailure();
       if (failure.code === "E_QUOTA" && this.#others(file)) return await this.#planLater(file, answers, plan, failure);
       this.#owner.giveUp(file.index, failure);
@@ -262,27 +275,37 @@ export class Offers {
     failure: Failure,
   ): Promise<void> {
     const control = this.#control;
+    const { signal } = this.#planner;
+    const { promise: woken, resolve } = Promise.withResolvers<void>();
+    const wake = () => resolve();
+    // Also what happens while answers are written down counts.
+    this.#wake = wake;
+    signal.addEventListener("abort", wake, { once: true });
     await this.#answerAll(answers.splice(0));
     this.#planning--;
-    const { signal } = this.#planner;
-    const woken = Promise.withResolvers<void>();
-    this.#wake = woken.resolve;
-    signal.addEventListener("abort", this.#wake, { once: true });
-    await woken.promise;
-    signal.removeEventListener("abort", this.#wake);
+    await woken;
+    signal.removeEventListener("abort", wake);
     this.#wake = () => {};
     this.#planning++;
-    if (signal.aborted) return;
+    if (signal.aborted || isGivenUp(file)) return;
     if (this.#control === control) await this.#plan(file, answers, plan);
     // All that has no outcome is offered again, behind this, and what is under way has to be answered for it to go on.
-    else if (file.phase !== "planning" || file.index !== this.#below - 1) this.#owner.giveUp(file.index, failure);
-    else this.#unplanned = file;
+    else if (file.phase === "comparing" || file.index === this.#below - 1) this.#unplanned = file;
+    else this.#owner.giveUp(file.index, failure);
+  }
+
+  /** It was given up while it was being planned: what was readied for it is of no use any more. */
+  async #letGo({ part, isPartNew, offer }: ReceivedFile): Promise<void> {
+    this.#planner.unfinished.unclaim(this.#planner.owner, offer);
+    // What an earlier run left is not this failure's to judge.
+    await (isPartNew ? part?.abort() : part?.close());
   }
 
   /** It is as if it had not been offered: it will be again. */
   #forgetOffer(file: ReceivedFile): void {
     this.#unplanned = undefined;
     this.#owner.files.delete(file.index);
+    this.#compared.delete(file.index);
     this.#planner.unfinished.unclaim(this.#planner.owner, file.offer);
     this.#below--;
   }
@@ -326,6 +349,9 @@ export class Offers {
     this.#owner.fail(new HawserError("E_ILLEGAL", message));
   }
 }
+
+/** By the source, or by the failure of something else. */
+const isGivenUp = ({ phase }: ReceivedFile) => phase === "settling";
 
 /** What an offer says of itself that can't be. */
 function contradictionIn({ kind, target, size }: OfferedFile): string | undefined {

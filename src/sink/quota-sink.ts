@@ -38,6 +38,10 @@ export class QuotaSink implements Sink {
     return this.#inner.capabilities;
   }
 
+  get isWriting(): boolean | undefined {
+    return this.#inner.isWriting;
+  }
+
   find(name: Uint8Array): Promise<ExistingFile | undefined> {
     return this.#inner.find(name);
   }
@@ -119,9 +123,9 @@ class QuotaPart implements Part {
   }
 
   write(offset: number, bytes: Uint8Array): void | Promise<void> {
-    const writing = this.#inner.write(offset, bytes);
+    // First: a write that fails while nobody waits for it would end the program.
     this.#count(bytes.length);
-    return writing;
+    return this.#inner.write(offset, bytes);
   }
   written(bytes: number): void {
     this.#inner.written(bytes);

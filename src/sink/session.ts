@@ -215,13 +215,16 @@ export class SinkSession implements TransferEnd {
           else this.#giveUp(file, failure);
         }
         break;
-      case "FINISH":
-        // Behind the offers that came before it.
-        this.#offers.inOrder(() => {
+      case "FINISH": {
+        const control = this.#control;
+        // Behind the offers that came before it; as they are, it is said again on another control connection.
+        this.#offers.inOrder(async () => {
+          if (this.#control !== control) return;
           this.#announced = message.body.files;
-          return this.#finishIfSettled();
+          await this.#finishIfSettled();
         });
         break;
+      }
     }
   }
 

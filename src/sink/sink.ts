@@ -174,7 +174,7 @@ export interface Sink {
   /** Missing where there are neither directories nor links. */
   readonly tree?: TreeSink;
   /** Whether what it writes to holds it up; missing where that is so as long as anything is being written. */
-  readonly isWriting?: boolean;
+  readonly isWriting?: boolean | undefined;
   /** What lies at `name`; undefined when nothing does. Throws E_NOT_DIRECTORY, E_IO. */
   find(name: Uint8Array): Promise<ExistingFile | undefined>;
   /**

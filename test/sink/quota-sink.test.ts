@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { DiskSink } from "../../src/sink/disk-sink.ts";
+import { MemorySink } from "../../src/sink/memory-sink.ts";
 import { Quota } from "../../src/sink/quota.ts";
 import { QuotaSink } from "../../src/sink/quota-sink.ts";
 import { randomBytesOf } from "../helpers/bytes.ts";
@@ -67,6 +68,24 @@ t.test("a file whose size nobody knew is stopped where the quota ends", async (t
   t.throws(() => part.written(1), { code: "E_QUOTA" });
   await part.abort();
   t.equal(quota.used("ann"), 0);
+});
+
+t.test("a write beyond the quota is not begun, so that none fails unheard", async (t) => {
+  const quota = new Quota(CHUNK);
+  let isWriting: boolean | undefined = true;
+  class Inner extends MemorySink {
+    get isWriting(): boolean | undefined {
+      return isWriting;
+    }
+  }
+  const inner = new Inner();
+  const sink = new QuotaSink(inner, { quota, isThere: () => true });
+  const part = await sink.reserve(specOf("pipe", null, { account: "ann" }));
+  t.throws(() => part.write(0, randomBytesOf(CHUNK + 1)), { code: "E_QUOTA" });
+  t.equal(await part.read(0, new Uint8Array(1)), 0);
+  t.equal(sink.isWriting, true, "and what holds it up is said");
+  isWriting = undefined;
+  t.equal(sink.isWriting, undefined);
 });
 
 t.test("what was dropped beside the server gives its room back", async (t) => {
