@@ -6,11 +6,13 @@ import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { formatEndpoint } from "../../src/index.ts";
 import { FrameDecoder, SLACK_BYTES } from "../../src/protocol/decoder.ts";
 import { encodeGreeting } from "../../src/protocol/greeting.ts";
 import { isData, type MessageName } from "../../src/protocol/header.ts";
 import { decodeMessage, type Message } from "../../src/protocol/messages.ts";
 import { ALL_HOSTILE, assertHarmless, HOSTILE } from "../helpers/hostile-text.ts";
+import { listenAnywhere } from "../helpers/listening.ts";
 import { messageFrame, offered, openSession, openStream, RawClient } from "../helpers/raw-client.ts";
 import { inTerminal, noTerminal } from "../helpers/terminal.ts";
 import { BIN, type Ended, run, startServe } from "./program.ts";
@@ -160,12 +162,11 @@ async function hostileServer(
     });
     socket.on("data", (bytes) => decoder.push(bytes));
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   t.teardown(() => {
     for (const socket of sockets) socket.destroy();
     server.close();
   });
-  return `127.0.0.1:${(server.address() as { port: number }).port}`;
+  return formatEndpoint(await listenAnywhere(server));
 }
 
 const WELCOME = {
@@ -264,9 +265,8 @@ t.test("another program's words", async (t) => {
     socket.on("error", () => {});
     socket.end(`SSH-2.0-${ALL_HOSTILE}\r\n`);
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   t.teardown(() => void server.close());
-  const address = `127.0.0.1:${(server.address() as { port: number }).port}`;
+  const address = formatEndpoint(await listenAnywhere(server));
   assertBoth(
     t,
     await run(["send", join(dir, "a"), "--to", address, "--insecure", "--timeout", "2"]),

@@ -1,18 +1,19 @@
 /** Commands and servers that are stopped, and go on, through real processes and real sockets. */
 import { existsSync, statSync, truncateSync, writeFileSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import t from "tap";
+import { formatEndpoint } from "../../src/index.ts";
 import { nonconformity } from "../cli/schema.ts";
+import { listenAnywhere } from "../helpers/listening.ts";
 import { run, start, startServe } from "./program.ts";
 
 const CONTENT = Buffer.from("hawser\n".repeat(100_000));
 
 t.test("^C before there is a session: in order, exit code 130, and nothing to go on with", async (t) => {
   // Something that listens and says nothing: the client waits until it is told to stop.
-  const silent = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => silent.once("listening", resolve));
-  const to = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
+  const silent = createServer();
+  const to = formatEndpoint(await listenAnywhere(silent));
   const dir = t.testdir({ "it's": "x" });
   for (const [signal, code, name] of [
     ["SIGINT", 130, "E_INTERRUPTED"],

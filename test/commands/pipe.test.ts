@@ -1,11 +1,11 @@
 /** Pipes into and out of the real program: exit codes, what is said, and that nothing short is ever committed. */
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { nonconformity } from "../cli/schema.ts";
 import { contentOf, hexCrc32, makeFile, namesIn } from "../helpers/files.ts";
-import { BIN, endWithTest, environment, run, start, startServe } from "./program.ts";
+import { BIN, endWithTest, environment, run, start, startServe, WORK_DIRECTORY } from "./program.ts";
 
 const MIB = 1024 * 1024;
 const HAWSER = `"${process.execPath}" "${BIN}"`;
@@ -15,6 +15,7 @@ const env = environment();
 function bash(script: string, ...args: string[]) {
   const child = spawn("bash", ["-c", `set -o pipefail; ${script}`, "bash", ...args], {
     env,
+    cwd: WORK_DIRECTORY,
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -274,7 +275,7 @@ t.test("serve --to-stdout --once | tar x", async (t) => {
   t.match(sent, { code: 0, err: "" });
   t.match(await server.ended, { code: 0, out: "" });
   t.equal(spawnSync("diff", ["-r", join(dir, "from"), join(dir, "to")]).status, 0);
-  t.notOk(existsSync(".hawser"), "nothing is written to a directory");
+  t.same(readdirSync(WORK_DIRECTORY), [], "nothing is written to a directory");
 });
 
 t.test("a slow consumer, and one that goes", async (t) => {

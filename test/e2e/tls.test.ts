@@ -1,7 +1,7 @@
 /** Keys and encryption over real sockets: who gets in, who does not, and what each is told. */
 import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
-import { type AddressInfo, connect, createServer, type Server } from "node:net";
+import { connect, createServer, type Server } from "node:net";
 import { join } from "node:path";
 import * as tls from "node:tls";
 import t, { type Test } from "tap";
@@ -10,6 +10,7 @@ import { proofOf, ticketKeyOf } from "../../src/net/proof.ts";
 import { formatTicket, parseTicket } from "../../src/protocol/ticket.ts";
 import { assertFailure, assertOk, sendAll, startServer } from "../helpers/e2e.ts";
 import { testAuthority, testKeys } from "../helpers/keys.ts";
+import { listenAnywhere } from "../helpers/listening.ts";
 import { HELLO, RawClient } from "../helpers/raw-client.ts";
 
 interface Place {
@@ -26,9 +27,7 @@ function place(t: Test): Place {
 
 function listening(t: Test, server: Server): Promise<{ host: string; port: number }> {
   t.teardown(() => server.close());
-  return new Promise((resolve) => {
-    server.listen(0, "127.0.0.1", () => resolve({ host: "127.0.0.1", port: (server.address() as AddressInfo).port }));
-  });
+  return listenAnywhere(server);
 }
 
 t.test("with a ticket a file arrives, and the ticket's name is who sent it", async (t) => {
