@@ -91,7 +91,7 @@ async function open<A extends "WELCOME" | "ATTACHED">(
   else {
     const raw = await dial(endpoint, undefined, { timeoutMs, signal });
     const { secure } = await import("../net/tls-client.ts");
-    const { socket, channel } = await secure(raw, identity.trust, where, timeoutMs);
+    const { socket, channel } = await secure(raw, identity.trust, where, { timeoutMs, signal });
     connection.attach(socket, false, channel);
   }
   const silent = new HawserError(

@@ -8,7 +8,7 @@ import { HawserError } from "../protocol/errors.ts";
 import { formatPin } from "../protocol/ticket.ts";
 import { type Channel, channelOf, pinOf } from "./channel.ts";
 import { cipherList } from "./ciphers.ts";
-import { isIPv6Address } from "./dial.ts";
+import { type DialOptions, isIPv6Address } from "./dial.ts";
 
 /** Whom to believe. With neither a pin nor authorities, nobody. */
 export interface ClientTrust {
@@ -30,20 +30,27 @@ interface Secured {
 
 /**
  * Shakes hands over `raw`. `where` names the server in errors. Throws E_SERVER_PLAIN, E_KEY_CHANGED, E_NOT_PAIRED, E_CERTIFICATE, E_CLOCK,
- * E_NOT_HAWSER, E_ADDRESS_REFUSED, E_NO_ANSWER; `raw` is closed then.
+ * E_NOT_HAWSER, E_ADDRESS_REFUSED, E_NO_ANSWER, and E_LOST when the signal aborts; `raw` is closed then.
  */
-export function secure(raw: Socket, trust: ClientTrust, where: string, timeoutMs: number): Promise<Secured> {
+export function secure(raw: Socket, trust: ClientTrust, where: string, options: DialOptions): Promise<Secured> {
   const { ca, name, cert, key } = trust;
+  const { timeoutMs, signal } = options;
   return new Promise((resolve, reject) => {
     let socket: TLSSocket;
-    const fail = (error: HawserError) => {
+    const settle = () => {
       clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
+    };
+    const fail = (error: HawserError) => {
+      settle();
       socket?.destroy();
       raw.destroy();
       reject(error);
     };
     const late = new HawserError("E_NO_ANSWER", `${where} accepts connections, but no TLS handshake came of it`);
     const timer = setTimeout(() => fail(late), timeoutMs);
+    const onAbort = () => fail(new HawserError("E_LOST", "it was interrupted"));
+    signal?.addEventListener("abort", onAbort, { once: true });
     raw.on("error", () => {});
     try {
       socket = connect({
@@ -72,12 +79,13 @@ export function secure(raw: Socket, trust: ClientTrust, where: string, timeoutMs
           fail(refused);
           return;
         }
-        clearTimeout(timer);
+        settle();
         resolve({ socket, channel: channelOf(socket, false) });
       } catch (cause) {
         fail(new HawserError("E_CERTIFICATE", `the certificate of ${where} can't be read`, { cause }));
       }
     });
+    if (signal?.aborted) onAbort();
   });
 }
 
