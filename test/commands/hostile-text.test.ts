@@ -206,12 +206,13 @@ t.test("a server's words: its errors, its agent, transfer ids, what it says of f
   });
   const ending = await hostileServer(t, {
     HELLO: (socket) => socket.write(messageFrame("WELCOME", WELCOME)),
+    ATTACH: (socket, { stream }: Message<"ATTACH">) => socket.write(messageFrame("ATTACHED", { stream })),
     OFFER: (socket) => socket.end(messageFrame("ERROR", { code: 305, message: ALL_HOSTILE })),
   });
-  for (const [what, address] of [
-    ["refuses", refusing],
-    ["fails files", failing],
-    ["ends it", ending],
+  for (const [what, code, address] of [
+    ["refuses", "E_BUSY", refusing],
+    ["fails files", "E_EXISTS", failing],
+    ["ends it", "E_DESTINATION", ending],
   ] as const) {
     for (const mode of modes) {
       const ended = await run([
@@ -228,17 +229,23 @@ t.test("a server's words: its errors, its agent, transfer ids, what it says of f
       ]);
       t.not(ended.code, 0, `${what}: ${mode}`);
       t.match(ended.err + ended.out, /title/, "it is said");
+      t.match(ended.err + ended.out, code, "and what the server said it of");
       assertBoth(t, ended, `${what}, ${mode}`);
     }
     assertBoth(
       t,
       await run(["shell", "--insecure"], {
+        env: { HAWSER_TIMEOUT: "1" },
         input: `server_url ${address}\nfile_name ${paths[0]}\ntransfer_file\nstatus\nexit\n`,
       }),
       `${what}, the shell`,
     );
   }
-  if (noTerminal() !== undefined) return;
+  const without = noTerminal();
+  if (without !== undefined) {
+    t.comment(`not in a terminal: ${without}`);
+    return;
+  }
   for (const address of [refusing, failing, ending]) {
     const command = [
       process.execPath,
@@ -249,7 +256,7 @@ t.test("a server's words: its errors, its agent, transfer ids, what it says of f
       address,
       "--insecure",
       "--timeout",
-      "3",
+      "1",
       "--retries",
       "0",
       "-v",
