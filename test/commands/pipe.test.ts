@@ -283,13 +283,9 @@ t.test("serve --to-stdout --once | tar x", async (t) => {
 t.test("a slow consumer, and one that goes", async (t) => {
   const dir = t.testdir({});
   const path = makeFile(join(dir, "f"), 30 * MIB);
-  // It takes nothing for three timeouts.
-  const slow = await startStreaming("(sleep 3; cksum)");
-  const sent = await run(["send", path, "--to", slow.address, "--timeout", "1s", "--json"]);
-  t.match(sent, { code: 0 });
-  t.equal(JSON.parse(sent.out).retries, 0);
-  const { code, out } = await slow.ended;
-  t.same([code, out], [0, spawnSync("bash", ["-c", 'cksum < "$1"', "bash", path]).stdout.toString()]);
+  // It takes nothing for three timeouts, in which the other one is tried.
+  const slow = await startStreaming("(sleep 6; cksum)");
+  const sending = run(["send", path, "--to", slow.address, "--timeout", "2s", "--json"]);
 
   const gone = await startStreaming("head -c 1000000 | wc -c");
   const cut = await run(["send", path, "--to", gone.address]);
@@ -298,6 +294,12 @@ t.test("a slow consumer, and one that goes", async (t) => {
   const ended = await gone.ended;
   t.match(ended, { code: 74, out: "1000000\n", err: /what came out on standard output is not whole$/m });
   t.notMatch(ended.err, /^ +at /m);
+
+  const sent = await sending;
+  t.match(sent, { code: 0 });
+  t.equal(JSON.parse(sent.out).retries, 0);
+  const { code, out } = await slow.ended;
+  t.same([code, out], [0, spawnSync("bash", ["-c", 'cksum < "$1"', "bash", path]).stdout.toString()]);
 });
 
 t.test("a transfer that fails after some came out: pipefail sees it", async (t) => {
