@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import { readLines } from "../../src/cli/lines.ts";
+import { endWithProcess } from "../helpers/end-with-process.ts";
 
 export const BIN = fileURLToPath(new URL("../../bin/run.js", import.meta.url));
 
@@ -13,7 +14,7 @@ export const BIN = fileURLToPath(new URL("../../bin/run.js", import.meta.url));
 const NO_CONFIG = "/dev/null";
 
 const SCRATCH = mkdtempSync(join(tmpdir(), "hawser-programs-"));
-process.once("exit", () => rmSync(SCRATCH, { recursive: true, force: true }));
+endWithProcess(() => rmSync(SCRATCH, { recursive: true, force: true }));
 
 /** Keys and tickets of this file's servers and clients, which are one user's; also of programs that inherit it. */
 const STATE_HOME = join(SCRATCH, "state");
@@ -59,7 +60,7 @@ const alive = new Set<() => void>();
 const endAll = () => {
   for (const end of alive) end();
 };
-process.once("exit", endAll);
+endWithProcess(endAll);
 // Whatever lives keeps its file from ending. What tests within a test share lives as long as that one.
 t.afterEach(({ parent }) => {
   if (parent === t) endAll();
