@@ -6,11 +6,13 @@ import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { formatEndpoint } from "../../src/index.ts";
 import { FrameDecoder, SLACK_BYTES } from "../../src/protocol/decoder.ts";
 import { encodeGreeting } from "../../src/protocol/greeting.ts";
 import { isData, type MessageName } from "../../src/protocol/header.ts";
 import { decodeMessage, type Message } from "../../src/protocol/messages.ts";
 import { ALL_HOSTILE, assertHarmless, HOSTILE } from "../helpers/hostile-text.ts";
+import { listenAnywhere } from "../helpers/listening.ts";
 import { messageFrame, offered, openSession, openStream, RawClient } from "../helpers/raw-client.ts";
 import { inTerminal, noTerminal } from "../helpers/terminal.ts";
 import { BIN, type Ended, run, startServe } from "./program.ts";
@@ -160,12 +162,11 @@ async function hostileServer(
     });
     socket.on("data", (bytes) => decoder.push(bytes));
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   t.teardown(() => {
     for (const socket of sockets) socket.destroy();
     server.close();
   });
-  return `127.0.0.1:${(server.address() as { port: number }).port}`;
+  return formatEndpoint(await listenAnywhere(server));
 }
 
 const WELCOME = {
@@ -205,12 +206,13 @@ t.test("a server's words: its errors, its agent, transfer ids, what it says of f
   });
   const ending = await hostileServer(t, {
     HELLO: (socket) => socket.write(messageFrame("WELCOME", WELCOME)),
+    ATTACH: (socket, { stream }: Message<"ATTACH">) => socket.write(messageFrame("ATTACHED", { stream })),
     OFFER: (socket) => socket.end(messageFrame("ERROR", { code: 305, message: ALL_HOSTILE })),
   });
-  for (const [what, address] of [
-    ["refuses", refusing],
-    ["fails files", failing],
-    ["ends it", ending],
+  for (const [what, code, address] of [
+    ["refuses", "E_BUSY", refusing],
+    ["fails files", "E_EXISTS", failing],
+    ["ends it", "E_DESTINATION", ending],
   ] as const) {
     for (const mode of modes) {
       const ended = await run([
@@ -227,17 +229,23 @@ t.test("a server's words: its errors, its agent, transfer ids, what it says of f
       ]);
       t.not(ended.code, 0, `${what}: ${mode}`);
       t.match(ended.err + ended.out, /title/, "it is said");
+      t.match(ended.err + ended.out, code, "and what the server said it of");
       assertBoth(t, ended, `${what}, ${mode}`);
     }
     assertBoth(
       t,
       await run(["shell", "--insecure"], {
+        env: { HAWSER_TIMEOUT: "1" },
         input: `server_url ${address}\nfile_name ${paths[0]}\ntransfer_file\nstatus\nexit\n`,
       }),
       `${what}, the shell`,
     );
   }
-  if (noTerminal() !== undefined) return;
+  const without = noTerminal();
+  if (without !== undefined) {
+    t.comment(`not in a terminal: ${without}`);
+    return;
+  }
   for (const address of [refusing, failing, ending]) {
     const command = [
       process.execPath,
@@ -248,7 +256,7 @@ t.test("a server's words: its errors, its agent, transfer ids, what it says of f
       address,
       "--insecure",
       "--timeout",
-      "3",
+      "1",
       "--retries",
       "0",
       "-v",
@@ -264,9 +272,8 @@ t.test("another program's words", async (t) => {
     socket.on("error", () => {});
     socket.end(`SSH-2.0-${ALL_HOSTILE}\r\n`);
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   t.teardown(() => void server.close());
-  const address = `127.0.0.1:${(server.address() as { port: number }).port}`;
+  const address = formatEndpoint(await listenAnywhere(server));
   assertBoth(
     t,
     await run(["send", join(dir, "a"), "--to", address, "--insecure", "--timeout", "2"]),

@@ -1,22 +1,26 @@
 /** Commands and servers that are stopped, and go on, through real processes and real sockets. */
 import { existsSync, statSync, truncateSync, writeFileSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import t from "tap";
+import { formatEndpoint } from "../../src/index.ts";
 import { nonconformity } from "../cli/schema.ts";
+import { listenAnywhere } from "../helpers/listening.ts";
+import { soon } from "../helpers/wire-end.ts";
 import { run, start, startServe } from "./program.ts";
 
 const CONTENT = Buffer.from("hawser\n".repeat(100_000));
 
 t.test("^C before there is a session: in order, exit code 130, and nothing to go on with", async (t) => {
   // Something that listens and says nothing: the client waits until it is told to stop.
-  const silent = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => silent.once("listening", resolve));
-  const to = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
+  const silent = createServer();
+  const to = formatEndpoint(await listenAnywhere(silent));
   const dir = t.testdir({ "it's": "x" });
-  for (const [signal, code, name] of [
+  // In the TLS handshake, and in that of hawser: neither is waited for until its deadline, which is ten seconds.
+  for (const [signal, code, name, ...insecure] of [
     ["SIGINT", 130, "E_INTERRUPTED"],
     ["SIGTERM", 143, "E_TERMINATED"],
+    ["SIGINT", 130, "E_INTERRUPTED", "--insecure"],
   ] as const) {
     const connected = new Promise<void>((resolve) =>
       silent.once("connection", (socket) => {
@@ -24,10 +28,10 @@ t.test("^C before there is a session: in order, exit code 130, and nothing to go
         resolve();
       }),
     );
-    const running = start(["send", "it's", "--to", to, "--json"], { cwd: dir });
+    const running = start(["send", "it's", "--to", to, "--json", ...insecure], { cwd: dir });
     await connected;
     running.child.kill(signal);
-    const ended = await running.ended;
+    const ended = await soon(running.ended, "the end", 8000);
     t.equal(ended.code, code);
     t.match(ended.err, /stopping: what is in flight is being finished; \^C again ends it at once/);
     t.match(ended.err, new RegExp(`\\(${name}\\)\\n$`));

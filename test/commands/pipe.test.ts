@@ -1,11 +1,11 @@
 /** Pipes into and out of the real program: exit codes, what is said, and that nothing short is ever committed. */
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { nonconformity } from "../cli/schema.ts";
 import { contentOf, hexCrc32, makeFile, namesIn } from "../helpers/files.ts";
-import { BIN, endWithTest, environment, run, start, startServe } from "./program.ts";
+import { BIN, endWithTest, environment, run, start, startServe, WORK_DIRECTORY } from "./program.ts";
 
 const MIB = 1024 * 1024;
 const HAWSER = `"${process.execPath}" "${BIN}"`;
@@ -15,6 +15,7 @@ const env = environment();
 function bash(script: string, ...args: string[]) {
   const child = spawn("bash", ["-c", `set -o pipefail; ${script}`, "bash", ...args], {
     env,
+    cwd: WORK_DIRECTORY,
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -169,9 +170,11 @@ t.test("--spool: interrupted while it is sent, the command that is printed goes 
   const dir = t.testdir({ in: {}, "the spool": {} });
   const server = await startServe(join(dir, "in"));
   const spool = join(dir, "the spool");
-  const content = Buffer.alloc(700 * MIB, "x");
-  const args = ["send", "-", "--name", "it's", "--spool", spool, "--expect-bytes", "700MiB", "--to", server.address];
-  const running = start([...args, "-P", "1"], { stdio: ["pipe", "pipe", "pipe"] });
+  const content = contentOf(20 * MIB);
+  const args = ["send", "-", "--name", "it's", "--spool", spool, "--expect-bytes", "20MiB", "--to", server.address];
+  // So slow that it can't be over before it is interrupted; the second run has no limit.
+  const slow = { HAWSER_BWLIMIT: "1MiB" };
+  const running = start([...args, "-P", "1"], { env: slow, stdio: ["pipe", "pipe", "pipe"] });
   const session = server.event("session");
   running.child.stdin?.end(content);
   await session;
@@ -186,7 +189,7 @@ t.test("--spool: interrupted while it is sent, the command that is printed goes 
   await server.event("ended");
   t.same(namesIn(join(dir, "in")), []);
   const again = await shell(command);
-  t.match(again, { code: 0, out: /^(resumed|sent) +700 MiB .* it's$/m });
+  t.match(again, { code: 0, out: /^(resumed|sent) +20\.0 MiB .* it's$/m });
   t.equal(statSync(join(dir, "in", "it's")).size, content.length);
   t.same(readdirSync(spool), [], "and the copy is removed");
   await server.stop();
@@ -274,27 +277,29 @@ t.test("serve --to-stdout --once | tar x", async (t) => {
   t.match(sent, { code: 0, err: "" });
   t.match(await server.ended, { code: 0, out: "" });
   t.equal(spawnSync("diff", ["-r", join(dir, "from"), join(dir, "to")]).status, 0);
-  t.notOk(existsSync(".hawser"), "nothing is written to a directory");
+  t.same(readdirSync(WORK_DIRECTORY), [], "nothing is written to a directory");
 });
 
 t.test("a slow consumer, and one that goes", async (t) => {
   const dir = t.testdir({});
   const path = makeFile(join(dir, "f"), 30 * MIB);
-  // It takes nothing for three timeouts.
-  const slow = await startStreaming("(sleep 3; cksum)");
-  const sent = await run(["send", path, "--to", slow.address, "--timeout", "1s", "--json"]);
-  t.match(sent, { code: 0 });
-  t.equal(JSON.parse(sent.out).retries, 0);
-  const { code, out } = await slow.ended;
-  t.same([code, out], [0, spawnSync("bash", ["-c", 'cksum < "$1"', "bash", path]).stdout.toString()]);
+  // It takes nothing for three timeouts, in which the other one is tried.
+  const slow = await startStreaming("(sleep 6; cksum)");
+  const sending = run(["send", path, "--to", slow.address, "--timeout", "2s", "--json"]);
 
   const gone = await startStreaming("head -c 1000000 | wc -c");
   const cut = await run(["send", path, "--to", gone.address]);
   t.match(cut, { code: 74, out: "", err: /has closed its input before the file was whole \(E_DESTINATION\)/ });
   t.notMatch(cut.err, /The same command/, "it can't go on");
   const ended = await gone.ended;
-  t.match(ended, { code: 74, out: "1000000\n", err: /what came out on standard output is not whole\n$/ });
+  t.match(ended, { code: 74, out: "1000000\n", err: /what came out on standard output is not whole$/m });
   t.notMatch(ended.err, /^ +at /m);
+
+  const sent = await sending;
+  t.match(sent, { code: 0 });
+  t.equal(JSON.parse(sent.out).retries, 0);
+  const { code, out } = await slow.ended;
+  t.same([code, out], [0, spawnSync("bash", ["-c", 'cksum < "$1"', "bash", path]).stdout.toString()]);
 });
 
 t.test("a transfer that fails after some came out: pipefail sees it", async (t) => {
@@ -309,14 +314,14 @@ t.test("a transfer that fails after some came out: pipefail sees it", async (t) 
   t.match(await server.ended, {
     code: 75,
     out: `${3 * MIB}\n`,
-    err: /what came out on standard output is not whole\n$/,
+    err: /what came out on standard output is not whole$/m,
   });
 
   const wrong = await startStreaming("wc -c");
   const input = "x".repeat(100);
   const sent = await run(["send", "-", "--name", "a", "--to", wrong.address, "--expect-crc32", "12345678"], { input });
   t.equal(sent.code, 65);
-  t.match(await wrong.ended, { code: 65, err: /not whole\n$/ });
+  t.match(await wrong.ended, { code: 65, err: /not whole$/m });
 
   const idle = start(["serve", "--to-stdout", "--once", "--port", "0"]);
   await idle.said(/receiving into standard output/);

@@ -1,21 +1,28 @@
 /** Runs the real program, as compiled, in a process of its own, and waits for what it says: never for time. */
 import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import { readLines } from "../../src/cli/lines.ts";
+import { endWithProcess } from "../helpers/end-with-process.ts";
 
 export const BIN = fileURLToPath(new URL("../../bin/run.js", import.meta.url));
 
 /** A directory without a configuration file. */
 const NO_CONFIG = "/dev/null";
 
+const SCRATCH = mkdtempSync(join(tmpdir(), "hawser-programs-"));
+endWithProcess(() => rmSync(SCRATCH, { recursive: true, force: true }));
+
 /** Keys and tickets of this file's servers and clients, which are one user's; also of programs that inherit it. */
-const STATE_HOME = mkdtempSync(join(tmpdir(), "hawser-state-"));
+const STATE_HOME = join(SCRATCH, "state");
 process.env["XDG_STATE_HOME"] = STATE_HOME;
-process.once("exit", () => rmSync(STATE_HOME, { recursive: true, force: true }));
+
+/** Where programs run that are not told where: what one leaves in the directory it runs in is left nowhere else. */
+export const WORK_DIRECTORY = join(SCRATCH, "work");
+mkdirSync(WORK_DIRECTORY);
 
 export interface Ended {
   readonly code: number | null;
@@ -33,6 +40,7 @@ export interface Running {
 
 export interface RunOptions {
   readonly env?: Record<string, string>;
+  /** An empty directory of the test file's own otherwise. */
   readonly cwd?: string;
   /** What stands on standard input; nothing otherwise. */
   readonly input?: string;
@@ -52,7 +60,7 @@ const alive = new Set<() => void>();
 const endAll = () => {
   for (const end of alive) end();
 };
-process.once("exit", endAll);
+endWithProcess(endAll);
 // Whatever lives keeps its file from ending. What tests within a test share lives as long as that one.
 t.afterEach(({ parent }) => {
   if (parent === t) endAll();
@@ -75,7 +83,14 @@ export function endWithTest<C extends ChildProcess>(child: C, { detached = false
 }
 
 export function start(args: readonly string[], options: RunOptions = {}): Running {
-  const { env, cwd, input, node = process.execPath, bin = BIN, stdio = ["pipe", "pipe", "pipe"] } = options;
+  const {
+    env,
+    cwd = WORK_DIRECTORY,
+    input,
+    node = process.execPath,
+    bin = BIN,
+    stdio = ["pipe", "pipe", "pipe"],
+  } = options;
   const child = endWithTest(spawn(node, [bin, ...args], { env: environment(env), cwd, stdio }));
   let out = "";
   let err = "";

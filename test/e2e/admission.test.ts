@@ -37,7 +37,7 @@ t.test("whoever is refused by the thousand does not fill the log", async (t) => 
   const { to, log } = await startServer(t, dir, { deny: ["127.0.0.2"] });
   for (let i = 0; i < 100; i++) {
     const raw = await RawClient.connect(to, "127.0.0.2");
-    await raw.closed;
+    await soon(raw.closed, "the refusal");
   }
   t.equal(log.of("refused").length, 30);
 });

@@ -1,12 +1,13 @@
 /** What a client finds at the other end: nothing, other programs, other versions; and what a server finds. */
 import { get } from "node:http";
-import { type AddressInfo, createServer, type Socket } from "node:net";
+import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { measure } from "../../src/index.ts";
 import { encodeGreeting } from "../../src/protocol/greeting.ts";
 import { assertFailure, assertOk, sendAll, startServer } from "../helpers/e2e.ts";
 import { directories, makeFile } from "../helpers/files.ts";
+import { listenAnywhere } from "../helpers/listening.ts";
 import { HELLO, messageFrame, RawClient } from "../helpers/raw-client.ts";
 
 /** A program that is no hawser, until the test ends. */
@@ -17,12 +18,11 @@ async function program(t: Test, onConnection: (socket: Socket) => void): Promise
     socket.on("error", () => {});
     onConnection(socket);
   });
-  await new Promise<void>((resolve) => server.listen({ host: "127.0.0.1", port: 0 }, resolve));
   t.teardown(() => {
     for (const socket of sockets) socket.destroy();
     return new Promise<void>((resolve) => server.close(() => resolve()));
   });
-  return { host: "127.0.0.1", port: (server.address() as AddressInfo).port };
+  return listenAnywhere(server);
 }
 
 function one(t: Test): string[] {
@@ -31,8 +31,7 @@ function one(t: Test): string[] {
 
 t.test("nothing listens there", async (t) => {
   const server = createServer();
-  await new Promise<void>((resolve) => server.listen({ host: "127.0.0.1", port: 0 }, resolve));
-  const { port } = server.address() as AddressInfo;
+  const { port } = await listenAnywhere(server);
   await new Promise<void>((resolve) => server.close(() => resolve()));
   const { result } = await sendAll({ paths: one(t), to: { host: "127.0.0.1", port } });
   assertFailure(t, result, "E_UNREACHABLE", new RegExp(`127\\.0\\.0\\.1:${port} .*nothing listens`));

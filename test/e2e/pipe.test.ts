@@ -8,6 +8,7 @@ import type { TransferEvent } from "../../src/index.ts";
 import { crc32 } from "../../src/protocol/crc32.ts";
 import { assertFailure, assertOk, EventLog, sendAll, startServer } from "../helpers/e2e.ts";
 import { assertContent, contentOf, directories, KIB, namesIn, partsIn } from "../helpers/files.ts";
+import { listenAnywhere } from "../helpers/listening.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { soonHolds } from "../helpers/wire-end.ts";
 
@@ -284,10 +285,9 @@ t.test("a copy stays as long as it is not committed, and can be gone on with", a
   const { from: spool, to: dir } = directories(t);
   const content = contentOf(BYTES, 12);
   // Something that is no hawser server answers.
-  const other = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => other.once("listening", resolve));
+  const other = createServer();
   t.teardown(() => other.close());
-  const nobody = { host: "127.0.0.1", port: (other.address() as { port: number }).port };
+  const nobody = await listenAnywhere(other);
   const failed = await sendAll({ input: pieces(content), name: "a", to: nobody, spool });
   assertFailure(t, failed.result, "E_NOT_HAWSER");
   const [name = ""] = readdirSync(spool);

@@ -1,11 +1,12 @@
 /** Rate limits of whole transfers, seen from the other side: bytes as they come through a relay, and the time that things take. */
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import type { Test } from "tap";
 import t from "tap";
 import { RateLimit, type TransferEvent } from "../../src/index.ts";
 import { assertOk, EventLog, sendAll, startServer } from "../helpers/e2e.ts";
 import { assertContent, contentOf, directories, KIB, MIB, makeFile } from "../helpers/files.ts";
+import { listenAnywhere } from "../helpers/listening.ts";
 
 interface Sample {
   readonly atMs: number;
@@ -31,13 +32,11 @@ async function relay(t: Test, to: { readonly host: string; readonly port: number
     });
     upstream.on("data", (data) => client.write(data));
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   t.teardown(() => {
     for (const socket of sockets) socket.destroy();
     server.close();
   });
-  const { port } = server.address() as AddressInfo;
-  return { to: { host: "127.0.0.1", port }, samples };
+  return { to: await listenAnywhere(server), samples };
 }
 
 /** Bytes a second over each window of this length that lies within the samples. */

@@ -15,6 +15,7 @@ import {
 import { encodeMessage, type Message } from "../../src/protocol/messages.ts";
 import * as sparse from "../../src/protocol/sparse.ts";
 import { MESSAGES } from "../helpers/arbitraries.ts";
+import { frameOf } from "../helpers/raw-client.ts";
 import { Random } from "./random.ts";
 
 export interface Sample {
@@ -162,23 +163,12 @@ function* messageSamples(name: MessageName, seed: number): Generator<Sample> {
     try {
       const payload = Buffer.from(encodeMessage(name, body));
       if (payload.length > LARGE_BYTES && ++large > LARGE_SAMPLES) continue;
-      yield sampleOf(name, payload);
+      yield { name, payload, frame: frameOf(name, payload) };
     } catch (thrown) {
       // One that is too large for a frame is none that a program sends.
       if (!(thrown instanceof LocalProtocolError)) throw thrown;
     }
   }
-}
-
-function sampleOf(name: MessageName, payload: Buffer): Sample {
-  const header = encodeHeader({
-    name,
-    file: 0,
-    offset: 0,
-    payloadBytes: payload.length,
-    payloadCrc32: crc32(payload),
-  });
-  return { name, payload, frame: Buffer.concat([header, payload]) };
 }
 
 export function makeCorpus(seed: number): Corpus {

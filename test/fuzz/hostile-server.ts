@@ -2,10 +2,12 @@
  * Plays the server of a recorded conversation, changed, to a real client: what it says comes in the recorded order, after
  * as much as it had heard by then.
  */
-import { type AddressInfo, createServer, type Socket } from "node:net";
+import { createServer, type Socket } from "node:net";
 import type { Endpoint } from "../../src/index.ts";
 import { encodeGreeting } from "../../src/protocol/greeting.ts";
+import { listenAnywhere } from "../helpers/listening.ts";
 import type { Mutator } from "./mutator.ts";
+import { Patience } from "./patience.ts";
 import type { Random } from "./random.ts";
 import type { Said, Tape } from "./tapes.ts";
 import { FrameCutter } from "./wire.ts";
@@ -24,8 +26,7 @@ export class HostileServer {
   readonly #server = createServer({ noDelay: true }, (socket) => this.#accept(socket));
   readonly #sockets: Socket[] = [];
   #heard = 0;
-  #patienceMs: number;
-  #wake: () => void = () => {};
+  readonly #patience: Patience;
   frames = 0;
 
   constructor(tape: Tape, mutator: Mutator, random: Random, oneIn: number) {
@@ -33,15 +34,11 @@ export class HostileServer {
     this.#mutator = mutator;
     this.#random = random;
     this.#oneIn = oneIn;
-    this.#patienceMs = oneIn === Number.POSITIVE_INFINITY ? 20_000 : PATIENCE_MS;
+    this.#patience = new Patience(oneIn === Number.POSITIVE_INFINITY ? 20_000 : PATIENCE_MS);
   }
 
   listen(): Promise<Endpoint> {
-    return new Promise((resolve) => {
-      this.#server.listen({ host: "127.0.0.1", port: 0 }, () => {
-        resolve({ host: "127.0.0.1", port: (this.#server.address() as AddressInfo).port });
-      });
-    });
+    return listenAnywhere(this.#server);
   }
 
   /** Says all that is on the tape, then drops all connections. */
@@ -50,7 +47,7 @@ export class HostileServer {
     for (const said of this.#tape.said) {
       if (isHeard(said)) expected++;
       if (said.by === "client") continue;
-      await this.#until(() => this.#heard >= expected);
+      await this.#patience.until(() => this.#heard >= expected);
       for (const { connection, frame } of this.#mutator.inPlaceOf(said, this.#oneIn, this.#random)) {
         const socket = this.#sockets[connection];
         if (socket === undefined || socket.destroyed) continue;
@@ -62,7 +59,7 @@ export class HostileServer {
       }
     }
     // What it said last is heard, and perhaps answered.
-    await this.#until(() => this.#sockets.every(({ destroyed }) => destroyed));
+    await this.#patience.until(() => this.#sockets.every(({ destroyed }) => destroyed));
   }
 
   close(): void {
@@ -74,29 +71,11 @@ export class HostileServer {
     this.#sockets.push(socket);
     const cutter = new FrameCutter(({ name }) => {
       if (name !== "PING") this.#heard++;
-      this.#wake();
+      this.#patience.wake();
     });
     socket.on("data", (bytes: Buffer) => cutter.push(bytes));
     socket.on("error", () => {});
-    socket.on("close", () => this.#wake());
+    socket.on("close", () => this.#patience.wake());
     socket.write(GREETING);
-  }
-
-  async #until(holds: () => boolean): Promise<void> {
-    const untilMs = performance.now() + this.#patienceMs;
-    while (!holds()) {
-      const leftMs = untilMs - performance.now();
-      if (leftMs <= 0) {
-        this.#patienceMs = 0;
-        return;
-      }
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, leftMs);
-        this.#wake = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-    }
   }
 }

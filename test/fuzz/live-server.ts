@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Endpoint, ServeOptions, ServerEvent } from "../../src/index.ts";
+import { endWithProcess } from "../helpers/end-with-process.ts";
 
 const PROGRAM = fileURLToPath(new URL("../helpers/server-child.ts", import.meta.url));
 
@@ -30,6 +31,7 @@ export class LiveServer {
     const exited = new Promise<string>((resolve) => {
       child.on("close", (code, signal) => resolve(`it ended with ${code ?? signal}`));
     });
+    void exited.then(endWithProcess(() => void child.kill("SIGKILL")));
     const listening = new Promise<Endpoint>((resolve) => {
       createInterface({ input: child.stdout as NodeJS.ReadableStream }).on("line", (line) => {
         const event = JSON.parse(line) as ServerEvent;

@@ -6,6 +6,7 @@ import { connect, type Socket } from "node:net";
 import type { Endpoint } from "../../src/index.ts";
 import { encodeGreeting } from "../../src/protocol/greeting.ts";
 import { type Mutator, sessionIn, withSession } from "./mutator.ts";
+import { Patience } from "./patience.ts";
 import type { Random } from "./random.ts";
 import type { Said, Tape } from "./tapes.ts";
 import { FrameCutter } from "./wire.ts";
@@ -46,12 +47,11 @@ export class Player {
   readonly #played: Played = { frames: 0, connections: 0, finished: false };
   #answers = 0;
   #session: { readonly session: Uint8Array; readonly generation: number } | undefined;
-  #patienceMs: number;
-  #wake: () => void = () => {};
+  readonly #patience: Patience;
 
   constructor(options: PlayOptions) {
     this.#options = options;
-    this.#patienceMs = options.patienceMs;
+    this.#patience = new Patience(options.patienceMs);
   }
 
   async play(): Promise<Played> {
@@ -60,13 +60,13 @@ export class Player {
     for (const said of tape.said) {
       if (isAnswer(said)) expected++;
       if (said.by === "server") continue;
-      await this.#until(() => this.#answers >= expected);
+      await this.#patience.until(() => this.#answers >= expected);
       const own = this.#ownOf(said);
       const instead = oneIn === Number.POSITIVE_INFINITY ? [own] : mutator.inPlaceOf(own, oneIn, random);
       for (const one of instead) await this.#say(one);
     }
     for (const socket of this.#sockets.values()) this.#close(socket);
-    await this.#until(() => [...this.#sockets.values()].every(({ destroyed }) => destroyed));
+    await this.#patience.until(() => [...this.#sockets.values()].every(({ destroyed }) => destroyed));
     for (const socket of this.#sockets.values()) socket.destroy();
     return this.#played;
   }
@@ -120,34 +120,16 @@ export class Player {
       if (frame.name === "WELCOME") this.#session = sessionIn(frame.bytes);
       if (frame.name === "RECEIPT") this.#played.finished = true;
       if (isAnswer({ connection, by: "server", frame })) this.#answers++;
-      this.#wake();
+      this.#patience.wake();
     });
     socket.on("data", (bytes: Buffer) => cutter.push(bytes));
     socket.on("error", () => {});
-    socket.on("close", () => this.#wake());
+    socket.on("close", () => this.#patience.wake());
     socket.write(GREETING);
     await new Promise<void>((resolve) => {
       socket.once("connect", resolve);
       socket.once("close", () => resolve());
     });
     return socket;
-  }
-
-  async #until(holds: () => boolean): Promise<void> {
-    const untilMs = performance.now() + this.#patienceMs;
-    while (!holds()) {
-      const leftMs = untilMs - performance.now();
-      if (leftMs <= 0) {
-        this.#patienceMs = 0;
-        return;
-      }
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, leftMs);
-        this.#wake = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-    }
   }
 }

@@ -167,7 +167,7 @@ async function clientsFindings(options: SendOptions, { sent, input }: Scenario):
 
 const descriptors = (): number => readdirSync("/proc/self/fd").length;
 
-/** A socket whose other end does not close it is closed after some seconds. */
+/** A socket whose other end does not close it is closed after some seconds; only the kernel's list tells of it. */
 async function descriptorsLeft(most: number): Promise<number> {
   for (let turn = 0; turn < 200 && descriptors() > most; turn++)
     await new Promise((resolve) => setTimeout(resolve, 50));

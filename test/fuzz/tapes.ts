@@ -3,11 +3,12 @@
  * they said it. They are what is changed when sessions are fuzzed.
  */
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { type Endpoint, type SendOptions, type ServeOptions, send, serve } from "../../src/index.ts";
+import { listenAnywhere } from "../helpers/listening.ts";
 import { Random } from "./random.ts";
 import { FrameCutter, type WireFrame } from "./wire.ts";
 
@@ -176,11 +177,7 @@ class Relay {
   }
 
   listen(): Promise<Endpoint> {
-    return new Promise((resolve) => {
-      this.#server.listen({ host: "127.0.0.1", port: 0 }, () => {
-        resolve({ host: "127.0.0.1", port: (this.#server.address() as AddressInfo).port });
-      });
-    });
+    return listenAnywhere(this.#server);
   }
 
   close(): void {

@@ -13,6 +13,7 @@ import {
   send,
   serve,
 } from "../../src/index.ts";
+import { endWithProcess } from "./end-with-process.ts";
 
 type Of<E, T> = Extract<E, { readonly type: T }>;
 
@@ -153,6 +154,7 @@ export function startChild<E extends { readonly type: string }>(
   const exited = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {
     child.on("close", (code, signal) => resolve({ code, signal }));
   });
+  void exited.then(endWithProcess(() => void child.kill("SIGKILL")));
   t.teardown(async () => {
     // One that was stopped dies all the same.
     if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
