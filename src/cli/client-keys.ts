@@ -21,6 +21,7 @@ export interface KeySettings {
     readonly ca: string | undefined;
     readonly clientCert: string | undefined;
     readonly clientKey: string | undefined;
+    readonly tlsStreams: boolean;
   };
   readonly origins: { readonly ticketFile: Origin };
 }
@@ -31,12 +32,12 @@ export function secureOption(
   { values, origins }: KeySettings,
   environment: Readonly<Record<string, string | undefined>>,
 ): { secure?: ClientKeys } {
-  const { insecure, ticketFile, ca, clientCert: cert, clientKey: key } = values;
+  const { insecure, ticketFile, ca, clientCert: cert, clientKey: key, tlsStreams } = values;
   if (insecure) return {};
   if (key !== undefined && cert === undefined) throw new UsageError("--client-key needs --client-cert", "Give both.");
   // As everywhere a flag comes first, and the environment before the configuration file.
   const ticket = origins.ticketFile.from === "flag" ? undefined : environment["HAWSER_TICKET"];
-  const sources = { ticket, ticketFile, ca, cert, key };
+  const sources = { ticket, ticketFile, ca, cert, key, tlsStreams };
   return { secure: clientKeys(to, { directory: stateDirectory(environment), ...sources }) };
 }
 
@@ -49,16 +50,18 @@ export interface KeySources {
   readonly ca?: string | undefined;
   readonly cert?: string | undefined;
   readonly key?: string | undefined;
+  readonly tlsStreams?: boolean | undefined;
 }
 
 /** What a server is reached with: the ticket that is given, else the paired one, else, on this machine, its own. Throws E_TICKET, E_CONFIG. */
 export function clientKeys(to: Endpoint, sources: KeySources): ClientKeys {
-  const { ca, cert, key } = sources;
+  const { ca, cert, key, tlsStreams } = sources;
   const ticket = givenTicket(sources) ?? pairedTicket(to, sources.directory) ?? localTicket(to, sources.directory);
   return {
     ...(ticket === undefined ? {} : { ticket }),
     ...(ca === undefined ? {} : { ca: neededAuthorities(ca) }),
     ...(cert === undefined ? {} : { cert: needed(cert), key: needed(key ?? cert) }),
+    tlsStreams,
   };
 }
 

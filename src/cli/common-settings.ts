@@ -77,6 +77,14 @@ export const insecure = setting({
   negatable: true,
 });
 
+export const tlsStreams = setting({
+  flag: "tls-streams",
+  about:
+    "a TLS handshake for each stream, which is slower, in place of sealing them with keys of the first connection's",
+  kind: onOff,
+  fallback: false,
+});
+
 const file = (flag: string, about: string) =>
   setting({ flag, placeholder: "FILE", about, kind: optional(text), fallback: undefined });
 
@@ -86,6 +94,7 @@ export const keySettings = {
   ca: file("ca", "who signs servers' certificates, in PEM, in place of a pinned key"),
   clientCert: file("client-cert", "a certificate for servers that know their clients by them, in PEM"),
   clientKey: file("client-key", "its key, where that is not in the same file"),
+  tlsStreams,
 };
 
 export { file as fileSetting };

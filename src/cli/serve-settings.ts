@@ -27,6 +27,7 @@ export const SERVE_SETTINGS = {
   cert: common.fileSetting("cert", "a certificate to show, in PEM, in place of one that is made and pinned"),
   key: common.fileSetting("key", "its key, where that is not in the same file"),
   clientCa: common.fileSetting("client-ca", "who signs clients' certificates, in PEM: they stand in for tickets"),
+  tlsStreams: common.tlsStreams,
   once: common.perRunSwitch("once", "exit after one finished transfer: 0 when it is complete, 23 when files failed"),
   toStdout: common.perRunSwitch(
     "to-stdout",

@@ -4,6 +4,7 @@ import { Connection, type ConnectionEvents } from "../net/connection.ts";
 import { dial, type Endpoint, formatEndpoint } from "../net/dial.ts";
 import { isProof, proofOf } from "../net/proof.ts";
 import type { RateLimit } from "../net/rate-limit.ts";
+import type { SealedDials } from "../net/sealed-client.ts";
 import type { ClientTrust } from "../net/tls-client.ts";
 import { HawserError } from "../protocol/errors.ts";
 import type { Message } from "../protocol/messages.ts";
@@ -14,6 +15,8 @@ export interface ClientIdentity {
   readonly trust: ClientTrust;
   /** The key is what both ends keep of the ticket's token. */
   readonly ticket?: { readonly id: Uint8Array; readonly key: Uint8Array } | undefined;
+  /** Each stream has a TLS handshake of its own, in place of being sealed. */
+  readonly tlsStreams?: boolean | undefined;
 }
 
 export interface HandshakeOptions {
@@ -26,6 +29,8 @@ export interface HandshakeOptions {
   readonly signal?: AbortSignal | undefined;
   /** Missing: plain TCP. */
   readonly identity?: ClientIdentity | undefined;
+  /** Of a stream: sealed with keys of its control connection, in place of a TLS handshake of its own. */
+  readonly sealed?: SealedDials | undefined;
 }
 
 /** What is asked for, and what answers it. */
@@ -64,7 +69,7 @@ async function open<A extends "WELCOME" | "ATTACHED">(
   options: HandshakeOptions,
   asking: Asking<A>,
 ): Promise<Connection> {
-  const { endpoint, role, blocks, timeoutMs, signal, sending, identity } = options;
+  const { endpoint, role, blocks, timeoutMs, signal, sending } = options;
   const where = formatEndpoint(endpoint);
   let resolve: () => void = () => {};
   let reject: (error: HawserError) => void = () => {};
@@ -75,7 +80,7 @@ async function open<A extends "WELCOME" | "ATTACHED">(
   const events: ConnectionEvents = {
     onMessage: (message) => {
       if (message.name !== asking.answer) return;
-      const unproven = isUnproven(identity, asking.answer, message.body as Message<A>, connection);
+      const unproven = isUnproven(options, asking.answer, message.body as Message<A>, connection);
       if (unproven) {
         const why = `${where} has the key that it should have, and does not know the ticket; nothing was sent`;
         connection.destroy(new HawserError("E_SERVER_UNPROVEN", why));
@@ -87,13 +92,7 @@ async function open<A extends "WELCOME" | "ATTACHED">(
     onClosed: (error) => reject(closedEarly(where, connection, error)),
   };
   const connection = new Connection("client", role, blocks, events, { sending });
-  if (identity === undefined) connection.attach(await dial(endpoint, connection, { timeoutMs, signal }), true);
-  else {
-    const raw = await dial(endpoint, undefined, { timeoutMs, signal });
-    const { secure } = await import("../net/tls-client.ts");
-    const { socket, channel } = await secure(raw, identity.trust, where, { timeoutMs, signal });
-    connection.attach(socket, false, channel);
-  }
+  await connect(connection, where, options);
   const silent = new HawserError(
     "E_NO_ANSWER",
     `${where} accepts connections, but gave no answer within ${timeoutMs / 1000} s`,
@@ -102,7 +101,7 @@ async function open<A extends "WELCOME" | "ATTACHED">(
   const onAbort = () => connection.destroy(new HawserError("E_LOST", "it was interrupted"));
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
-    asking.ask(connection, proofFor(identity, asking.question, connection));
+    asking.ask(connection, proofFor(options, asking.question, connection));
     await answered;
     return connection;
   } catch (error) {
@@ -114,25 +113,46 @@ async function open<A extends "WELCOME" | "ATTACHED">(
   }
 }
 
+async function connect(
+  connection: Connection,
+  where: string,
+  { endpoint, identity, sealed, timeoutMs, signal }: HandshakeOptions,
+): Promise<void> {
+  const dialOptions = { timeoutMs, signal };
+  if (sealed !== undefined) {
+    const socket = await sealed.open((reader) => dial(endpoint, reader, dialOptions));
+    connection.attach(socket, false, { kind: "sealed" });
+  } else if (identity === undefined) connection.attach(await dial(endpoint, connection, dialOptions), true);
+  else {
+    const raw = await dial(endpoint, undefined, dialOptions);
+    const { secure } = await import("../net/tls-client.ts");
+    const { socket, channel } = await secure(raw, identity.trust, where, dialOptions);
+    connection.attach(socket, false, channel);
+  }
+}
+
 function proofFor(
-  identity: ClientIdentity | undefined,
+  { identity }: HandshakeOptions,
   question: "HELLO" | "ATTACH",
   { channel }: Connection,
 ): { ticket?: Uint8Array; proof?: Uint8Array } {
-  if (identity?.ticket === undefined || channel === undefined) return {};
+  if (identity?.ticket === undefined || channel?.kind !== "tls") return {};
   const { id, key } = identity.ticket;
   return { ticket: id, proof: proofOf(question, key, channel.exporter) };
 }
 
-/** Whoever has a ticket hears from the server that it knows it too: its key alone may have been stolen. */
+/**
+ * Whoever has a ticket hears from the server that it knows it too: its key alone may have been stolen. What is sealed shows
+ * it by itself.
+ */
 function isUnproven<A extends "WELCOME" | "ATTACHED">(
-  identity: ClientIdentity | undefined,
+  { identity, sealed }: HandshakeOptions,
   answer: A,
   { proof }: Message<A>,
   { channel }: Connection,
 ): boolean {
-  if (identity?.ticket === undefined) return false;
-  return channel === undefined || !isProof(proof, answer, identity.ticket.key, channel.exporter);
+  if (identity?.ticket === undefined || sealed !== undefined) return false;
+  return channel?.kind !== "tls" || !isProof(proof, answer, identity.ticket.key, channel.exporter);
 }
 
 function closedEarly(where: string, connection: Connection, error: HawserError | undefined): HawserError {

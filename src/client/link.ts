@@ -9,6 +9,7 @@ import type { Connection } from "../net/connection.ts";
 import type { Endpoint } from "../net/dial.ts";
 import { sliceBytesOf, WRITE_SLICE_MS } from "../net/pace.ts";
 import type { RateLimit } from "../net/rate-limit.ts";
+import type { SealedDials } from "../net/sealed-client.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
 import { asHawserError, ERRORS, type ErrorCode, endsSession, HawserError } from "../protocol/errors.ts";
@@ -100,6 +101,11 @@ export class Link {
   #terms: Terms | undefined;
   #address: Endpoint;
   #control: Connection | undefined;
+  #sealing: typeof import("../net/sealed-client.ts") | undefined;
+  /** What streams are sealed with that are dialled now. */
+  #sealed: SealedDials | undefined;
+  /** Streams whose sealed connection was not answered: the next is TLS, which more paths let through. */
+  readonly #unsealed = new Set<number>();
   #ticker: NodeJS.Timeout | undefined;
   #pings = 0;
   #pingedMs = 0;
@@ -206,13 +212,18 @@ export class Link {
 
   async #openControl(): Promise<void> {
     const { role, purpose, streams, chunkBytes, keys = [], fresh = false } = this.#options;
-    const { overwrite, preserveMode, verify, delta } = this.#options;
+    const { overwrite, preserveMode, verify, delta, identity } = this.#options;
     const hello: Message<"HELLO"> = { agent: AGENT, role, purpose, streams, chunkBytes };
     if (keys.length > 0) hello.keys = [...keys];
     if (overwrite !== undefined) hello.overwrite = overwrite;
     if (preserveMode !== undefined) hello.preserveMode = preserveMode;
     if (verify !== undefined) hello.verify = verify;
     if (delta !== undefined) hello.delta = delta;
+    if (identity !== undefined && identity.tlsStreams !== true) {
+      // What encrypts needs time to load, and is loaded where it is used.
+      this.#sealing = await import("../net/sealed-client.ts");
+      hello.seal = this.#sealing.sealCiphers();
+    }
     if (this.#terms !== undefined) {
       hello.session = this.#terms.session;
       hello.generation = this.#terms.generation;
@@ -245,6 +256,7 @@ export class Link {
     }
     const before = this.#terms;
     this.#control = control;
+    this.#sealed = this.#sealing?.sealedDials(control, terms);
     this.#broken.delete(CONTROL);
     control.events = {
       onMessage: (message) => this.#onMessage(message),
@@ -289,8 +301,10 @@ export class Link {
     const attempt = (this.#attempts.get(index) ?? 0) + 1;
     this.#attempts.set(index, attempt);
     const { session, generation, chunkBytes } = terms;
+    // Some paths let TLS through and nothing that they don't know: who was not answered is TLS the next time.
+    const sealed = this.#unsealed.delete(index) ? undefined : this.#sealed;
     try {
-      await openStream(this.#handshake, { session, generation, stream: index, attempt }, (stream) => {
+      await openStream({ ...this.#handshake, sealed }, { session, generation, stream: index, attempt }, (stream) => {
         if (this.#settled || this.#terms !== terms || this.#attempts.get(index) !== attempt) {
           stream.destroy();
           return;
@@ -303,6 +317,7 @@ export class Link {
     } catch (thrown) {
       if (this.#terms === terms && this.#attempts.get(index) === attempt) {
         const error = asHawserError(thrown);
+        if (sealed !== undefined) this.#unsealed.add(index);
         // Who is not let in is not let in later either.
         if (error.exitCode === ERRORS.E_TOKEN.exit) this.fail(error);
         else this.#redial(index, error);

@@ -139,6 +139,8 @@ export interface ClientKeys {
   /** PEM: for a server that knows its clients by their certificates. */
   readonly cert?: string | undefined;
   readonly key?: string | undefined;
+  /** Each stream has a TLS handshake of its own (it is sealed with keys of the control connection's TLS, which is faster). */
+  readonly tlsStreams?: boolean | undefined;
 }
 
 export interface SendOptions {

@@ -92,7 +92,7 @@ export class ServeCommand extends HawserCommand {
   }
 
   /** Keys and tickets; made where this is the first time. */
-  async #secure({ insecure, cert, key, clientCa }: ServeValues): Promise<Pick<ServeOptions, "secure">> {
+  async #secure({ insecure, cert, key, clientCa, tlsStreams }: ServeValues): Promise<Pick<ServeOptions, "secure">> {
     if (insecure) return {};
     const [{ keepLocalTicket, serverKeys }, { stateDirectory }] = await Promise.all([
       import("../cli/server-keys.ts"),
@@ -102,7 +102,7 @@ export class ServeCommand extends HawserCommand {
     const { pin, ...secure } = await serverKeys(directory, { cert, key, clientCa });
     keepLocalTicket(directory, { pin, ...secure });
     this.#pin = pin;
-    return { secure };
+    return { secure: { ...secure, tlsStreams } };
   }
 
   /** The settings that can change on the way are read again. What is wrong with them changes nothing. */

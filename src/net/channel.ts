@@ -1,22 +1,62 @@
 /** What an encrypted connection has to show for itself, whichever end asks. */
 import { createHash, X509Certificate } from "node:crypto";
+import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import { EXPORTER_BYTES, EXPORTER_LABEL } from "./proof.ts";
+import { STREAM_SECRET_BYTES, STREAM_SECRET_LABEL } from "./sealing.ts";
 
-export interface Channel {
+/** What bytes go over, whatever is below: a TCP connection, TLS, or a sealed stream. */
+export type Carrier = Duplex &
+  Pick<Socket, "remoteAddress"> & {
+    setNoDelay(on: boolean): unknown;
+    setKeepAlive(on: boolean, afterMs: number): unknown;
+    /** What it gave as 'data' is of no more use. */
+    release?(bytes: Uint8Array): void;
+  };
+
+/** A connection with a TLS handshake of its own. */
+export interface TlsChannel {
+  readonly kind: "tls";
   /** The same bytes at both ends of this connection, and at no other's. */
   readonly exporter: Uint8Array;
   /** The common name in the other end's certificate, where an authority of ours has signed it. */
   readonly certifiedName?: string | undefined;
+  /** What the session's streams are sealed with, where this is its control connection. */
+  streamSecret(session: Uint8Array): Uint8Array;
 }
 
-export function channelOf(socket: TLSSocket, isCertified: boolean): Channel {
+/** Whom a server has given a secret for streams. */
+export interface StreamGrant {
+  readonly peer: string;
+  readonly session: Uint8Array;
+  /** The ticket that the peer came in by, if it was one. */
+  readonly ticket?: Uint8Array | undefined;
+}
+
+/** A stream under keys from its session's control connection. */
+export interface SealedChannel {
+  readonly kind: "sealed";
+  /** At the server. */
+  readonly grant?: StreamGrant | undefined;
+}
+
+export type Channel = TlsChannel | SealedChannel;
+
+export function channelOf(socket: TLSSocket, isCertified: boolean): TlsChannel {
   // No context and an empty one are the same in TLS 1.3 (RFC 8446, 7.5).
   const exporter = new Uint8Array(socket.exportKeyingMaterial(EXPORTER_BYTES, EXPORTER_LABEL, Buffer.alloc(0)));
   const name = isCertified ? socket.getPeerCertificate().subject?.CN : undefined;
-  return { exporter, certifiedName: typeof name === "string" && name !== "" ? name : undefined };
+  return {
+    kind: "tls",
+    exporter,
+    certifiedName: typeof name === "string" && name !== "" ? name : undefined,
+    streamSecret: (session) => {
+      const secret = socket.exportKeyingMaterial(STREAM_SECRET_BYTES, STREAM_SECRET_LABEL, Buffer.from(session));
+      return new Uint8Array(secret);
+    },
+  };
 }
-
 /** What a client pins of a server: SHA-256 of the public key in its certificate, so that the rest of it may change. */
 export function pinOf(certificate: X509Certificate): Uint8Array {
   const spki = certificate.publicKey.export({ type: "spki", format: "der" });

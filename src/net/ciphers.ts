@@ -3,6 +3,7 @@
  * by a multiple without. Measured, since no system says it in the same way.
  */
 import { createCipheriv } from "node:crypto";
+import { SEAL_KEY_BYTES, type SealCipher } from "../protocol/sealed.ts";
 
 const SAMPLE_BYTES = 64 * 1024;
 const ROUNDS = 3;
@@ -11,17 +12,31 @@ const ROUNDS = 3;
 const AES = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"];
 const CHACHA = ["TLS_CHACHA20_POLY1305_SHA256"];
 
-let measured: string | undefined;
+let measured: boolean | undefined;
 
-/** OpenSSL's list, best first. Takes a millisecond the first time. */
+/** OpenSSL's list, best first. */
 export function cipherList(): string {
-  measured ??= (hasAes() ? [...AES, ...CHACHA] : [...CHACHA, ...AES]).join(":");
-  return measured;
+  return (hasAes() ? [...AES, ...CHACHA] : [...CHACHA, ...AES]).join(":");
 }
 
-/** In software AES takes several times as long as ChaCha20, in hardware less: twice is far from both. */
+/** The same for sealed streams, as they are called on the wire. */
+export function sealCiphers(): SealCipher[] {
+  return hasAes() ? ["aes-128-gcm", "chacha20-poly1305"] : ["chacha20-poly1305", "aes-128-gcm"];
+}
+
+/** Of what a client offers, best first, what both ends do well: ChaCha20 where either of them has no AES. */
+export function preferredSeal(offered: readonly string[]): SealCipher | undefined {
+  const known = offered.filter((name): name is SealCipher => Object.hasOwn(SEAL_KEY_BYTES, name));
+  return !hasAes() && known.includes("chacha20-poly1305") ? "chacha20-poly1305" : known[0];
+}
+
+/**
+ * In software AES takes several times as long as ChaCha20, in hardware less: twice is far from both. Takes a millisecond the
+ * first time.
+ */
 function hasAes(): boolean {
-  return bestMs("aes-128-gcm", 16) < 2 * bestMs("chacha20-poly1305", 32);
+  measured ??= bestMs("aes-128-gcm", 16) < 2 * bestMs("chacha20-poly1305", 32);
+  return measured;
 }
 
 /** Of a few rounds the shortest: what else the machine does only makes them longer. */

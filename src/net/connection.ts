@@ -11,7 +11,7 @@ import type { Message } from "../protocol/messages.ts";
 import { escapeText } from "../protocol/names.ts";
 import type { Role, Side, State } from "../protocol/states.ts";
 import type { BlockPool } from "./blocks.ts";
-import type { Channel } from "./channel.ts";
+import type { Carrier, Channel } from "./channel.ts";
 import type { DirectReader } from "./direct-read.ts";
 import { PacedReading } from "./paced-reading.ts";
 import { PacedWriter } from "./paced-writer.ts";
@@ -44,7 +44,7 @@ export class Connection implements DirectReader {
   readonly #conversation: Conversation;
   readonly #blocks: BlockPool;
   #events: ConnectionEvents;
-  #socket: Socket | undefined;
+  #socket: Carrier | undefined;
   /** What will become the socket, or be what it is made of. */
   #held: Socket | undefined;
   #channel: Channel | undefined;
@@ -105,7 +105,7 @@ export class Connection implements DirectReader {
   /**
    * Takes the socket over. `direct` when it was made to read through this DirectReader; `channel` when it is encrypted.
    */
-  attach(socket: Socket, direct: boolean, channel?: Channel): void {
+  attach(socket: Carrier, direct: boolean, channel?: Channel): void {
     if (this.#closed) {
       socket.on("error", () => {});
       socket.destroy();
@@ -122,6 +122,7 @@ export class Connection implements DirectReader {
     if (!direct) {
       socket.on("data", (bytes: Uint8Array) => {
         if (!this.#receive(bytes.length, () => this.#conversation.push(bytes))) socket.pause();
+        socket.release?.(bytes);
       });
     }
     this.#reading?.begin();
@@ -184,7 +185,7 @@ export class Connection implements DirectReader {
   }
 
   #write(bytes: Uint8Array): void {
-    const socket = this.#socket as Socket;
+    const socket = this.#socket as Carrier;
     this.bytesSent += bytes.length;
     if (this.#writer === undefined) socket.write(bytes);
     else this.#writer.message(bytes);
@@ -392,6 +393,7 @@ export function farewell(error: HawserError): Uint8Array {
 
 /** What a socket's error means to whoever waits for the transfer. */
 function lost(cause: Error & { code?: string; reason?: string }): HawserError {
+  if (cause instanceof HawserError) return cause;
   const dropped = cause.code === "ECONNRESET" || cause.code === "EPIPE";
   // What TLS has to say comes with a line of source and an address in memory.
   const why = dropped ? "the other end dropped it" : (cause.reason ?? cause.message);

@@ -3,13 +3,10 @@ import { type AddressInfo, createServer, type Server, type Socket } from "node:n
 import { HawserError } from "../protocol/errors.ts";
 import { type Endpoint, formatEndpoint } from "./dial.ts";
 import { adoptAccepted, type DirectReader } from "./direct-read.ts";
-import type { TlsAcceptor } from "./tls-server.ts";
+import type { Entrant, Gate } from "./gate.ts";
 
 /** What a connection needs to start: a reader that then gets its socket. */
-export interface Acceptor extends DirectReader, TlsAcceptor {}
-
-/** What a connection has to pass before its acceptor gets it, if anything: `tlsGate`. */
-export type Gate = (accepted: Socket, acceptor: TlsAcceptor) => void;
+export interface Acceptor extends DirectReader, Entrant {}
 
 export interface Listener {
   readonly address: Endpoint;

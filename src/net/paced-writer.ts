@@ -2,7 +2,7 @@
  * Writes frames to a socket under a rate limit: chunks in slices, each in its turn, and messages between two chunks. A
  * frame is never broken into by another.
  */
-import type { Socket } from "node:net";
+import type { Writable } from "node:stream";
 import { WRITE_SLICE_MS } from "./pace.ts";
 import type { RateLimit } from "./rate-limit.ts";
 
@@ -15,7 +15,7 @@ interface PacedChunk {
 }
 
 export class PacedWriter {
-  readonly #socket: Socket;
+  readonly #socket: Writable;
   readonly #limit: RateLimit;
   /** The first one is under way. */
   readonly #chunks: PacedChunk[] = [];
@@ -24,7 +24,7 @@ export class PacedWriter {
   #messageBytes = 0;
   readonly #go = () => this.#writeSlice();
 
-  constructor(socket: Socket, limit: RateLimit) {
+  constructor(socket: Writable, limit: RateLimit) {
     this.#socket = socket;
     this.#limit = limit;
   }

@@ -1,13 +1,11 @@
-/**
- * The server's end of TLS: a connection's first byte says whether it is TLS. If so it is shaken hands with, and its owner
- * gets it when that is done; if not its owner gets it as it is, to say in plain what is wanted.
- */
+/** The server's end of TLS: a connection is shaken hands with, and its owner gets it when that is done. */
 import { constants } from "node:crypto";
 import type { Socket } from "node:net";
 import { createServer, type TLSSocket } from "node:tls";
 import { HawserError } from "../protocol/errors.ts";
-import { authorities, type Channel, channelOf } from "./channel.ts";
+import { authorities, channelOf } from "./channel.ts";
 import { cipherList } from "./ciphers.ts";
+import type { Entrance, Entrant } from "./gate.ts";
 
 export interface ServerCertificate {
   /** PEM: the certificate, with those between it and its authority behind it. */
@@ -17,24 +15,12 @@ export interface ServerCertificate {
   readonly clientCa?: string | undefined;
 }
 
-/** Who waits for a connection to become usable. */
-export interface TlsAcceptor {
-  /** Until `attach`, this socket is what the connection is: ending one ends the other. */
-  hold(socket: Socket): void;
-  attach(socket: Socket, direct: boolean, channel?: Channel): void;
-  /** It is of no use; whoever keeps a log is told why. */
-  destroy(error?: HawserError): void;
-}
-
-/** The type of a record that begins a handshake (RFC 8446, 5.1). */
-const HANDSHAKE = 0x16;
-
 /** From the first byte on; the owner's own deadline is over all of it. */
 const HANDSHAKE_MS = 10_000;
 
 /** Throws E_CONFIG where key and certificate can't be used. */
-export function tlsGate({ cert, key, clientCa }: ServerCertificate): (raw: Socket, acceptor: TlsAcceptor) => void {
-  const waiting = new Map<string, TlsAcceptor>();
+export function tlsEntrance({ cert, key, clientCa }: ServerCertificate): Entrance {
+  const waiting = new Map<string, Entrant>();
   const server = usable(() =>
     createServer({
       cert,
@@ -51,15 +37,15 @@ export function tlsGate({ cert, key, clientCa }: ServerCertificate): (raw: Socke
   );
   server.on("secureConnection", (socket: TLSSocket) => {
     socket.on("error", () => {});
-    const acceptor = waiting.get(nameOf(socket));
-    if (acceptor === undefined) {
+    const entrant = waiting.get(nameOf(socket));
+    if (entrant === undefined) {
       socket.destroy();
       return;
     }
     try {
-      acceptor.attach(socket, false, channelOf(socket, clientCa !== undefined && socket.authorized));
+      entrant.attach(socket, false, channelOf(socket, clientCa !== undefined && socket.authorized));
     } catch (thrown) {
-      acceptor.destroy(failed(thrown as Error));
+      entrant.destroy(failed(thrown as Error));
       socket.destroy();
     }
   });
@@ -67,26 +53,14 @@ export function tlsGate({ cert, key, clientCa }: ServerCertificate): (raw: Socke
     waiting.get(nameOf(socket))?.destroy(failed(cause));
     socket.destroy();
   });
-  return (raw, acceptor) => {
-    acceptor.hold(raw);
+  return (raw, first, entrant) => {
     const name = nameOf(raw);
-    raw.on("error", () => {});
     raw.once("close", () => {
-      if (waiting.get(name) === acceptor) waiting.delete(name);
+      if (waiting.get(name) === entrant) waiting.delete(name);
     });
-    raw.once("end", () => raw.destroy());
-    raw.on("readable", function first() {
-      const bytes = raw.read() as Buffer | null;
-      if (bytes === null) return;
-      raw.off("readable", first);
-      raw.unshift(bytes);
-      if (bytes[0] !== HANDSHAKE) {
-        acceptor.attach(raw, false);
-        return;
-      }
-      waiting.set(name, acceptor);
-      server.emit("connection", raw);
-    });
+    raw.unshift(first);
+    waiting.set(name, entrant);
+    server.emit("connection", raw);
   };
 }
 

@@ -111,3 +111,21 @@ export const TEXT_CHARS_MAX = 1024;
 
 /** How often one chunk may arrive damaged before the path is called broken: 2^-32 each for a CRC to miss it. */
 export const CHUNK_RESENDS_MAX = 16;
+
+/** Names of ciphers for sealed streams in HELLO: two are known. */
+export const SEALS_OFFERED_MAX = 8;
+
+/**
+ * What one record of a sealed stream holds at most: large enough that its tag and its nonce cost nothing, small enough that what
+ * is held back until the tag is seen stays in a processor's cache.
+ */
+export const SEALED_RECORD_BYTES_MAX = MIB;
+
+/**
+ * Records under one key of a sealed stream, 16 GiB: 2^30 blocks of AES, far below the 2^34.5 at which AES-GCM loses a little
+ * of its strength (RFC 8446, 5.5).
+ */
+export const SEALED_RECORDS_PER_KEY = 65_536;
+
+/** How far behind the highest a number of a sealed connection may come: more dials than this are not under way at once. */
+export const SEALED_NUMBERS_WINDOW = 1024;

@@ -25,6 +25,7 @@ import {
   PROOF_BYTES,
   RESUME_KEY_BYTES,
   RESUME_KEYS_MAX,
+  SEALS_OFFERED_MAX,
   SESSION_ID_BYTES,
   STREAMS_MAX,
   TEXT_CHARS_MAX,
@@ -32,6 +33,7 @@ import {
 } from "./limits.ts";
 import { assertPlain } from "./msgpack-scan.ts";
 import { decodePlainOffer } from "./offer-decoder.ts";
+import { SEAL_KEY_BYTES, type SealCipher } from "./sealed.ts";
 
 const integer = (min: number, max: number) => v.pipe(v.number(), v.safeInteger(), v.minValue(min), v.maxValue(max));
 const bytes = (min: number, max: number) =>
@@ -134,6 +136,8 @@ export const SCHEMAS = {
     delta: v.optional(v.boolean()),
     ticket,
     proof,
+    /** What this client can seal streams with, best first. */
+    seal: v.optional(v.pipe(v.array(text), v.maxLength(SEALS_OFFERED_MAX))),
   }),
   WELCOME: v.object({
     agent: text,
@@ -158,6 +162,8 @@ export const SCHEMAS = {
     /** `full` where HELLO asked for it, and the sink can. */
     verify,
     proof,
+    /** With what streams that are dialled under this control connection are sealed, of what HELLO offered. */
+    seal: v.optional(v.picklist(Object.keys(SEAL_KEY_BYTES) as SealCipher[])),
   }),
   OFFER: v.object({
     /** All files below this index are settled, and the source knows it: the sink may forget them. */

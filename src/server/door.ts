@@ -3,14 +3,16 @@
  * for its answer, and what of all that is told. Whoever is in gets a place afterwards, or none (`Places`).
  */
 import { type Connection, farewell } from "../net/connection.ts";
-import type { Gate } from "../net/listen.ts";
+import type { Gate } from "../net/gate.ts";
 import { asHawserError, type Failure, HawserError } from "../protocol/errors.ts";
 import type { Message } from "../protocol/messages.ts";
+import type { SealCipher } from "../protocol/sealed.ts";
 import { AddressRules } from "./address-rules.ts";
 import { Doorkeeper } from "./doorkeeper.ts";
 import { GuessDelay } from "./guess-delay.ts";
 import { networkOf } from "./peer.ts";
 import { RefusalLog } from "./refusal-log.ts";
+import type { StreamSecrets } from "./stream-secrets.ts";
 import type { Tickets } from "./tickets.ts";
 import type { ServeOptions, ServerEvent } from "./types.ts";
 
@@ -24,6 +26,7 @@ export class Door {
   readonly #guesses = new GuessDelay();
   readonly #refusals = new RefusalLog();
   #tickets: Tickets | undefined;
+  #streams: StreamSecrets | undefined;
   #doorkeeper = new Doorkeeper(undefined);
   /** What a client hears whose address may not come. */
   #notAdmitted = NOT_ADMITTED;
@@ -39,11 +42,17 @@ export class Door {
     const { secure } = this.#options;
     if (secure === undefined) return undefined;
     // What encrypts needs time to load, and is loaded where it is used.
-    const [{ TLS_NOT_ADMITTED, tlsGate }, { Tickets }] = await Promise.all([
-      import("../net/tls-server.ts"),
-      import("./tickets.ts"),
-    ]);
-    const gate = tlsGate(secure);
+    const [{ TLS_NOT_ADMITTED, tlsEntrance }, { gateOf }, { sealedEntrance }, { Tickets }, { StreamSecrets }] =
+      await Promise.all([
+        import("../net/tls-server.ts"),
+        import("../net/gate.ts"),
+        import("../net/sealed-server.ts"),
+        import("./tickets.ts"),
+        import("./stream-secrets.ts"),
+      ]);
+    const streams = new StreamSecrets();
+    const gate = gateOf({ tls: tlsEntrance(secure), sealed: sealedEntrance((name) => streams.find(name)) });
+    this.#streams = streams;
     this.#tickets = Tickets.open(secure.tickets);
     this.#doorkeeper = new Doorkeeper(this.#tickets);
     this.#notAdmitted = TLS_NOT_ADMITTED;
@@ -79,6 +88,19 @@ export class Door {
       else connection.close(error);
       return undefined;
     }
+  }
+
+  /** What the streams of a control connection that was let in are sealed with; undefined where they are TLS as it is, or plain. */
+  sealStreams(control: Connection, peer: string, session: Uint8Array, hello: Message<"HELLO">): SealCipher | undefined {
+    const { channel } = control;
+    if (channel?.kind !== "tls" || this.#options.secure?.tlsStreams === true || hello.seal === undefined)
+      return undefined;
+    return this.#streams?.grant(control, channel, { peer, session, ticket: hello.ticket }, hello.seal);
+  }
+
+  /** A connection is gone. */
+  forget(connection: Connection): void {
+    this.#streams?.forget(connection);
   }
 
   /** Nothing more is heard meanwhile, and its place is one of those that say nothing. */

@@ -7,6 +7,7 @@ import type { Connection } from "../net/connection.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
 import { endsSession, HawserError } from "../protocol/errors.ts";
+import type { SealCipher } from "../protocol/sealed.ts";
 import type { State } from "../protocol/states.ts";
 
 export interface LiveSessionOptions {
@@ -57,8 +58,8 @@ export class LiveSession {
     this.#end = options.makeEnd(this);
   }
 
-  /** Takes a control connection that said HELLO: the first, or one in a broken one's place. */
-  open(control: Connection): void {
+  /** Takes a control connection that said HELLO: the first, or one in a broken one's place. `seal`: what streams dialled under it are sealed with. */
+  open(control: Connection, seal?: SealCipher): void {
     this.#opened.resolve();
     if (this.#ending !== undefined) {
       control.close(ended());
@@ -80,7 +81,7 @@ export class LiveSession {
       onMessage: (message) => this.#onMessage(control, message),
       onClosed: (error) => this.#onControlClosed(control, error),
     };
-    control.send("WELCOME", { ...this.terms, ...proofOn(control) });
+    control.send("WELCOME", { ...this.terms, ...proofOn(control), ...(seal === undefined ? {} : { seal }) });
     if (control.isOpen) this.#end.controlOpened(control);
     else this.#onControlClosed(control, control.error);
   }

@@ -206,6 +206,7 @@ class Server implements HawserServer {
       onClosed: (peer) => {
         this.#limits.leave(peer);
         this.#places.leave(connection);
+        this.#door.forget(connection);
         // Its session hears of it after this.
         setImmediate(() => this.#checkIdle());
       },
@@ -233,7 +234,7 @@ class Server implements HawserServer {
       if (refusal !== undefined) return this.#refuse(connection, peer, new HawserError(refusal.code, refusal.message));
     }
     const open = find();
-    if (open !== undefined) open.open(connection);
+    if (open !== undefined) this.#open(open, connection, hello);
     else if (this.#draining) {
       this.#refuse(connection, peer, new HawserError("E_SHUTTING_DOWN", "the server is being stopped"));
     } else await this.#openSession(connection, peer, hello);
@@ -247,11 +248,14 @@ class Server implements HawserServer {
         const isOwn = this.#admission.hasAllItsSessions(network);
         await this.#givingWay.makeRoom((one) => !isOwn || networkOf(one.peer) === network);
       }
-      const session = await this.#sessions.admit(peer, hello);
-      session.open(connection);
+      this.#open(await this.#sessions.admit(peer, hello), connection, hello);
     } catch (thrown) {
       this.#refuse(connection, peer, asHawserError(thrown));
     }
+  }
+
+  #open(session: LiveSession, control: Connection, hello: Message<"HELLO">): void {
+    session.open(control, this.#door.sealStreams(control, session.peer, session.terms.session, hello));
   }
 
   /** Throws E_BUSY, E_ILLEGAL. */

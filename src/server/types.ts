@@ -17,6 +17,8 @@ export interface ServerKeys {
   readonly tickets: string;
   /** PEM: a client with a certificate that these have signed needs no ticket, and is `cert:` and the name in it. */
   readonly clientCa?: string | undefined;
+  /** Each stream has a TLS handshake of its own (it is sealed with keys of its control connection's TLS, which is faster). */
+  readonly tlsStreams?: boolean | undefined;
 }
 
 export interface ServeOptions {

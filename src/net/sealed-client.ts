@@ -1,0 +1,40 @@
+/** The client's end of sealed streams: each that is dialled under one control connection gets a number, and so keys, of its own. */
+import type { Socket } from "node:net";
+import { encodeSealedOpening, type SealCipher } from "../protocol/sealed.ts";
+import type { TlsChannel } from "./channel.ts";
+import { sealCiphers } from "./ciphers.ts";
+import type { Connection } from "./connection.ts";
+import type { DirectReader } from "./direct-read.ts";
+import { SealedSocket } from "./sealed-socket.ts";
+import { Opener, Sealer, secretNameOf } from "./sealing.ts";
+import type { Terms } from "./transfer-end.ts";
+
+export { sealCiphers };
+
+/** What the streams of this session are dialled with; undefined where server and client have not agreed on it. */
+export function sealedDials({ channel }: Connection, { session, seal }: Terms): SealedDials | undefined {
+  return seal === undefined || channel?.kind !== "tls" ? undefined : new SealedDials(channel, session, seal);
+}
+
+export class SealedDials {
+  readonly #cipher: SealCipher;
+  readonly #secret: Uint8Array;
+  readonly #secretName: Uint8Array;
+  #numbers = 0;
+
+  constructor(control: TlsChannel, session: Uint8Array, cipher: SealCipher) {
+    this.#cipher = cipher;
+    this.#secret = control.streamSecret(session);
+    this.#secretName = secretNameOf(this.#secret);
+  }
+
+  /** A stream over the connection that `dial` makes, reading through what it is given. */
+  async open(dial: (reader: DirectReader) => Promise<Socket>): Promise<SealedSocket> {
+    const number = this.#numbers++;
+    const keys = { cipher: this.#cipher, secret: this.#secret, number };
+    const opening = encodeSealedOpening({ secretName: this.#secretName, number });
+    const socket = new SealedSocket(new Sealer(keys, "client"), new Opener(keys, "server"), [], opening);
+    socket.attach(await dial(socket));
+    return socket;
+  }
+}
