@@ -61,6 +61,7 @@ const LIMITS: Record<keyof typeof limits, string> = {
   TEXT_CHARS_MAX: "longest text in a message, in UTF-16 code units",
   SEALS_OFFERED_MAX: "most ciphers for sealed streams in HELLO",
   SEALED_RECORD_BYTES_MAX: "most bytes in one record of a sealed stream",
+  SEALED_FIRST_RECORD_BYTES_MAX: "the same of the first that a client sends",
   SEALED_RECORDS_PER_KEY: "records of a sealed stream under one key",
   SEALED_NUMBERS_WINDOW: "how far behind the highest the number of a sealed stream may come",
   CHUNK_RESENDS_MAX: "how often one chunk may arrive damaged before the source gives up",

@@ -4,6 +4,7 @@
  */
 import type { Socket } from "node:net";
 import { asHawserError, HawserError } from "../protocol/errors.ts";
+import { SEALED_FIRST_RECORD_BYTES_MAX } from "../protocol/limits.ts";
 import { decodeSealedOpening, type NumbersUsed, SEALED_OPENING_BYTES, type SealCipher } from "../protocol/sealed.ts";
 import type { StreamGrant } from "./channel.ts";
 import { adoptAccepted } from "./direct-read.ts";
@@ -67,7 +68,7 @@ class Entering {
     }
     if (stream.used.has(number)) throw played();
     const keys = { cipher: stream.cipher, secret: stream.secret, number };
-    return { stream, keys, opener: new Opener(keys, "client") };
+    return { stream, keys, opener: new Opener(keys, "client", SEALED_FIRST_RECORD_BYTES_MAX) };
   }
 
   #enter(

@@ -1,6 +1,6 @@
 /**
  * The records of a sealed stream: what goes over it is sealed by AES-GCM or ChaCha20-Poly1305 (RFC 5116) under keys from
- * the TLS of its session's control connection, in records of up to 256 KiB. TLS's own are of 16 KiB, each of which
+ * the TLS of its session's control connection, in records of up to 1 MiB. TLS's own are of 16 KiB, each of which
  * Node hands on by itself, and cost a receiver several times what the cipher does. PROTOCOL.md has the bytes.
  *
  * A nonce can't come twice: a key belongs to one number under one secret, one direction and one stretch of records,
@@ -39,6 +39,9 @@ const IV_BYTES = 12;
 
 /** What is given to the cipher at once: its output is a buffer of this size, which the allocator has at hand. */
 const PIECE_BYTES = 64 * 1024;
+
+/** What comes in less than this is put together: else a peer that trickles would have us keep a buffer for each byte. */
+const SMALL_PIECE_BYTES = 16 * 1024;
 
 /** How the client names the secret on the wire: who has the name does not have the secret. */
 export function secretNameOf(secret: Uint8Array): Uint8Array {
@@ -154,9 +157,16 @@ export class Opener {
   #missing = 0;
   /** Opened, and not vouched for before the tag is here. */
   #held: Uint8Array[] = [];
+  /** The last of these while small pieces are put together in it, up to `#gatheredBytes`. */
+  #gathered: Uint8Array | undefined;
+  #gatheredBytes = 0;
+  /** What a record may hold. */
+  #bytesMax: number;
 
-  constructor(keys: SealedKeys, writer: Writer) {
+  /** The first record may hold `firstBytesMax`. */
+  constructor(keys: SealedKeys, writer: Writer, firstBytesMax = SEALED_RECORD_BYTES_MAX) {
     this.#keys = new RecordKeys(keys, writer);
+    this.#bytesMax = firstBytesMax;
   }
 
   /**
@@ -168,8 +178,9 @@ export class Opener {
     for (let at = 0; at < bytes.length; ) {
       if (this.#record === undefined) at += this.#takeHead(bytes, at);
       else if (this.#missing > 0) {
-        const piece = bytes.subarray(at, at + Math.min(this.#missing, PIECE_BYTES));
-        this.#held.push(this.#record.update(piece));
+        const room = this.#gathered === undefined ? PIECE_BYTES : this.#gathered.length - this.#gatheredBytes;
+        const piece = bytes.subarray(at, at + Math.min(this.#missing, room));
+        this.#hold(this.#record.update(piece));
         this.#missing -= piece.length;
         at += piece.length;
       } else {
@@ -183,13 +194,28 @@ export class Opener {
     return opened;
   }
 
+  #hold(opened: Uint8Array): void {
+    if (this.#gathered === undefined) {
+      if (opened.length === this.#missing || opened.length >= SMALL_PIECE_BYTES) {
+        this.#held.push(opened);
+        return;
+      }
+      this.#gathered = new Uint8Array(Math.min(PIECE_BYTES, this.#missing));
+      this.#gatheredBytes = 0;
+      this.#held.push(this.#gathered);
+    }
+    this.#gathered.set(opened, this.#gatheredBytes);
+    this.#gatheredBytes += opened.length;
+    if (this.#gatheredBytes === this.#gathered.length) this.#gathered = undefined;
+  }
+
   #takeHead(bytes: Uint8Array, at: number): number {
     const taken = bytes.subarray(at, at + HEAD_BYTES - this.#headBytes);
     this.#head.set(taken, this.#headBytes);
     this.#headBytes += taken.length;
     if (this.#headBytes < HEAD_BYTES) return taken.length;
     this.#missing = new DataView(this.#head.buffer).getUint32(0);
-    if (this.#missing === 0 || this.#missing > SEALED_RECORD_BYTES_MAX) throw unopened();
+    if (this.#missing === 0 || this.#missing > this.#bytesMax) throw unopened();
     const { key, nonce } = this.#keys.next();
     this.#record = createDecipheriv(this.#keys.cipher, key, nonce, { authTagLength: TAG_BYTES });
     this.#record.setAAD(this.#head);
@@ -203,6 +229,7 @@ export class Opener {
     } catch {
       throw unopened();
     }
+    this.#bytesMax = SEALED_RECORD_BYTES_MAX;
     opened.push(...this.#held);
     this.#held = [];
     this.#record = undefined;
