@@ -4,14 +4,25 @@ import { parseArgs } from "node:util";
 import { parseSize, parseWhole, SIZE_EXPECTED } from "../src/cli/units.ts";
 import { describeMachine, machineText } from "./lib/machine.ts";
 import { compress } from "./rows/compress.ts";
-import { disk, durability, tmpfs } from "./rows/files.ts";
+import { disk, durability, encrypted, tmpfs } from "./rows/files.ts";
 import { loopback } from "./rows/loopback.ts";
 import { memory } from "./rows/memory.ts";
 import { resume } from "./rows/resume.ts";
 import type { Context, Row, RowResult } from "./rows/row.ts";
 import { small, small100k } from "./rows/small.ts";
 
-const ROWS: Record<string, Row> = { loopback, tmpfs, disk, durability, memory, resume, small, small100k, compress };
+const ROWS: Record<string, Row> = {
+  loopback,
+  tmpfs,
+  encrypted,
+  disk,
+  durability,
+  memory,
+  resume,
+  small,
+  small100k,
+  compress,
+};
 
 const USAGE = `Usage: npm run bench -- [options]
 

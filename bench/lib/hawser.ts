@@ -1,10 +1,13 @@
-/** hawser itself, as it is installed: whole processes of bin/run.js, with no settings but the flags given here. */
+/** hawser itself, as it is installed: whole processes of bin/run.js, with no settings but the flags given here, in plain unless said. */
 import { fileURLToPath } from "node:url";
 import { type Environment, type Finished, type RunOptions, run, Server, type Spawned, start } from "./processes.ts";
 
 const SCRIPT = fileURLToPath(new URL("../../bin/run.js", import.meta.url));
 
 const LISTENING = /^hawser: receiving into .* on (\S+)$/m;
+
+/** Keys are made where configuration is: the client finds the ticket of its own machine there. */
+export type Encryption = "encrypted" | "plain";
 
 export interface HawserServer {
   readonly server: Server;
@@ -16,8 +19,9 @@ export async function startHawser(
   directory: string,
   configHome: string,
   flags: readonly string[] = [],
+  encryption: Encryption = "plain",
 ): Promise<HawserServer> {
-  const common = ["--port", "0", "--bind", "127.0.0.1", "--insecure"];
+  const common = ["--port", "0", "--bind", "127.0.0.1", ...insecureUnless(encryption)];
   const args = [SCRIPT, "serve", directory, ...common, ...flags];
   const env = environment(configHome);
   // What it says to people: events of ten thousand files would cost it, and us, more than their names do.
@@ -26,9 +30,17 @@ export async function startHawser(
   return { server, to };
 }
 
-export function runHawser(args: readonly string[], configHome: string, options: RunOptions = {}): Promise<Finished> {
-  return run(process.execPath, [SCRIPT, ...args, "--insecure"], { ...options, env: environment(configHome) });
+export function runHawser(
+  args: readonly string[],
+  configHome: string,
+  options: RunOptions = {},
+  encryption: Encryption = "plain",
+): Promise<Finished> {
+  const all = [SCRIPT, ...args, ...insecureUnless(encryption)];
+  return run(process.execPath, all, { ...options, env: environment(configHome) });
 }
+
+const insecureUnless = (encryption: Encryption) => (encryption === "plain" ? ["--insecure"] : []);
 
 /** The same, not waited for. */
 export function spawnHawser(args: readonly string[], configHome: string): Spawned {
@@ -37,5 +49,5 @@ export function spawnHawser(args: readonly string[], configHome: string): Spawne
 
 function environment(configHome: string): Environment {
   const others = Object.entries(process.env).filter(([name]) => !name.startsWith("HAWSER_"));
-  return { ...Object.fromEntries(others), XDG_CONFIG_HOME: configHome };
+  return { ...Object.fromEntries(others), XDG_CONFIG_HOME: configHome, XDG_STATE_HOME: configHome };
 }

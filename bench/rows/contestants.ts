@@ -5,7 +5,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { basename, dirname, join } from "node:path";
-import { runHawser, startHawser } from "../lib/hawser.ts";
+import { type Encryption, runHawser, startHawser } from "../lib/hawser.ts";
 import { accepts, freePort, run, runAgainst, Server } from "../lib/processes.ts";
 import type { Contender } from "../lib/rounds.ts";
 import { findTool, installHint } from "../lib/tools.ts";
@@ -52,6 +52,28 @@ export async function contestants(
 
 const LEVELS = ["none", "commit", "checkpoint", "strict"] as const;
 
+/** Those that encrypt, beside what hawser takes in plain. */
+export async function encryptedContestants(
+  context: FileContext,
+  stops: Stops,
+): Promise<{ contenders: FileContender[]; missing: string[] }> {
+  const contenders = [
+    await hawser(context, stops, "hawser send", [], "encrypted"),
+    await hawser(context, stops, "hawser, --tls-streams", ["--tls-streams"], "encrypted"),
+    await hawser(context, stops, "hawser, --insecure"),
+    copy(context),
+  ];
+  try {
+    return { contenders: [...contenders, await scp(context, stops, "scp, aes128-gcm", AES_128)], missing: [] };
+  } catch (error) {
+    if (!(error instanceof Missing)) throw error;
+    return { contenders, missing: [`scp: ${error.message}`] };
+  }
+}
+
+/** The fastest that OpenSSH has where the processor has AES. */
+const AES_128 = "aes128-gcm@openssh.com";
+
 /** Those that send a directory of many small files. */
 export async function treeContestants(
   context: FileContext,
@@ -80,9 +102,10 @@ async function hawser(
   stops: Stops,
   name = "hawser send",
   flags: readonly string[] = [],
+  encryption: Encryption = "plain",
 ): Promise<FileContender> {
-  const served = directory(scratch, `hawser-${flags.at(-1) ?? "default"}`);
-  const { server, to } = await startHawser(served, scratch, flags);
+  const served = directory(scratch, `hawser-${encryption}-${flags.at(-1) ?? "default"}`);
+  const { server, to } = await startHawser(served, scratch, flags, encryption);
   stops.push(() => server.stop());
   // The others don't say the name of every file.
   const quiet = isTree ? ["--quiet"] : [];
@@ -91,7 +114,7 @@ async function hawser(
     name,
     target: join(served, basename(source)),
     run: async () => {
-      const { seconds, cpu } = await runAgainst(server, () => runHawser(args, scratch));
+      const { seconds, cpu } = await runAgainst(server, () => runHawser(args, scratch, {}, encryption));
       return { seconds, bytes, cpu };
     },
   };
@@ -138,7 +161,12 @@ async function rsync(context: FileContext, stops: Stops, name: string): Promise<
   };
 }
 
-async function scp({ scratch, source, bytes }: FileContext, stops: Stops, name: string): Promise<FileContender> {
+async function scp(
+  { scratch, source, bytes }: FileContext,
+  stops: Stops,
+  name: string,
+  cipher?: string,
+): Promise<FileContender> {
   const [client, daemon, keygen] = ["scp", "sshd", "ssh-keygen"].map(findTool);
   if (client === undefined || daemon === undefined || keygen === undefined) {
     throw new Missing(installHint("openssh-client openssh-server"));
@@ -167,6 +195,7 @@ async function scp({ scratch, source, bytes }: FileContext, stops: Stops, name: 
   }
   const options = [`IdentityFile=${file("user")}`, `UserKnownHostsFile=${file("known")}`];
   options.push("IdentitiesOnly=yes", "BatchMode=yes", "StrictHostKeyChecking=accept-new", "LogLevel=ERROR");
+  if (cipher !== undefined) options.push(`Ciphers=${cipher}`);
   const target = join(into, "source.bin");
   const args = ["-q", "-F", "none", "-P", String(port), ...options.flatMap((option) => ["-o", option])];
   const send = [...args, source, `${userInfo().username}@127.0.0.1:${target}`];

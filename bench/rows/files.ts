@@ -8,12 +8,19 @@ import { type Line, linesOf, range, ratioOf, reportTable } from "../lib/report.t
 import { type Contender, type Measured, takeTurns } from "../lib/rounds.ts";
 import { makeScratch, removeScratch, touchMemory, warm, writeRandomFile } from "../lib/scratch.ts";
 import { findTool } from "../lib/tools.ts";
-import { contestants, durabilities, type FileContender, type FileContext } from "./contestants.ts";
+import {
+  contestants,
+  durabilities,
+  encryptedContestants,
+  type FileContender,
+  type FileContext,
+} from "./contestants.ts";
 import type { Context, Goal, RowResult } from "./row.ts";
 
 const MIB = 1024 * 1024;
 const TMPFS = "/dev/shm";
 const TIMES_CP_MAX = 2.2;
+const TIMES_SCP_MIN = 3;
 /** The source, a destination for each program, and what is touched before a run. */
 const ROOM = 8.5;
 /** Times the file: socket buffers and what the file system notes want memory too. */
@@ -21,6 +28,14 @@ const TOUCHED = 1.25;
 
 export function tmpfs(context: Context): Promise<RowResult> {
   return files(context, TMPFS, false);
+}
+
+/** Encrypted on both ends. */
+export function encrypted(context: Context): Promise<RowResult> {
+  return inScratch(context, TMPFS, false, async (fileContext, stops) => {
+    const measured = await measure(fileContext, await encryptedContestants(fileContext, stops));
+    return { ...measured, title: `${measured.title}, encrypted`, baseline: "cp", goals: encryptedGoalsOf };
+  });
 }
 
 export function disk(context: Context): Promise<RowResult> {
@@ -100,6 +115,13 @@ async function measure(
   })) satisfies Contender[];
   const title = `${bytes / MIB} MiB from file to file on ${fileSystemOf(scratch)}${synced ? " (disk)" : ""}`;
   return { title, measured: await takeTurns(prepared, rounds, say), missing };
+}
+
+function encryptedGoalsOf(lines: readonly Line[]): Goal[] {
+  const ratio = ratioOf(lines, "scp, aes128-gcm", "hawser send");
+  if (ratio === undefined) return [];
+  const text = `hawser is at least ${TIMES_SCP_MIN} times as fast as scp with aes128-gcm`;
+  return [{ text: `${text}: ${ratio.median.toFixed(2)} (${range(ratio)})`, met: ratio.median >= TIMES_SCP_MIN }];
 }
 
 function goalsOf(lines: readonly Line[]): Goal[] {

@@ -4,7 +4,7 @@
  * which the processor still has in its cache.
  */
 
-/** `bytes` are empty afterwards, and so is all that shares their memory. A part of a larger buffer is left alone. */
+/** `bytes` are empty afterwards, and so is all that shares their memory. A part of a larger buffer is left alone; again is no harm. */
 export function release({ buffer, byteLength }: Uint8Array): void {
-  if (buffer.byteLength === byteLength && buffer instanceof ArrayBuffer) buffer.transfer(0);
+  if (byteLength > 0 && buffer.byteLength === byteLength && buffer instanceof ArrayBuffer) buffer.transfer(0);
 }
