@@ -91,36 +91,23 @@ export class SealedSocket extends Duplex implements DirectReader {
       done(new Error("written to before it is connected"));
       return;
     }
-    let failure: Error | null | undefined;
-    let waiting = 1;
-    const written = (error?: Error | null) => {
-      failure ??= error;
-      if (--waiting === 0) done(failure);
-    };
-    for (const part of this.#sealer.seal(slices)) {
-      waiting++;
-      this.#write(raw, part, written);
-    }
-    written();
-  }
-
-  #write(raw: Socket, part: readonly Uint8Array[], written: (error?: Error | null) => void): void {
+    const sealed = this.#sealer.seal(slices);
     raw.cork();
     if (this.#before !== undefined) raw.write(this.#before);
     this.#before = undefined;
-    for (const [i, piece] of part.entries()) {
-      if (i < part.length - 1) raw.write(piece);
-      else {
-        raw.write(piece, (error) => {
-          // What failed to be written may be the system's still.
-          if (!error) part.forEach(release);
-          written(error);
-        });
-      }
+    for (const [i, piece] of sealed.entries()) {
+      raw.write(
+        piece,
+        i < sealed.length - 1
+          ? undefined
+          : (error) => {
+              // What failed to be written may be the system's still.
+              if (!error) sealed.forEach(release);
+              done(error);
+            },
+      );
     }
     raw.uncork();
-    // The system has it already, which is not said before this is over: the next part can have its memory.
-    if (raw.writableLength === 0) part.forEach(release);
   }
 
   /** Whoever read it needs it no more. */

@@ -40,9 +40,6 @@ const IV_BYTES = 12;
 /** What is given to the cipher at once: its output is a buffer of this size, which the allocator has at hand. */
 const PIECE_BYTES = 64 * 1024;
 
-/** What is written at once. */
-const PART_BYTES = 4 * PIECE_BYTES;
-
 /** What comes in less than this is put together: else a peer that trickles would have us keep a buffer for each byte. */
 const SMALL_PIECE_BYTES = 16 * 1024;
 
@@ -110,41 +107,31 @@ export class Sealer {
     this.#keys = new RecordKeys(keys, writer);
   }
 
-  /**
-   * The records for these bytes, to be written one after the other: in parts of some 256 KiB, each of which is made when it is asked
-   * for, so that what is written is still in the processor's cache. Of nothing comes nothing.
-   */
-  *seal(slices: readonly Uint8Array[]): Generator<Uint8Array[], void, undefined> {
+  /** The records for these bytes, to be written one after the other. Of nothing comes nothing. */
+  seal(slices: readonly Uint8Array[]): Uint8Array[] {
     let left = 0;
     for (const slice of slices) left += slice.length;
-    let part: Uint8Array[] = [];
-    let partBytes = 0;
+    const sealed: Uint8Array[] = [];
     let record: CipherGCM | undefined;
     let room = 0;
     for (const slice of slices) {
       for (let at = 0; at < slice.length; ) {
         if (record === undefined) {
           room = Math.min(left, SEALED_RECORD_BYTES_MAX);
-          record = this.#begin(room, part);
+          record = this.#begin(room, sealed);
         }
         const piece = slice.subarray(at, at + Math.min(room, PIECE_BYTES));
-        part.push(record.update(piece));
-        partBytes += piece.length;
+        sealed.push(record.update(piece));
         at += piece.length;
         left -= piece.length;
         room -= piece.length;
-        if (room === 0) {
-          record.final();
-          part.push(record.getAuthTag());
-          record = undefined;
-        }
-        if (partBytes >= PART_BYTES || left === 0) {
-          yield part;
-          part = [];
-          partBytes = 0;
-        }
+        if (room > 0) continue;
+        record.final();
+        sealed.push(record.getAuthTag());
+        record = undefined;
       }
     }
+    return sealed;
   }
 
   #begin(bytes: number, sealed: Uint8Array[]): CipherGCM {

@@ -12,7 +12,7 @@ const HAWSER = Buffer.from("hawser");
 const HEAD_BYTES = 4;
 const TAG_BYTES = 16;
 
-const sealed = (sealer: Sealer, ...slices: Uint8Array[]) => Buffer.concat([...sealer.seal(slices)].flat());
+const sealed = (sealer: Sealer, ...slices: Uint8Array[]) => Buffer.concat(sealer.seal(slices));
 const opened = (opener: Opener, bytes: Uint8Array) => Buffer.concat(opener.open(bytes));
 
 /** What comes of it; that it is E_DAMAGED where it does not open. */
@@ -30,7 +30,7 @@ t.test("the golden bytes, made with Python's hmac and cryptography by what PROTO
   const client = new Sealer(KEYS, "client");
   t.equal(hexOf(sealed(client, HAWSER)), "00000006aa043b9383c78ba303d44df94d2b6489a10283f7154a");
   t.equal(hexOf(sealed(client, Buffer.from("rope"))), "00000004b4dce495c375a4a078b97253d2746b527072d044");
-  for (let i = 2; i < SEALED_RECORDS_PER_KEY; i++) sealed(client, HAWSER);
+  for (let i = 2; i < SEALED_RECORDS_PER_KEY; i++) client.seal([HAWSER]);
   const another = "0000000609234089dc826c1f5be4d78858fe41115f8f6d1f98b9";
   t.equal(hexOf(sealed(client, HAWSER)), another, "the first record under the second key");
   const server = sealed(new Sealer(KEYS, "server"), HAWSER);
@@ -49,7 +49,7 @@ t.test("what was sealed comes out, however it is sliced on either end", async ()
       (writes, step, cipher) => {
         const [sealer, opener] = [new Sealer({ ...KEYS, cipher }, "server"), new Opener({ ...KEYS, cipher }, "server")];
         const slices = writes.map((lengths) => lengths.map((length, i) => Buffer.alloc(length, i + 1)));
-        const wire = Buffer.concat(slices.map((write) => sealed(sealer, ...write)));
+        const wire = Buffer.concat(slices.flatMap((write) => sealer.seal(write)));
         const out: Uint8Array[] = [];
         for (let at = 0; at < wire.length; at += step) out.push(...opener.open(wire.subarray(at, at + step)));
         return Buffer.concat(out).equals(Buffer.concat(slices.flat()));
@@ -81,8 +81,8 @@ t.test("large writes become records of the largest size", async (t) => {
   t.equal(wire.length, SEALED_RECORD_BYTES_MAX + 1 + 2 * (HEAD_BYTES + TAG_BYTES));
   t.equal(wire.readUInt32BE(0), SEALED_RECORD_BYTES_MAX);
   t.equal(wire.readUInt32BE(HEAD_BYTES + SEALED_RECORD_BYTES_MAX + TAG_BYTES), 1);
-  t.same([...new Sealer(KEYS, "client").seal([])], [], "of nothing comes nothing");
-  t.same([...new Sealer(KEYS, "client").seal([new Uint8Array(0)])], []);
+  t.same(new Sealer(KEYS, "client").seal([]), [], "of nothing comes nothing");
+  t.same(new Sealer(KEYS, "client").seal([new Uint8Array(0)]), []);
 });
 
 t.test("a changed bit anywhere opens nothing", async (t) => {
