@@ -1,6 +1,7 @@
 /** The server: a listener, the sessions under way, and what they write to. */
 import { resolve } from "node:path";
 import { BlockPool } from "../net/blocks.ts";
+import { ChunkRoom } from "../net/chunk-room.ts";
 import type { Connection } from "../net/connection.ts";
 import { type Listener, listen } from "../net/listen.ts";
 import type { Terms } from "../net/transfer-end.ts";
@@ -19,6 +20,7 @@ import { Door } from "./door.ts";
 import { Expiry } from "./expiry.ts";
 import { GivingWay } from "./giving-way.ts";
 import { LiveSession } from "./live-session.ts";
+import { defaultChunkMemoryBytes } from "./memory.ts";
 import { openDirectory } from "./open-directory.ts";
 import { openOutput } from "./open-output.ts";
 import { networkOf, peerOf } from "./peer.ts";
@@ -69,6 +71,7 @@ class Server implements HawserServer {
   readonly #backend: Backend;
   readonly #admission: Admission;
   readonly #blocks = new BlockPool();
+  readonly #chunkRoom: ChunkRoom;
   readonly #unfinished: Unfinished;
   readonly #sessions: Sessions;
   readonly #expiry: Expiry;
@@ -94,6 +97,7 @@ class Server implements HawserServer {
       maxSessions: options.maxSessions ?? MAX_SESSIONS,
       maxSessionsPerPeer: options.maxSessionsPerPeer ?? MAX_SESSIONS_PER_PEER,
     });
+    this.#chunkRoom = new ChunkRoom(options.chunkMemoryBytes ?? defaultChunkMemoryBytes());
     this.#places = new Places(this.#admission);
     this.#door = new Door({ ...options, onEvent: (event) => this.#emit(event) });
     this.#givingWay = new GivingWay({
@@ -343,8 +347,11 @@ class Server implements HawserServer {
     if (session === undefined) {
       const message = "no session of this id belongs to this client";
       this.#refuse(connection, peer, new HawserError("E_UNKNOWN_SESSION", message));
-    } else if (stream < session.terms.streams) session.attach(connection, stream, attempt);
-    else this.#refuse(connection, peer, new HawserError("E_ILLEGAL", `stream ${stream} of ${session.terms.streams}`));
+    } else if (stream < session.terms.streams) {
+      // Chunks that wait for one that comes over another stream can't be waited for: there the terms bound them.
+      if (session.terms.inOrder !== true) connection.enterRoom(this.#chunkRoom, networkOf(peer));
+      session.attach(connection, stream, attempt);
+    } else this.#refuse(connection, peer, new HawserError("E_ILLEGAL", `stream ${stream} of ${session.terms.streams}`));
   }
 
   /** Tells the client and the log why it gets nothing; it goes with a closed connection. */

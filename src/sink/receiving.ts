@@ -106,6 +106,7 @@ export class Receiving {
       else void taking.then(() => port.post({ type: "taken", ticket }));
     } catch (thrown) {
       this.#owner.fail(asHawserError(thrown));
+      port.post({ type: "taken", ticket });
     }
   }
 
