@@ -171,6 +171,11 @@ export class Connection implements DirectReader {
     return this.#limits.sending;
   }
 
+  /** Another one from here on; only where there was one. */
+  set readingLimit(limit: RateLimit) {
+    this.#reading?.moveTo(limit);
+  }
+
   target(): Uint8Array {
     const target = this.#conversation.target();
     return this.#reading === undefined ? target : this.#reading.sliceOf(target);

@@ -196,19 +196,29 @@ class Server implements HawserServer {
     const network = networkOf(address);
     const turnedAway = this.#door.turnAway(address);
     if (turnedAway !== undefined) return turnedAway;
+    // Until it is known who it is, its address stands for it.
+    let limited = network;
+    const admit = (from: Connection, question: "HELLO" | "ATTACH", body: Message<"HELLO"> | Message<"ATTACH">) => {
+      const peer = this.#door.admit(from, address, question, body);
+      if (peer === undefined || networkOf(peer) === limited) return peer;
+      from.readingLimit = this.#limits.enter(networkOf(peer));
+      this.#limits.leave(limited);
+      limited = networkOf(peer);
+      return peer;
+    };
     const connection = receive(remoteAddress, this.#blocks, {
       onHello: (from, _, hello) => {
-        const peer = this.#door.admit(from, address, "HELLO", hello);
+        const peer = admit(from, "HELLO", hello);
         if (peer === undefined) return;
         this.#onHello(from, peer, network, hello).catch((thrown) => this.#refuse(from, peer, asHawserError(thrown)));
       },
       onAttach: (from, _, attach) => {
-        const peer = this.#door.admit(from, address, "ATTACH", attach);
+        const peer = admit(from, "ATTACH", attach);
         if (peer !== undefined) this.#onAttach(from, peer, network, attach);
       },
-      limitOf: (peer) => this.#limits.enter(peer),
-      onClosed: (peer) => {
-        this.#limits.leave(peer);
+      limitOf: () => this.#limits.enter(limited),
+      onClosed: () => {
+        this.#limits.leave(limited);
         this.#places.leave(connection);
         // Its session hears of it after this.
         setImmediate(() => this.#checkIdle());

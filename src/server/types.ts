@@ -69,7 +69,10 @@ export interface ServeOptions {
   readonly chunkMemoryBytes?: number;
   /** What is synced, and when ("commit"). */
   readonly durability?: Durability;
-  /** What is read from one address, all its transfers together, in bytes a second; null or missing: no limit. */
+  /**
+   * What is read from one client (of its ticket or certificate, in plain of its address), all its transfers together, in bytes a
+   * second; null or missing: no limit.
+   */
   readonly bytesPerSecondPerPeer?: number | null;
   readonly onEvent?: (event: ServerEvent) => void;
 }
