@@ -11,16 +11,15 @@ import type { Message } from "../protocol/messages.ts";
 import { escapeText } from "../protocol/names.ts";
 import { DiscardSink } from "../sink/discard-sink.ts";
 import { MemorySessionStore } from "../sink/memory-session-store.ts";
-import { descriptorsMax } from "../sink/platform.ts";
 import { SinkSession, type SinkSessionOptions } from "../sink/session.ts";
 import { Unfinished } from "../sink/unfinished.ts";
 import { Admission } from "./admission.ts";
 import type { Backend } from "./backend.ts";
+import { admissionLimits, chunkMemoryBytes } from "./bounds.ts";
 import { Door } from "./door.ts";
 import { Expiry } from "./expiry.ts";
 import { GivingWay } from "./giving-way.ts";
 import { LiveSession } from "./live-session.ts";
-import { defaultChunkMemoryBytes } from "./memory.ts";
 import { openDirectory } from "./open-directory.ts";
 import { openOutput } from "./open-output.ts";
 import { networkOf, peerOf } from "./peer.ts";
@@ -30,13 +29,6 @@ import { receive } from "./reception.ts";
 import { Sessions } from "./sessions.ts";
 import { TransferLog } from "./transfer-log.ts";
 import { type HawserServer, SESSION_TTL_MS, type ServeOptions, type ServerEvent } from "./types.ts";
-
-const MAX_CONNECTIONS = 1024;
-const MAX_CONNECTIONS_PER_PEER = 512;
-const MAX_SESSIONS = 256;
-const MAX_SESSIONS_PER_PEER = 64;
-/** Of the descriptors, so that those that wait to say what they want and the files have theirs as well. */
-const CONNECTIONS_PART = 0.4;
 
 /** A session stays in memory, as it is, for a client that lost its connections. */
 const LINGER_MS = 60_000;
@@ -88,16 +80,8 @@ class Server implements HawserServer {
     const { sink, store } = backend;
     this.#options = options;
     this.#backend = backend;
-    this.#admission = new Admission({
-      maxConnections: Math.min(
-        options.maxConnections ?? MAX_CONNECTIONS,
-        Math.floor(descriptorsMax() * CONNECTIONS_PART),
-      ),
-      maxConnectionsPerPeer: options.maxConnectionsPerPeer ?? MAX_CONNECTIONS_PER_PEER,
-      maxSessions: options.maxSessions ?? MAX_SESSIONS,
-      maxSessionsPerPeer: options.maxSessionsPerPeer ?? MAX_SESSIONS_PER_PEER,
-    });
-    this.#chunkRoom = new ChunkRoom(options.chunkMemoryBytes ?? defaultChunkMemoryBytes());
+    this.#admission = new Admission(admissionLimits(options));
+    this.#chunkRoom = new ChunkRoom(chunkMemoryBytes(options));
     this.#places = new Places(this.#admission);
     this.#door = new Door({ ...options, onEvent: (event) => this.#emit(event) });
     this.#givingWay = new GivingWay({
