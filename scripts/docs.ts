@@ -41,6 +41,7 @@ const LIMITS: Record<keyof typeof limits, string> = {
     "bytes that one stream may have unacknowledged, as this server grants it (more where chunks are larger than a quarter of it)",
   OPEN_FILES_MAX: "files in chunks that may be offered and not settled, as this server grants it",
   OPEN_SMALL_MAX: "the same of files that are sent whole, directories and links",
+  RUNS_MAX: "runs of neighbouring chunks that a sink has of a session's open files, besides the first of each file",
   OFFERED_AHEAD_MAX: "entries from the first that has no outcome on to the last that is offered",
   BUNDLE_FILES_MAX: "files in one BUNDLE",
   NAME_BYTES_MAX: "longest name, in bytes",

@@ -60,7 +60,7 @@ export const SERVE_SETTINGS = {
   maxSessionsPerPeer: common.setting({
     flag: "max-sessions-per-ip",
     placeholder: "N",
-    about: "transfers at once from one address",
+    about: "transfers at once of one client: of its ticket, with --insecure of its address",
     kind: wholeNumber(1, 1_000_000),
     fallback: 64,
     fallbackText: "64",

@@ -17,7 +17,7 @@ export class BlockPool {
   /** A buffer of `bytes` or more, with whatever it held before. */
   take(bytes: number): Uint8Array {
     if (bytes < KEPT_BYTES_MIN) return Buffer.allocUnsafeSlow(bytes);
-    const size = sizeFor(bytes);
+    const size = blockBytesFor(bytes);
     const block = this.#free.get(size)?.pop();
     if (block === undefined) return Buffer.allocUnsafeSlow(size);
     this.#freeBytes -= size;
@@ -35,7 +35,11 @@ export class BlockPool {
   }
 }
 
-/** The next power of two, with the slack that the decoder asks for: a chunk of 1 MiB and its slack fit exactly. */
-function sizeFor(bytes: number): number {
+/**
+ * What a buffer of `bytes` takes: the next power of two, with the slack that the decoder asks for, so that a chunk of 1 MiB and its
+ * slack fit exactly.
+ */
+export function blockBytesFor(bytes: number): number {
+  if (bytes < KEPT_BYTES_MIN) return bytes;
   return 2 ** Math.ceil(Math.log2(bytes - SLACK_BYTES)) + SLACK_BYTES;
 }

@@ -12,6 +12,8 @@ import { escapeText } from "../protocol/names.ts";
 import type { Role, Side, State } from "../protocol/states.ts";
 import type { BlockPool } from "./blocks.ts";
 import type { Carrier, Channel } from "./channel.ts";
+import type { ChunkRoom } from "./chunk-room.ts";
+import { ConnectionBlocks } from "./connection-blocks.ts";
 import type { DirectReader } from "./direct-read.ts";
 import { PacedReading } from "./paced-reading.ts";
 import { PacedWriter } from "./paced-writer.ts";
@@ -42,7 +44,7 @@ export interface Limits {
 
 export class Connection implements DirectReader {
   readonly #conversation: Conversation;
-  readonly #blocks: BlockPool;
+  readonly #blocks: ConnectionBlocks;
   #events: ConnectionEvents;
   #socket: Carrier | undefined;
   /** What will become the socket, or be what it is made of. */
@@ -76,7 +78,11 @@ export class Connection implements DirectReader {
   onSocketClosed: (() => void) | undefined;
 
   constructor(side: Side, role: Role | undefined, blocks: BlockPool, events: ConnectionEvents, limits: Limits = {}) {
-    this.#blocks = blocks;
+    this.#blocks = new ConnectionBlocks(blocks, {
+      goOn: () => this.#goOn(),
+      giveWay: () => this.#giveWay(),
+      comingBytes: () => (this.#pausedByOwner || this.#pausedByUnsent ? undefined : this.#conversation.comingBytes),
+    });
     this.#limits = limits;
     if (limits.reading !== undefined) {
       this.#reading = new PacedReading(limits.reading, () => this.#resumeIfMay());
@@ -85,7 +91,7 @@ export class Connection implements DirectReader {
     this.#conversation = new Conversation({
       side,
       ...(role === undefined ? {} : { role }),
-      buffers: blocks,
+      buffers: this.#blocks,
       events: {
         onGreeting: (version) => this.#events.onGreeting?.(version),
         onMessage: (message) => this.#onMessage(message),
@@ -166,6 +172,11 @@ export class Connection implements DirectReader {
     return this.#limits.sending;
   }
 
+  /** Another one from here on; only where there was one. */
+  set readingLimit(limit: RateLimit) {
+    this.#reading?.moveTo(limit);
+  }
+
   target(): Uint8Array {
     const target = this.#conversation.target();
     return this.#reading === undefined ? target : this.#reading.sliceOf(target);
@@ -244,6 +255,21 @@ export class Connection implements DirectReader {
     socket.uncork();
   }
 
+  /** From here on its chunks take of the room that this peer's connections have together. */
+  enterRoom(room: ChunkRoom, peer: string): void {
+    if (!this.#closed) this.#blocks.enterRoom(room, peer);
+  }
+
+  #goOn(): void {
+    this.#feed(() => this.#conversation.goOn());
+    this.#resumeIfMay();
+  }
+
+  #giveWay(): Uint8Array | undefined {
+    this.destroy(new HawserError("E_TIMEOUT", "a chunk came too slowly while others waited for the memory"));
+    return this.#conversation.abandon();
+  }
+
   giveBack(block: Uint8Array): void {
     this.#blocks.give(block);
   }
@@ -307,7 +333,12 @@ export class Connection implements DirectReader {
     this.bytesReceived += count;
     this.lastHeardMs = performance.now();
     this.#reading?.took(count);
-    if (!this.isOpen || this.#muted) return this.#mayRead;
+    this.#feed(feed);
+    return this.#mayRead;
+  }
+
+  #feed(feed: () => void): void {
+    if (!this.isOpen || this.#muted) return;
     try {
       feed();
     } catch (thrown) {
@@ -317,7 +348,6 @@ export class Connection implements DirectReader {
       }
       if (!this.#muted) this.close(asHawserError(thrown));
     }
-    return this.#mayRead;
   }
 
   #onMessage(message: NamedMessage): void {
@@ -362,6 +392,7 @@ export class Connection implements DirectReader {
   }
 
   get #mayRead(): boolean {
+    if (this.isOpen && this.#conversation.isBlocked) return false;
     return !this.#pausedByOwner && !this.#pausedByUnsent && !(this.#reading?.isPaused ?? false);
   }
 
@@ -378,6 +409,7 @@ export class Connection implements DirectReader {
     this.#closed = true;
     this.#writer?.stop();
     this.#reading?.stop();
+    this.#blocks.close(this.#conversation.abandon());
     this.onPong?.(undefined);
     this.onSocketClosed?.();
     this.#events.onClosed(this.#error);

@@ -6,7 +6,7 @@ import { READ_SLICE_MS } from "./pace.ts";
 import type { RateLimit } from "./rate-limit.ts";
 
 export class PacedReading {
-  readonly #limit: RateLimit;
+  #limit: RateLimit;
   readonly #resume: () => void;
   /** Paid in advance for the read that may come: who has nothing to read has it saved up for when there is. */
   #paidBytes = 0;
@@ -34,6 +34,14 @@ export class PacedReading {
   /** Before anything is read: the first slice waits for its turn as well. */
   begin(): void {
     if (!this.#limit.isOff) this.#wait();
+  }
+
+  /** What is read from here on counts for another limit. */
+  moveTo(limit: RateLimit): void {
+    this.stop();
+    this.#limit = limit;
+    this.#paused = false;
+    this.begin();
   }
 
   /** As much of `target` as may be read at once. */

@@ -121,6 +121,17 @@ export class ChunkLedger {
     return this.#pages.get(Math.floor(chunk / PAGE_CHUNKS))?.[chunk % PAGE_CHUNKS];
   }
 
+  /** Runs of neighbouring chunks that are there: what it costs to know of them follows these, and not only their number. */
+  get runs(): number {
+    return this.#present.count;
+  }
+
+  /** Whether a chunk at `offset` would make one run more. */
+  startsRun(offset: number): boolean {
+    const chunk = offset / this.chunkBytes;
+    return !this.#present.touches(chunk, chunk + 1);
+  }
+
   get chunksPresent(): number {
     return this.#present.size;
   }

@@ -31,7 +31,11 @@ export interface ArrivedChunk extends Encoded {
 
 /** Where buffers for chunks come from; whoever gets the chunk gives its buffer back there. */
 export interface ChunkBuffers {
-  take(bytes: number): Uint8Array;
+  /**
+   * One of `bytes` or more, for a payload that stands for `decodedBytes` where it is compressed; undefined where there is none
+   * now: then nothing more is taken in until `goOn`.
+   */
+  take(bytes: number, decodedBytes?: number): Uint8Array | undefined;
 }
 
 export interface ConversationEvents {
@@ -95,6 +99,20 @@ export class Conversation {
     this.#decoder.push(bytes);
   }
 
+  /** See FrameDecoder. */
+  get isBlocked(): boolean {
+    return this.#decoder.isBlocked;
+  }
+  get comingBytes(): number | undefined {
+    return this.#decoder.comingBytes;
+  }
+  goOn(): void {
+    this.#decoder.goOn();
+  }
+  abandon(): Uint8Array | undefined {
+    return this.#decoder.abandon();
+  }
+
   /** The bytes to send for a message, with our greeting before the first. */
   message<N extends MessageName>(name: N, body: Message<N>): Uint8Array {
     return this.encodedMessage(name, encodeMessage(name, body));
@@ -139,11 +157,12 @@ export class Conversation {
     return encodeHeader({ name, file, offset, payloadBytes, payloadCrc32, ...encoded });
   }
 
-  #admit(header: FrameHeader): Uint8Array {
+  #admit(header: FrameHeader): Uint8Array | undefined {
     if (!this.#state.mayReceive(header.name)) throw this.#state.wrongState(header.name);
     if (isData(header.name)) {
       this.#checkLength(header, this.chunkBytesMax);
-      return this.#buffers.take(header.payloadBytes + SLACK_BYTES);
+      const decodedBytes = header.encoding === "zstd" ? header.decodedBytes : undefined;
+      return this.#buffers.take(header.payloadBytes + SLACK_BYTES, decodedBytes);
     }
     const opening = this.state === "start" || this.state === "welcoming" || this.state === "attaching";
     this.#checkLength(header, opening ? OPENING_PAYLOAD_BYTES_MAX : CONTROL_PAYLOAD_BYTES_MAX);

@@ -16,6 +16,9 @@ export const SLACK_BYTES = HEADER_BYTES;
 /** Takes in headers, and whole frames when they are small; larger payloads have buffers of their own. */
 const SCRATCH_BYTES = 4096;
 
+/** Where a read goes that was begun while nothing should be read. */
+const ASIDE_BYTES = 4096;
+
 export interface Frame {
   readonly header: FrameHeader;
   readonly payload: Uint8Array;
@@ -27,10 +30,10 @@ export interface Frame {
 
 export interface DecoderOwner {
   /**
-   * A buffer for this frame's payload, of `payloadBytes` or more. Throws a HawserError for a frame that must not come:
-   * nothing has been kept for it.
+   * A buffer for this frame's payload, of `payloadBytes` or more; undefined where there is none now: then `isBlocked`, and
+   * nothing should be read until `goOn`. Throws a HawserError for a frame that must not come: nothing has been kept for it.
    */
-  admit(header: FrameHeader): Uint8Array;
+  admit(header: FrameHeader): Uint8Array | undefined;
   onGreeting(versions: VersionRange): void;
   onFrame(frame: Frame): void;
 }
@@ -44,6 +47,12 @@ export class FrameDecoder {
   #greeted = false;
   /** Something illegal came: nothing that follows means anything. */
   #failed = false;
+  /** There is no buffer yet for the frame whose header is the first in scratch. */
+  #blocked = false;
+  /** What `target` gave meanwhile: whoever reads may hold it still when there is a buffer. */
+  #aside: Uint8Array | undefined;
+  /** What was pushed meanwhile. */
+  #pushed: Uint8Array[] = [];
   /** The frame whose payload is being read, and where to. */
   #header: FrameHeader | undefined;
   #block: Uint8Array | undefined;
@@ -65,8 +74,46 @@ export class FrameDecoder {
     );
   }
 
+  /** Of the chunk that is coming, what has come in bytes; undefined where none is. */
+  get comingBytes(): number | undefined {
+    return this.#header !== undefined && isData(this.#header.name) ? this.#received : undefined;
+  }
+
+  get isBlocked(): boolean {
+    return this.#blocked;
+  }
+
+  /** There may be a buffer now for what had none. Calls the owner, and throws, as `advance` does. */
+  goOn(): void {
+    if (!this.#blocked) return;
+    this.#blocked = false;
+    this.#guard(() => this.#parse());
+    const pushed = this.#pushed;
+    this.#pushed = [];
+    for (const bytes of pushed) this.push(bytes);
+  }
+
+  /** Nothing more comes. Returns the buffer of the frame that was coming, if there is one. */
+  abandon(): Uint8Array | undefined {
+    this.#failed = true;
+    this.#pushed = [];
+    const block = this.#block;
+    this.#header = undefined;
+    this.#block = undefined;
+    return block;
+  }
+
   /** Where the next bytes go: read into this, never more than fits, then call `advance`. Never empty. */
   target(): Uint8Array {
+    if (this.#blocked) {
+      this.#aside ??= new Uint8Array(ASIDE_BYTES);
+      return this.#aside;
+    }
+    this.#aside = undefined;
+    return this.#place();
+  }
+
+  #place(): Uint8Array {
     if (this.#header === undefined || this.#block === undefined) return this.#scratch.subarray(this.#filled);
     const end = Math.min(this.#block.length, this.#header.payloadBytes + SLACK_BYTES);
     return this.#block.subarray(this.#received, end);
@@ -77,9 +124,18 @@ export class FrameDecoder {
    * after that makes nothing more of what comes.
    */
   advance(count: number): void {
+    const aside = this.#aside;
+    if (aside === undefined) this.#guard(() => this.#advance(count));
+    else {
+      this.#aside = undefined;
+      this.push(aside.subarray(0, count));
+    }
+  }
+
+  #guard(work: () => void): void {
     if (this.#failed) return;
     try {
-      this.#advance(count);
+      work();
     } catch (error) {
       this.#failed = true;
       throw error;
@@ -108,11 +164,16 @@ export class FrameDecoder {
   /** The same for bytes that lie elsewhere (a TLS socket, a test): they are copied to where they belong. */
   push(bytes: Uint8Array): void {
     for (let at = 0; at < bytes.length && !this.#failed; ) {
-      const target = this.target();
+      if (this.#blocked) {
+        // They are the caller's again when this returns.
+        this.#pushed.push(bytes.slice(at));
+        return;
+      }
+      const target = this.#place();
       const count = Math.min(target.length, bytes.length - at);
       target.set(bytes.subarray(at, at + count));
       at += count;
-      this.advance(count);
+      this.#guard(() => this.#advance(count));
     }
   }
 
@@ -121,8 +182,12 @@ export class FrameDecoder {
     if (!this.#greeted && !this.#parseGreeting()) return;
     while (this.#filled - this.#parsed >= HEADER_BYTES) {
       const header = decodeHeader(this.#scratch, this.#parsed);
-      this.#parsed += HEADER_BYTES;
       const block = this.#owner.admit(header);
+      if (block === undefined) {
+        this.#blocked = true;
+        break;
+      }
+      this.#parsed += HEADER_BYTES;
       const count = Math.min(header.payloadBytes, this.#filled - this.#parsed);
       const start = this.#scratch.subarray(this.#parsed, this.#parsed + count);
       block.set(start);

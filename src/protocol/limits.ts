@@ -65,6 +65,13 @@ export const OPEN_SMALL_MAX = 8192;
  */
 export const OFFERED_AHEAD_MAX = 32_768;
 
+/**
+ * Runs of neighbouring chunks that a sink has of the open files of a session, besides the first of each file. Every run may
+ * need a page of CRCs to itself, half a KiB in all, and a peer that scatters chunks pays some 70 bytes for each. A source that gives
+ * each stream a range to work through has no more runs than streams and chunks that were lost: a few hundred.
+ */
+export const RUNS_MAX = 4096;
+
 /** Files in one BUNDLE: what is read, written and settled at once, so that nothing waits long behind it. */
 export const BUNDLE_FILES_MAX = 256;
 

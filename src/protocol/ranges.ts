@@ -50,6 +50,12 @@ export class RangeSet implements Iterable<Range> {
     return range !== undefined && range.start <= start && range.end >= end;
   }
 
+  /** Whether [start, end) overlaps a range or is right beside one: adding it would make no range more. */
+  touches(start: number, end: number): boolean {
+    const range = this.#ranges[this.#firstEndingAt(start)];
+    return range !== undefined && range.start <= end;
+  }
+
   /** What of [start, end) is not in the set. */
   missing(start: number, end: number): Range[] {
     const gaps: Range[] = [];
@@ -69,6 +75,11 @@ export class RangeSet implements Iterable<Range> {
     let size = 0;
     for (const range of this.#ranges) size += range.end - range.start;
     return size;
+  }
+
+  /** How many ranges it consists of. */
+  get count(): number {
+    return this.#ranges.length;
   }
 
   get isEmpty(): boolean {

@@ -1,4 +1,4 @@
-/** One rate for each client: all connections of a peer share a limit, which is kept until it owes nothing. */
+/** One rate for each client (`networkOf` its name): all its connections share a limit, which is kept until it owes nothing. */
 import { RateLimit } from "../net/rate-limit.ts";
 
 interface Entry {

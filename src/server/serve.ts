@@ -1,6 +1,7 @@
 /** The server: a listener, the sessions under way, and what they write to. */
 import { resolve } from "node:path";
 import { BlockPool } from "../net/blocks.ts";
+import { ChunkRoom } from "../net/chunk-room.ts";
 import type { Connection } from "../net/connection.ts";
 import { type Listener, listen } from "../net/listen.ts";
 import type { Terms } from "../net/transfer-end.ts";
@@ -10,11 +11,11 @@ import type { Message } from "../protocol/messages.ts";
 import { escapeText } from "../protocol/names.ts";
 import { DiscardSink } from "../sink/discard-sink.ts";
 import { MemorySessionStore } from "../sink/memory-session-store.ts";
-import { descriptorsMax } from "../sink/platform.ts";
 import { SinkSession, type SinkSessionOptions } from "../sink/session.ts";
 import { Unfinished } from "../sink/unfinished.ts";
 import { Admission } from "./admission.ts";
 import type { Backend } from "./backend.ts";
+import { admissionLimits, chunkMemoryBytes } from "./bounds.ts";
 import { Door } from "./door.ts";
 import { Expiry } from "./expiry.ts";
 import { GivingWay } from "./giving-way.ts";
@@ -28,13 +29,6 @@ import { receive } from "./reception.ts";
 import { Sessions } from "./sessions.ts";
 import { TransferLog } from "./transfer-log.ts";
 import { type HawserServer, SESSION_TTL_MS, type ServeOptions, type ServerEvent } from "./types.ts";
-
-const MAX_CONNECTIONS = 1024;
-const MAX_CONNECTIONS_PER_PEER = 512;
-const MAX_SESSIONS = 256;
-const MAX_SESSIONS_PER_PEER = 64;
-/** Of the descriptors, so that those that wait to say what they want and the files have theirs as well. */
-const CONNECTIONS_PART = 0.4;
 
 /** A session stays in memory, as it is, for a client that lost its connections. */
 const LINGER_MS = 60_000;
@@ -69,6 +63,7 @@ class Server implements HawserServer {
   readonly #backend: Backend;
   readonly #admission: Admission;
   readonly #blocks = new BlockPool();
+  readonly #chunkRoom: ChunkRoom;
   readonly #unfinished: Unfinished;
   readonly #sessions: Sessions;
   readonly #expiry: Expiry;
@@ -85,15 +80,8 @@ class Server implements HawserServer {
     const { sink, store } = backend;
     this.#options = options;
     this.#backend = backend;
-    this.#admission = new Admission({
-      maxConnections: Math.min(
-        options.maxConnections ?? MAX_CONNECTIONS,
-        Math.floor(descriptorsMax() * CONNECTIONS_PART),
-      ),
-      maxConnectionsPerPeer: options.maxConnectionsPerPeer ?? MAX_CONNECTIONS_PER_PEER,
-      maxSessions: options.maxSessions ?? MAX_SESSIONS,
-      maxSessionsPerPeer: options.maxSessionsPerPeer ?? MAX_SESSIONS_PER_PEER,
-    });
+    this.#admission = new Admission(admissionLimits(options));
+    this.#chunkRoom = new ChunkRoom(chunkMemoryBytes(options));
     this.#places = new Places(this.#admission);
     this.#door = new Door({ ...options, onEvent: (event) => this.#emit(event) });
     this.#givingWay = new GivingWay({
@@ -192,19 +180,29 @@ class Server implements HawserServer {
     const network = networkOf(address);
     const turnedAway = this.#door.turnAway(address);
     if (turnedAway !== undefined) return turnedAway;
+    // Until it is known who it is, its address stands for it.
+    let limited = network;
+    const admit = (from: Connection, question: "HELLO" | "ATTACH", body: Message<"HELLO"> | Message<"ATTACH">) => {
+      const peer = this.#door.admit(from, address, question, body);
+      if (peer === undefined || networkOf(peer) === limited) return peer;
+      from.readingLimit = this.#limits.enter(networkOf(peer));
+      this.#limits.leave(limited);
+      limited = networkOf(peer);
+      return peer;
+    };
     const connection = receive(remoteAddress, this.#blocks, {
       onHello: (from, _, hello) => {
-        const peer = this.#door.admit(from, address, "HELLO", hello);
+        const peer = admit(from, "HELLO", hello);
         if (peer === undefined) return;
         this.#onHello(from, peer, network, hello).catch((thrown) => this.#refuse(from, peer, asHawserError(thrown)));
       },
       onAttach: (from, _, attach) => {
-        const peer = this.#door.admit(from, address, "ATTACH", attach);
+        const peer = admit(from, "ATTACH", attach);
         if (peer !== undefined) this.#onAttach(from, peer, network, attach);
       },
-      limitOf: (peer) => this.#limits.enter(peer),
-      onClosed: (peer) => {
-        this.#limits.leave(peer);
+      limitOf: () => this.#limits.enter(limited),
+      onClosed: () => {
+        this.#limits.leave(limited);
         this.#places.leave(connection);
         this.#door.forget(connection);
         // Its session hears of it after this.
@@ -347,8 +345,11 @@ class Server implements HawserServer {
     if (session === undefined) {
       const message = "no session of this id belongs to this client";
       this.#refuse(connection, peer, new HawserError("E_UNKNOWN_SESSION", message));
-    } else if (stream < session.terms.streams) session.attach(connection, stream, attempt);
-    else this.#refuse(connection, peer, new HawserError("E_ILLEGAL", `stream ${stream} of ${session.terms.streams}`));
+    } else if (stream < session.terms.streams) {
+      // Chunks that wait for one that comes over another stream can't be waited for: there the terms bound them.
+      if (session.terms.inOrder !== true) connection.enterRoom(this.#chunkRoom, networkOf(peer));
+      session.attach(connection, stream, attempt);
+    } else this.#refuse(connection, peer, new HawserError("E_ILLEGAL", `stream ${stream} of ${session.terms.streams}`));
   }
 
   /** Tells the client and the log why it gets nothing; it goes with a closed connection. */

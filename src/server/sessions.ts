@@ -8,6 +8,7 @@ import type { Terms } from "../net/transfer-end.ts";
 import { HawserError } from "../protocol/errors.ts";
 import {
   CHUNK_BYTES_MIN,
+  CHUNK_BYTES_STEP,
   OPEN_FILES_MAX,
   OPEN_SMALL_MAX,
   SESSION_ID_BYTES,
@@ -26,6 +27,8 @@ const PROBE_MS = 2000;
 
 /** What a stream may have waiting for its turn, in chunks: it is kept in memory. */
 const IN_ORDER_CHUNKS = 4;
+/** And what all streams of such a session may have, with the chunk that each is bringing. */
+const IN_ORDER_BYTES_MAX = 256 * 1024 * 1024;
 
 export interface SessionsOptions {
   readonly store: SessionStore;
@@ -110,7 +113,7 @@ export class Sessions {
 
   async #admitNew(peer: string, hello: Message<"HELLO">): Promise<LiveSession> {
     const session = randomBytes(SESSION_ID_BYTES);
-    const chunkBytes = this.#chunkBytesFor(hello.chunkBytes);
+    const chunkBytes = this.#chunkBytesFor(hello);
     const terms = this.#terms(hello, { session, transferId: randomUUID(), chunkBytes, generation: 1 });
     if (hello.purpose === "transfer" && hello.role === "source") {
       const { transfer: transferId } = terms;
@@ -130,8 +133,12 @@ export class Sessions {
     return session;
   }
 
-  #chunkBytesFor(asked: number): number {
-    const { randomAccess, blockBytes } = this.#options.capabilities;
+  #chunkBytesFor({ chunkBytes: asked, streams, purpose }: Message<"HELLO">): number {
+    const { randomAccess, blockBytes, inOrder } = this.#options.capabilities;
+    if (inOrder === true && purpose === "transfer") {
+      const most = IN_ORDER_BYTES_MAX / (Math.min(streams, STREAMS_MAX) * (IN_ORDER_CHUNKS + 1));
+      return Math.max(CHUNK_BYTES_MIN, Math.min(asked, Math.floor(most / CHUNK_BYTES_STEP) * CHUNK_BYTES_STEP));
+    }
     return randomAccess || blockBytes % asked === 0 ? asked : CHUNK_BYTES_MIN;
   }
 

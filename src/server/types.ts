@@ -64,9 +64,17 @@ export interface ServeOptions {
   readonly minFreeBytes?: number | "auto";
   /** How long what is unfinished waits for its client to come back, in milliseconds (7 days). */
   readonly sessionTtlMs?: number;
+  /**
+   * Memory for chunks on their way in, all clients together, in bytes (a quarter of the machine's, 1 GiB at most). A connection for
+   * whose next chunk there is no room is not read until there is; one client may have half of what the others leave.
+   */
+  readonly chunkMemoryBytes?: number;
   /** What is synced, and when ("commit"). */
   readonly durability?: Durability;
-  /** What is read from one address, all its transfers together, in bytes a second; null or missing: no limit. */
+  /**
+   * What is read from one client (of its ticket or certificate, in plain of its address), all its transfers together, in bytes a
+   * second; null or missing: no limit.
+   */
   readonly bytesPerSecondPerPeer?: number | null;
   readonly onEvent?: (event: ServerEvent) => void;
 }

@@ -44,11 +44,13 @@ interface DiskPartHome {
   readonly clones: { work: boolean };
   /** Takes back what was promised of the free space. */
   release(bytes: number): void;
-  /** Throws E_NO_SPACE where less is free than has to stay free. */
-  assertSpace(): void;
+  /** Throws E_NO_SPACE where less is free than this and what has to stay free. */
+  assertSpace(bytes: number): void;
 }
 
 const SPACE_CHECK_BYTES = 64 * 1024 * 1024;
+/** What st_blocks counts (stat(2)). */
+const STAT_BLOCK_BYTES = 512;
 const READ_BACK_BYTES = 1024 * 1024;
 
 const copyFileAsync = promisify(copyFile);
@@ -71,6 +73,8 @@ export class DiskPart implements Part {
   /** Of the free space that was promised, what is not used yet. */
   #promisedBytes: number;
   #unpromisedBytes = 0;
+  /** How many of these there may be until it is looked again. */
+  #checkSpaceAt = SPACE_CHECK_BYTES;
   /** Reads and syncs under way: the descriptor must not be closed under them. */
   readonly #using = new Set<Promise<unknown>>();
 
@@ -150,9 +154,14 @@ export class DiskPart implements Part {
     this.#home.release(used);
     // Of a file whose size isn't known nothing could be promised: now and then it is seen what is left.
     this.#unpromisedBytes += bytes - used;
-    if (this.#unpromisedBytes < SPACE_CHECK_BYTES) return;
-    this.#unpromisedBytes = 0;
-    this.#home.assertSpace();
+    if (this.#unpromisedBytes < this.#checkSpaceAt) return;
+    this.#checkSpaceAt = this.#unpromisedBytes + SPACE_CHECK_BYTES;
+    this.#home.assertSpace(Math.max(0, this.#unpromisedBytes - this.#bytesOnDisk));
+  }
+
+  /** Holes need room like anything else, as they do in a file of known size: so what is known of chunks has an end as well. */
+  get #bytesOnDisk(): number {
+    return this.#fd === undefined ? 0 : fstatSync(this.#fd).blocks * STAT_BLOCK_BYTES;
   }
 
   async read(offset: number, room: Uint8Array): Promise<number> {

@@ -125,7 +125,7 @@ export class DiskSink implements Sink {
       release: (count) => {
         this.#promisedBytes -= count;
       },
-      assertSpace: () => this.#assertSpace(0),
+      assertSpace: (count) => this.#assertSpace(count),
     });
   }
 

@@ -7,11 +7,22 @@
  */
 import { type BigIntStats, lstatSync, opendirSync } from "node:fs";
 
-/** Names that are remembered at most, of all directories together: those of the directory that was read first go first. */
-const KNOWN_MAX = 1_000_000;
+/**
+ * What names may take that are remembered, of all directories together: those of the directory that was read first go first.
+ * Enough for a million of a usual length.
+ */
+const KNOWN_BYTES_MAX = 128 * 1024 * 1024;
+/** What an entry takes besides its name. */
+const ENTRY_BYTES = 64;
+
+/** For how long, after the directory was read: a batch is a matter of seconds, and a directory may be held for as long as a server runs. */
+const KNOWN_MS = 60_000;
 
 /** Directories whose names are remembered, in the order in which they were read. */
 const remembering = new Set<Folding>();
+
+/** For tests: the bytes that all take together. */
+export const rememberedBytes = (): number => [...remembering].reduce((sum, { knownBytes }) => sum + knownBytes, 0);
 
 export class Folding {
   readonly #pathOf: (name: Uint8Array) => Buffer;
@@ -19,6 +30,10 @@ export class Folding {
   #case: "unknown" | "kept" | "folded" = "unknown";
   /** Entries that were read, as text of one character a byte, by what most file systems would take for the same; undefined for several. */
   readonly #known = new Map<string, string | undefined>();
+
+  /** What these take. */
+  knownBytes = 0;
+  #forgetting: NodeJS.Timeout | undefined;
 
   /** `pathOf` gives the path of an entry of the directory. */
   constructor(pathOf: (name: Uint8Array) => Buffer) {
@@ -32,9 +47,11 @@ export class Folding {
     return own === undefined || Buffer.compare(own, name) === 0 ? undefined : own;
   }
 
-  /** Nothing is asked any more. */
+  /** Nothing is asked any more, or not soon. */
   forget(): void {
+    clearTimeout(this.#forgetting);
     this.#known.clear();
+    this.knownBytes = 0;
     remembering.delete(this);
   }
 
@@ -54,7 +71,9 @@ export class Folding {
 
   /** Finds the entry that is meant, and remembers all. Two names of one file are no folding: then both are there. */
   #read(name: Uint8Array): Uint8Array | undefined {
-    this.#known.clear();
+    this.forget();
+    this.#forgetting = setTimeout(() => this.forget(), KNOWN_MS).unref();
+    remembering.add(this);
     const folded = foldedOf(name);
     let isThere = false;
     let like: Uint8Array | undefined;
@@ -70,21 +89,20 @@ export class Folding {
   }
 
   #remember(folded: string, entry: Buffer): void {
-    if (this.#known.size >= KNOWN_MAX) return;
     const text = entry.toString("latin1");
     // Most often both are one text, which then is there once.
     const known = text === folded ? folded : text;
+    const bytes = ENTRY_BYTES + folded.length + (known === folded ? 0 : text.length);
+    if (this.knownBytes + bytes > KNOWN_BYTES_MAX) return;
+    this.knownBytes += bytes;
     this.#known.set(folded, this.#known.has(folded) ? undefined : known);
   }
 
   #makeRoom(): void {
-    remembering.delete(this);
-    remembering.add(this);
-    let known = 0;
-    for (const one of remembering) known += one.#known.size;
+    let known = rememberedBytes();
     for (const one of remembering) {
-      if (known <= KNOWN_MAX) return;
-      known -= one.#known.size;
+      if (known <= KNOWN_BYTES_MAX) return;
+      known -= one.knownBytes;
       one.forget();
     }
   }

@@ -11,6 +11,7 @@ import { type Planner, planDiffering, planFile } from "./plan.ts";
 import { ReceivedFile } from "./received-file.ts";
 import type { ExistingFile } from "./sink.ts";
 import { isSmall, type SmallFiles } from "./small-files.ts";
+import { WaitingOffer } from "./waiting-offer.ts";
 
 export interface OffersOwner {
   /** The files that are open, by their index. */
@@ -55,8 +56,7 @@ export class Offers {
   readonly #compared = new Set<number>();
   /** It waited for room when its control connection broke: all that has no outcome is offered again, and so is it. */
   #unplanned: ReceivedFile | undefined;
-  /** Looks again whether there is room for a file that waits. */
-  #wake: () => void = () => {};
+  readonly #waiting = new WaitingOffer();
   /** Open files that this control connection has offered; what an earlier one said may still wait for its turn. */
   #offered = new Set<number>();
 
@@ -78,7 +78,7 @@ export class Offers {
   controlOpened(control: Connection): void {
     this.#control = control;
     this.#offered = new Set();
-    this.#wake();
+    this.#waiting.wake();
   }
 
   queue(files: readonly OfferedFile[]): void {
@@ -112,7 +112,7 @@ export class Offers {
   settled(index: number): void {
     this.#offered.delete(index);
     this.#compared.delete(index);
-    this.#wake();
+    this.#waiting.wake();
   }
 
   async #onOffer(offers: readonly OfferedFile[], offered: Set<number>): Promise<void> {
@@ -276,16 +276,10 @@ export class Offers {
   ): Promise<void> {
     const control = this.#control;
     const { signal } = this.#planner;
-    const { promise: woken, resolve } = Promise.withResolvers<void>();
-    const wake = () => resolve();
-    // Also what happens while answers are written down counts.
-    this.#wake = wake;
-    signal.addEventListener("abort", wake, { once: true });
-    await this.#answerAll(answers.splice(0));
-    this.#planning--;
-    await woken;
-    signal.removeEventListener("abort", wake);
-    this.#wake = () => {};
+    await this.#waiting.waitAfter(async () => {
+      await this.#answerAll(answers.splice(0));
+      this.#planning--;
+    }, signal);
     this.#planning++;
     if (signal.aborted || isGivenUp(file)) return;
     if (this.#control === control) await this.#plan(file, answers, plan);

@@ -35,7 +35,10 @@ export class Quota {
   reserve(id: string, account: string, bytes: number): void {
     const others = this.used(account) - (this.#parts.get(id)?.bytes ?? 0);
     if (others + bytes > this.#bytesMax) {
-      const taken = others === 0 ? "" : `, of which ${others} are taken`;
+      const underWay = this.#underWay(account, id);
+      // Another transfer of the same client gives room back when its files are committed; what lies waits to be gone on with.
+      const until = underWay === 0 ? "" : `, ${underWay} of them by what is under way: try again when that is done`;
+      const taken = others === 0 ? "" : `, of which ${others} are taken${until}`;
       const message = `the file needs ${bytes} bytes, and a client's unfinished files may take ${this.#bytesMax}${taken}`;
       throw new HawserError("E_QUOTA", message);
     }
@@ -66,6 +69,13 @@ export class Quota {
     if (entry === undefined) return;
     this.#parts.delete(id);
     this.#count(entry.account, -entry.bytes);
+  }
+
+  /** Bytes of an account's parts that are being received, but for one. */
+  #underWay(account: string, but: string): number {
+    let bytes = 0;
+    for (const [id, part] of this.#parts) if (part.account === account && !part.lies && id !== but) bytes += part.bytes;
+    return bytes;
   }
 
   #set(id: string, entry: Entry): void {

@@ -6,6 +6,7 @@ import type { Connection } from "../net/connection.ts";
 import { joinedPorts, type Port } from "../net/port.ts";
 import type { Terms } from "../net/transfer-end.ts";
 import { asHawserError, type Failure, HawserError } from "../protocol/errors.ts";
+import { RUNS_MAX } from "../protocol/limits.ts";
 import type { Checkpoints } from "./checkpoints.ts";
 import type { ReceivedFile } from "./received-file.ts";
 import type { SmallFiles } from "./small-files.ts";
@@ -105,6 +106,7 @@ export class Receiving {
       else void taking.then(() => port.post({ type: "taken", ticket }));
     } catch (thrown) {
       this.#owner.fail(asHawserError(thrown));
+      port.post({ type: "taken", ticket });
     }
   }
 
@@ -122,6 +124,11 @@ export class Receiving {
       this.#fail("E_ILLEGAL", "a chunk came twice, with different content");
       return undefined;
     }
+    if (this.#isScattered(file, chunk.offset)) {
+      const message = `the chunks that came lie in more than ${RUNS_MAX} places, with gaps between them`;
+      this.#owner.fail(new HawserError("E_ILLEGAL", message));
+      return undefined;
+    }
     if (!stream.files.has(chunk.file)) {
       try {
         stream.port.post({ type: "file", file: chunk.file, writer: file.part.open() });
@@ -132,6 +139,14 @@ export class Receiving {
       stream.files.add(chunk.file);
     }
     return true;
+  }
+
+  /** Whether a chunk would make one run more than there may be. What fills a gap never does. */
+  #isScattered({ ledger }: ReceivedFile, offset: number): boolean {
+    if (ledger.runs === 0 || !ledger.startsRun(offset)) return false;
+    let runs = 1;
+    for (const file of this.#owner.files.values()) runs += Math.max(0, file.ledger.runs - 1);
+    return runs > RUNS_MAX;
   }
 
   #isLegal({ file: index, offset, bytes }: ChunkFacts): boolean {

@@ -56,6 +56,8 @@ interface Waiting {
   readonly arrived: ArrivedChunk;
   /** What is to be written. */
   readonly content: Content;
+  /** Somebody is at it, and says when it is of no more use. */
+  inUse: boolean;
 }
 
 /** Acknowledgements wait for company, this long and until they cover this much of the window at most. */
@@ -92,6 +94,8 @@ export class SinkStream {
       onChunk: (chunk) => this.#onChunk(chunk),
       onClosed: (error) => {
         clearTimeout(this.#ackTimer);
+        // Nobody judges what came last, where it ended the session.
+        for (const [ticket, { arrived, inUse }] of this.#waiting) if (!inUse) this.#done(ticket, arrived);
         onClosed(error);
       },
     };
@@ -130,7 +134,7 @@ export class SinkStream {
       return;
     }
     const ticket = this.#tickets++;
-    this.#waiting.set(ticket, { arrived, content });
+    this.#waiting.set(ticket, { arrived, content, inUse: arrived.isBundle });
     if (isSparse(content) || !arrived.isBundle) {
       this.#report.post({ type: "arrived", ticket, chunk: factsOf(arrived) });
     } else this.#report.post({ type: "bundle", ticket, payload: content });
@@ -157,6 +161,7 @@ export class SinkStream {
       const writing = isSparse(content)
         ? writer?.writeSparse(arrived.offset, content, fresh)
         : writer?.write(arrived.offset, content);
+      waiting.inUse = true;
       if (writing === undefined) this.#stored(ticket, arrived);
       else
         writing.then(

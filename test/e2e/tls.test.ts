@@ -1,4 +1,5 @@
 /** Keys and encryption over real sockets: who gets in, who does not, and what each is told. */
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Server } from "node:net";
@@ -302,6 +303,41 @@ t.test("a guess is told at once, its answer waits, and nothing else is heard or 
   await server.close();
   await Promise.all([waiting.closed, stream.closed]);
   t.same([waiting.came, stream.came], [[], []], "and a server that is stopped does not wait for them");
+});
+
+t.test("token guessing: a thousand wrong tokens get nowhere, and keep nobody out", { timeout: 120_000 }, async (t) => {
+  const { served, file, bytes } = place(t);
+  const { keys, ticket, pin } = await testKeys(t);
+  const { to, log } = await startServer(t, served, { secure: keys });
+  const right = ticket("laptop");
+  const { id } = parseTicket(right);
+  const answers = new Map<string, number>();
+  let guessed = 0;
+  const guess = async () => {
+    while (guessed < 1000) {
+      const nth = guessed++;
+      const wrong = formatTicket({ id, token: createHash("sha256").update(`guess ${nth}`).digest(), pin, ...to });
+      const { raw, of } = await opened(to, wrong);
+      raw.say("HELLO", { ...HELLO, ...of("HELLO") });
+      // Who does not wait for the answer makes room for the next guess, and learns nothing.
+      if (nth % 100 !== 0) raw.socket.end();
+      else {
+        const answer = await raw.error();
+        answers.set(answer, (answers.get(answer) ?? 0) + 1);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: 16 }, guess));
+  t.equal(guessed, 1000);
+  t.ok(
+    [...answers.keys()].every((code) => code === "E_TOKEN" || code === "closed without ERROR"),
+    [...answers].join(),
+  );
+  t.same(log.of("session"), [], "nobody got in");
+  t.ok(log.of("refused").length >= 30, "the log knows of them");
+  t.ok(log.of("refused").length <= 90, `${log.of("refused").length} lines in the log, of 30 a minute`);
+  assertOk(t, await sendAll({ paths: [file], to, secure: { ticket: right } }));
+  t.same(readFileSync(join(served, "a.bin")), bytes);
 });
 
 t.test("a relay with a key of its own gets nothing: the pin", async (t) => {

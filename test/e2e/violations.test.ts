@@ -9,6 +9,8 @@ import { join } from "node:path";
 import t from "tap";
 import type { ErrorCode, ServerEvent } from "../../src/index.ts";
 import { crc32 } from "../../src/protocol/crc32.ts";
+import { encodeHeader } from "../../src/protocol/header.ts";
+import { RUNS_MAX } from "../../src/protocol/limits.ts";
 import { assertOk, sendAll, startChild, startServer, type TestServer } from "../helpers/e2e.ts";
 import { assertContent, contentOf, KIB, MIB, makeFile, namesIn, partsIn } from "../helpers/files.ts";
 import { startProxy } from "../helpers/proxy.ts";
@@ -286,6 +288,42 @@ t.test("a file of unknown size: the chunks say where it ends, and SEAL must agre
   assertContent(t, join(dir, "unknown-size"), whole);
   good.control.end();
   good.stream.end();
+});
+
+t.test("chunks scattered over a file of unknown size: so many gaps, and no more", async (t) => {
+  const { control, stream, transferId } = await opened(shared, "scattered", null);
+  control.say("OFFER", { settledBelow: 0, files: [offered(1, "scattered-2", null)] });
+  await control.next("PLAN");
+  // All zeros: a table of no extents.
+  const zeros = { payload: new Uint8Array(2), crc: crc32(new Uint8Array(CHUNK)) };
+  const header = (file: number, chunk: number) =>
+    encodeHeader({
+      name: "CHUNK",
+      file,
+      offset: chunk * CHUNK,
+      payloadBytes: zeros.payload.length,
+      payloadCrc32: zeros.crc,
+      encoding: "sparse",
+      decodedBytes: CHUNK,
+    });
+  const say = async (file: number, chunks: readonly number[]) => {
+    stream.write(...chunks.flatMap((chunk) => [header(file, chunk), zeros.payload]));
+    for (let acked = 0; acked < chunks.length * CHUNK; ) {
+      for (const [, , bytes] of (await stream.next("ACK")).chunks) acked += bytes;
+    }
+  };
+  const evenUpTo = (count: number) => Array.from({ length: count }, (_, i) => 2 * i);
+  await say(0, evenUpTo(RUNS_MAX));
+  await say(0, [2 * RUNS_MAX]);
+  await say(1, [0]);
+  await say(0, [1, 2 * RUNS_MAX + 1]);
+  await say(1, [2]);
+  t.pass("what fills a gap, or goes on where one was, comes at any time, and the first of each file");
+  stream.write(header(1, 4), zeros.payload);
+  t.equal(await stream.error(), "E_ILLEGAL");
+  const event = await log.until("ended", (ended) => ended.transferId === transferId);
+  t.match(event, { code: "E_ILLEGAL", message: /more than 4096 places/ });
+  await Promise.all([control.closed, stream.closed]);
 });
 
 const NAMES: readonly (readonly [string, Uint8Array])[] = [

@@ -121,6 +121,55 @@ t.test("frames come out as they were sent, in any slices and either way", async 
   );
 });
 
+/** As a socket does it: where the next bytes go is asked for at once, and they come when they may. */
+function byHeldTarget(decoder: FrameDecoder, slice: Uint8Array): void {
+  let target = decoder.target();
+  for (let at = 0; at < slice.length; ) {
+    const count = Math.min(target.length, slice.length - at);
+    target.set(slice.subarray(at, at + count));
+    at += count;
+    decoder.advance(count);
+    target = decoder.target();
+    while (decoder.isBlocked) decoder.goOn();
+  }
+}
+/** As one that can't read into buffers of ours: what it had read comes all the same. */
+function byPushBeforeGoingOn(decoder: FrameDecoder, slice: Uint8Array): void {
+  decoder.push(slice.subarray(0, 1));
+  decoder.push(slice.subarray(1));
+  while (decoder.isBlocked) decoder.goOn();
+}
+
+t.test("frames for which there is no buffer wait, and all behind them, in any slices and either way", async () => {
+  fc.assert(
+    fc.property(
+      fc.array(anySent, { maxLength: 8 }),
+      sliceSizes,
+      fc.constantFrom(byHeldTarget, byPushBeforeGoingOn),
+      fc.array(fc.nat(2), { minLength: 1 }),
+      (frames, sizes, deliver, refusals) => {
+        let asked = 0;
+        let left = refusals[0] ?? 0;
+        const came: { header: FrameHeader; payload: string; intact: boolean | null }[] = [];
+        const decoder = new FrameDecoder({
+          admit: (header) => {
+            if (left-- > 0) return undefined;
+            left = refusals[++asked % refusals.length] ?? 0;
+            return new Uint8Array(header.payloadBytes + SLACK_BYTES);
+          },
+          onGreeting: () => {},
+          onFrame: ({ header, payload, intact }) => came.push({ header, payload: hexOf(payload), intact }),
+        });
+        for (const slice of sliced(wire(frames), sizes)) deliver(decoder, slice);
+        assert.deepEqual(
+          came,
+          frames.map(({ header, payload }) => ({ header, payload: hexOf(payload), intact: true })),
+        );
+      },
+    ),
+  );
+});
+
 t.test("a payload lies where admit said, and is not copied from there", async (t) => {
   const payload = Uint8Array.from({ length: 20_000 }, (_, i) => i & 0xff);
   const owner = new Owner();

@@ -44,6 +44,12 @@ t.test("does what a bitmap does", async () => {
       }
       assert.equal(set.size, map.bits.filter(Boolean).length);
       assert.equal(set.isEmpty, !map.bits.includes(true));
+      assert.equal(set.count, map.runs(0, LENGTH, true).length);
+      if (from < to) {
+        const more = new RangeSet(set);
+        more.add(from, to);
+        assert.equal(set.touches(from, to), more.count <= set.count);
+      }
       assert.equal(set.covers(from, to), map.covers(from, to));
       assert.deepEqual(set.missing(from, to), map.runs(from, to, false));
     }),

@@ -55,6 +55,19 @@ function setUp(t: Test, capabilities: Partial<SinkCapabilities> = {}) {
 }
 const own = ({ session, generation }: Terms) => ({ session, generation });
 
+t.test("what waits in memory for its turn is bounded by the chunk size, whatever was asked for", async (t) => {
+  const MIB = 1024 * 1024;
+  const { admit } = setUp(t, { inOrder: true });
+  const most = await admit({ streams: 64, chunkBytes: 16 * MIB });
+  // Four chunks in the window of each stream, and the one that is coming.
+  t.ok(5 * 64 * most.terms.chunkBytes <= 256 * MIB);
+  t.equal(most.terms.chunkBytes, 204 * 4096);
+  t.equal((await admit({ streams: 4, chunkBytes: MIB })).terms.chunkBytes, MIB);
+  t.equal((await admit({ streams: 64, chunkBytes: 16 * MIB, purpose: "discard" })).terms.chunkBytes, 16 * MIB);
+  const { admit: other } = setUp(t);
+  t.equal((await other({ streams: 64, chunkBytes: 16 * MIB })).terms.chunkBytes, 16 * MIB);
+});
+
 t.test("a new session has an id and a transfer of its own, and is stored", async (t) => {
   const { store, sessions, admit } = setUp(t);
   const [one, two] = [await admit(KEYS), await admit(KEYS)];

@@ -283,6 +283,24 @@ t.test("a full disk is refused up front", async (t) => {
   t.equal(partsHeld(), 0);
 });
 
+t.test("a file of unknown size that is all holes gets no larger than what the disk could hold", async (t) => {
+  const dir = smallDisk(t);
+  if (dir === undefined) return;
+  const { sink, partsHeld } = diskSink(t, {}, dir);
+  const part = await sink.reserve({ ...specOf("a", 0), size: null });
+  const writer = openWriter(part.open());
+  await writer.write(0, new Uint8Array(MIB));
+  part.written(63 * MIB);
+  t.throws(() => part.written(MIB), { code: "E_NO_SPACE" });
+  await part.abort();
+  t.equal(partsHeld(), 0);
+  const { sink: roomy } = diskSink(t);
+  const other = await roomy.reserve({ ...specOf("a", 0), size: null });
+  other.open();
+  t.doesNotThrow(() => other.written(64 * MIB));
+  await other.abort();
+});
+
 t.test("a disk that fills up after the promise", async (t) => {
   const dir = smallDisk(t);
   if (dir === undefined) return;

@@ -1,8 +1,9 @@
 /** Which name an entry has of its own, asked of a directory whose names are led to lower case: what a folding one does. */
 import { linkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { mock } from "node:test";
 import t, { type Test } from "tap";
-import { Folding } from "../../src/sink/folding.ts";
+import { Folding, rememberedBytes } from "../../src/sink/folding.ts";
 
 function directory(t: Test, ...names: string[]) {
   const dir = t.testdir({});
@@ -50,6 +51,25 @@ t.test("a file system with rules of its own", (t) => {
   const { of } = directory(t, "a1", "b");
   const own = of((name) => name.toLowerCase().replace("2", "1"));
   t.same(["B", "a2", "a1"].map(own), ["b", "a1", undefined]);
+  t.end();
+});
+
+t.test("names are remembered for a minute, and for no longer than their directory is held", (t) => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  t.teardown(() => mock.timers.reset());
+  const before = rememberedBytes();
+  const { of } = directory(t, "one", "two");
+  const own = of(lower);
+  t.equal(own("ONE"), "one");
+  t.equal(rememberedBytes() - before, 2 * 67);
+  mock.timers.tick(59_999);
+  t.equal(own("TWO"), "two");
+  t.ok(rememberedBytes() > before);
+  mock.timers.tick(1);
+  t.equal(rememberedBytes(), before);
+  t.equal(own("TWO"), "two", "it is read again");
+  mock.timers.tick(60_000);
+  t.equal(rememberedBytes(), before);
   t.end();
 });
 

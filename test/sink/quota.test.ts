@@ -25,6 +25,18 @@ t.test("what lies and what is under way count together, for each client by itsel
   t.throws(() => quota.grow("kept", 1), { code: "E_QUOTA" });
 });
 
+t.test("who hears that there is no room hears what will be free again, and what will not", async (t) => {
+  const quota = new Quota(100);
+  quota.lay("left", "ann", 20);
+  t.throws(() => quota.reserve("new", "ann", 90), { message: /of which 20 are taken$/ });
+  quota.reserve("other", "ann", 30);
+  quota.reserve("bobs", "bob", 30);
+  t.throws(() => quota.reserve("new", "ann", 90), {
+    message: /of which 50 are taken, 30 of them by what is under way: try again when that is done$/,
+  });
+  t.throws(() => quota.reserve("other", "ann", 90), { message: /of which 20 are taken$/ }, "not what asks");
+});
+
 t.test("the sums are those of the parts, whatever happens", async () => {
   const step = fc.record({
     what: fc.constantFrom("reserve", "lay", "grow", "release"),

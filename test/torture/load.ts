@@ -3,6 +3,7 @@
  * sockets, each side in processes of its own; what is printed stands in docs/reliability.md.
  *
  *   node test/torture/load.ts crowd [--count 5000] [--addresses 500] [--redial 1000] [--rounds 5] [--mib 256] [--rate MIB_PER_SECOND]
+ *   node test/torture/load.ts hoard [--sessions 8] [--addresses 1] [--rounds 5] [--mib 256] [--rate MIB_PER_SECOND]
  *   node test/torture/load.ts idle [--sessions 1000] [--streams 4]
  */
 import { type ChildProcess, spawn } from "node:child_process";
@@ -21,12 +22,12 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     count: { type: "string", default: "5000" },
-    addresses: { type: "string", default: "500" },
+    addresses: { type: "string" },
     rate: { type: "string", default: "0" },
     redial: { type: "string", default: "1000" },
     rounds: { type: "string", default: "5" },
     mib: { type: "string", default: "256" },
-    sessions: { type: "string", default: "1000" },
+    sessions: { type: "string" },
     streams: { type: "string", default: "4" },
   },
 });
@@ -101,7 +102,7 @@ async function crowd(work: string): Promise<void> {
       host,
       port,
       count: Number(values.count),
-      addresses: Number(values.addresses),
+      addresses: Number(values.addresses ?? 500),
       redialMs: Number(values.redial),
     });
     await crowd.until("here");
@@ -128,10 +129,35 @@ async function crowd(work: string): Promise<void> {
   await stop(server);
 }
 
+async function hoard(work: string): Promise<void> {
+  const dir = join(work, "served");
+  mkdirSync(dir);
+  const server = start("server-child.ts", { dir, port: 0, durability: "none" });
+  const { host, port } = (await server.until("listening")) as { host: string; port: number };
+  const pid = server.process.pid as number;
+  const path = makeFile(join(work, "file"), Number(values.mib) * MIB);
+  await honest(path, "warm", { host, port });
+  const before = statusMib(pid, "VmRSS");
+  const alone = await honest(path, "alone", { host, port });
+  const [sessions, addresses] = [Number(values.sessions ?? 8), Number(values.addresses ?? 1)];
+  const crowd = start("hoard-child.ts", { host, port, sessions, addresses });
+  const { streams } = await crowd.until("here");
+  say(`${streams} streams from ${addresses} addresses: ${statusMib(pid, "VmRSS")} MiB resident, ${before} before`);
+  for (let round = 0; round < Number(values.rounds); round++) {
+    const beside = await honest(path, `beside-${round}`, { host, port });
+    say(
+      `beside them: started after ${beside.startMs.toFixed(0)} ms, ${(beside.mibPerSecond / alone.mibPerSecond).toFixed(2)} of the rate without; ${statusMib(pid, "VmRSS")} MiB resident`,
+    );
+  }
+  say(`the server's peak: ${statusMib(pid, "VmHWM")} MiB`);
+  await stop(crowd);
+  await stop(server);
+}
+
 async function idle(work: string): Promise<void> {
   const dir = join(work, "served");
   mkdirSync(dir);
-  const [sessions, streams] = [Number(values.sessions), Number(values.streams)];
+  const [sessions, streams] = [Number(values.sessions ?? 1000), Number(values.streams)];
   const most = sessions * (streams + 1) + 100;
   const limits = {
     maxSessions: sessions + 10,
@@ -162,8 +188,9 @@ const work = mkdtempSync(join(tmpdir(), "hawser-load-"));
 try {
   const [what] = positionals;
   if (what === "crowd") await crowd(work);
+  else if (what === "hoard") await hoard(work);
   else if (what === "idle") await idle(work);
-  else throw new Error("say crowd or idle");
+  else throw new Error("say crowd, hoard or idle");
 } finally {
   rmSync(work, { recursive: true, force: true });
 }
