@@ -133,10 +133,12 @@ function byHeldTarget(decoder: FrameDecoder, slice: Uint8Array): void {
     while (decoder.isBlocked) decoder.goOn();
   }
 }
-/** As one that can't read into buffers of ours: what it had read comes all the same. */
+/** As one that can't read into buffers of ours: what it had read comes all the same, and it uses its own again at once. */
 function byPushBeforeGoingOn(decoder: FrameDecoder, slice: Uint8Array): void {
-  decoder.push(slice.subarray(0, 1));
-  decoder.push(slice.subarray(1));
+  for (const part of [slice.slice(0, 1), slice.slice(1)]) {
+    decoder.push(part);
+    part.fill(0xee);
+  }
   while (decoder.isBlocked) decoder.goOn();
 }
 
