@@ -1,6 +1,7 @@
 /** Keys, tickets and certificates for one test, in a directory of its own. */
 import "reflect-metadata";
 import { webcrypto } from "node:crypto";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import * as x509 from "@peculiar/x509";
 import type { Test } from "tap";
@@ -18,12 +19,14 @@ export interface TestKeys {
 }
 
 export async function testKeys(t: Test, name = "state"): Promise<TestKeys> {
-  const { pin, ...keys } = await serverKeys(join(t.testdirName, "..", `${t.testdirName}-${name}`));
-  const { rm } = await import("node:fs/promises");
+  const directory = join(t.testdirName, "..", `${t.testdirName}-${name}`);
+  // A run that was killed has left its own.
+  await rm(directory, { recursive: true, force: true });
+  const { pin, ...keys } = await serverKeys(directory);
   const tickets = Tickets.open(keys.tickets);
   t.teardown(async () => {
     tickets.close();
-    await rm(join(keys.tickets, ".."), { recursive: true, force: true });
+    await rm(directory, { recursive: true, force: true });
   });
   const ticket = (client: string, expiresMs?: number) => {
     const { id, token } = tickets.add(client, Date.now(), expiresMs ?? null);
