@@ -165,8 +165,8 @@ export class FrameDecoder {
   push(bytes: Uint8Array): void {
     for (let at = 0; at < bytes.length && !this.#failed; ) {
       if (this.#blocked) {
-        // They are the caller's again when this returns.
-        this.#pushed.push(bytes.slice(at));
+        // They are the caller's again when this returns. (A Buffer's `slice` is no copy.)
+        this.#pushed.push(new Uint8Array(bytes.subarray(at)));
         return;
       }
       const target = this.#place();

@@ -53,7 +53,7 @@ export function decodeSealedOpening(bytes: Uint8Array): SealedOpening {
   if (view.getUint32(28) !== crc32(bytes.subarray(0, 28))) {
     throw new HawserError("E_DAMAGED", "the opening of a sealed stream arrived damaged");
   }
-  return { secretName: bytes.slice(8, 24), number: view.getUint32(24) };
+  return { secretName: new Uint8Array(bytes.subarray(8, 24)), number: view.getUint32(24) };
 }
 
 /**

@@ -135,7 +135,7 @@ function byHeldTarget(decoder: FrameDecoder, slice: Uint8Array): void {
 }
 /** As one that can't read into buffers of ours: what it had read comes all the same, and it uses its own again at once. */
 function byPushBeforeGoingOn(decoder: FrameDecoder, slice: Uint8Array): void {
-  for (const part of [slice.slice(0, 1), slice.slice(1)]) {
+  for (const part of [Buffer.from(slice.subarray(0, 1)), Buffer.from(slice.subarray(1))]) {
     decoder.push(part);
     part.fill(0xee);
   }
