@@ -13,7 +13,7 @@ import type { Output } from "./output.ts";
 import { type ProgressMode, progressMode, progressView } from "./progress.ts";
 import { errorLine } from "./progress-json.ts";
 import { warningLine } from "./progress-view.ts";
-import { failedFileText, type ResultsView } from "./results.ts";
+import { failedFileText, NO_RESULTS, type ResultsView } from "./results.ts";
 
 export type Send = (options: SendOptions) => Promise<TransferResult>;
 
@@ -46,7 +46,10 @@ export async function runTransfer(
   const say = mode === "json" ? () => {} : (text: string) => progress.aside(() => output.err(text));
   let firstFailure: FailureReport | null = null;
   let bytesPerSecond = 0;
+  // Of many files it would be most of what is done for each here, and for nobody.
+  const isNoNews = mode === "none" && view.results === NO_RESULTS;
   const onEvent = (event: TransferEvent) => {
+    if (isNoNews && event.type === "file" && event.file.error === null) return;
     progress.show(event);
     if (event.type === "progress") bytesPerSecond = event.bytesPerSecond;
     if (event.type === "file") firstFailure ??= event.file.error;

@@ -32,6 +32,13 @@ interface Waiting {
   readonly crc32: number;
 }
 
+/**
+ * What is committed together, at most, where it comes faster than it is committed: so that few directories come in two
+ * batches, since the files of the second are given their names one by one; and little enough that the source hears soon.
+ */
+const BATCH_FILES_MAX = 2048;
+const BATCH_BYTES_MAX = 64 * 1024 * 1024;
+
 /** Files that are written one by one, at once: each has a descriptor or two while it waits for the disk. */
 const WRITES_MAX = 16;
 
@@ -46,6 +53,7 @@ export class SmallFiles {
   #planning: readonly [first: number, end: number] = [0, 0];
   /** Staged files that wait for the commit under way to end, in the order of their batch. */
   #waiting: Waiting[] = [];
+  #waitingBytes = 0;
   #batch: Batch | undefined;
   #committing: Promise<void> | undefined;
   /** Files that are written one by one, where a sink can't do it otherwise. */
@@ -238,6 +246,7 @@ export class SmallFiles {
       this.#batch ??= tree.batch();
       this.#batch.stage(this.#specOf(open), bytes);
       this.#waiting.push({ offer, crc32: crc });
+      this.#waitingBytes += bytes.length;
     } catch (thrown) {
       this.#fail(offer, asHawserError(thrown).toFailure());
     }
@@ -249,13 +258,23 @@ export class SmallFiles {
     return { id: partId(file), name, size, mtime, mode, clobber, exactMode: wishes.exactMode };
   }
 
+  /** Waits for more to be staged, as long as each turn of the event loop brings some. */
+  async #gather(): Promise<void> {
+    for (let before = -1; before < this.#waiting.length; ) {
+      before = this.#waiting.length;
+      if (before >= BATCH_FILES_MAX || this.#waitingBytes >= BATCH_BYTES_MAX) return;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
   /** What is staged while a commit is under way goes with the next: the slower the disk, the more at once. */
   async #commit(): Promise<void> {
     while (this.#batch !== undefined) {
-      await new Promise((resolve) => setImmediate(resolve));
+      await this.#gather();
       const [batch, files] = [this.#batch, this.#waiting];
       this.#batch = undefined;
       this.#waiting = [];
+      this.#waitingBytes = 0;
       const outcomes = await batch.commit();
       for (const [i, { offer, crc32: crc }] of files.entries()) this.#onCommitted(offer, outcomes[i], crc);
     }
