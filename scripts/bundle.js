@@ -24,10 +24,6 @@ const LATER = new Set(["node:crypto"]);
 const BANNER = `const require = process.getBuiltinModule("node:module").createRequire(import.meta.url);
 const clockMs = () => { const [s, ns] = process.hrtime(); return s * 1e3 + ns / 1e6; };`;
 
-/** By class of ours: the private names of its file, and what it extends. */
-const privateNames = new Map();
-const extended = new Map();
-
 const { metafile } = await build({
   absWorkingDir: root,
   // index.ts is what oclif's help is told to read.
@@ -60,7 +56,6 @@ const { metafile } = await build({
   logLevel: "warning",
 });
 
-assertApart();
 writeFileSync(join(root, "dist", "program", "LICENSES.txt"), licenses());
 
 /**
@@ -97,34 +92,10 @@ function keepTogether({ onLoad, onResolve }) {
   }));
   onLoad({ filter: /[\\/]src[\\/].*\.ts$/ }, ({ path }) => {
     const names = Object.keys(groups).filter((name) => groups[name].of.includes(relative(src, path)));
+    if (names.length === 0) return undefined;
     const imports = names.map((name) => `import "together:${name}";`);
-    return { contents: [withPlainNames(path), ...imports].join("\n"), loader: "ts" };
+    return { contents: [readFileSync(path, "utf8"), ...imports].join("\n"), loader: "ts" };
   });
-}
-
-/**
- * `#name` as `$name`, of the same length. TypeScript has seen to it that they are private, and V8 is slow with names that
- * are until it has compiled what uses them: a tenth of what `send` of many small files takes at this end.
- */
-function withPlainNames(path) {
-  const source = readFileSync(path, "utf8");
-  // After a dot, or where a member is declared; one that is elsewhere is one that nobody declares, and esbuild says so.
-  const name = /(?<=\.|^ {2}(?:(?:static|readonly|async|get|set) |\*)*)#(?=[a-zA-Z])(\w+)/gm;
-  const names = new Set([...source.matchAll(name)].map(([, found]) => found));
-  for (const [, made, , base] of source.matchAll(/\bclass (\w+)(?:<.*>)?( extends (\w+))?/g)) {
-    privateNames.set(made, names);
-    if (base !== undefined) extended.set(made, base);
-  }
-  return source.replace(name, "$$$1");
-}
-
-/** What was private to a class and to one that it extends would be one. */
-function assertApart() {
-  for (const [made, base] of extended) {
-    const both = [...privateNames.get(made)].filter((name) => privateNames.get(base)?.has(name));
-    const isOne = privateNames.get(made) === privateNames.get(base);
-    if (both.length > 0 && !isOne) throw new Error(`${made} and ${base} both have #${both.join(", #")}`);
-  }
 }
 
 /**

@@ -109,16 +109,6 @@ t.test("an installed package works, from few files", async (t) => {
   t.ok(loaded(version).bytes < 16 * 1024, "and the version nearly nothing");
 });
 
-t.test("what is private in the sources has a plain name in the program", async (t) => {
-  const chunks = packed.filter((path) => /^dist\/program\/.*\.js$/.test(path));
-  const program = chunks.map((path) => readFileSync(join(ROOT, path), "utf8"));
-  t.ok(program.some((text) => text.includes("this.$")));
-  for (const name of readFileSync(join(ROOT, "src/sink/small-files.ts"), "utf8").matchAll(/this\.(#\w+)/g)) {
-    const left = program.filter((text) => text.includes(`this.${name[1]}(`)).length;
-    if (left > 0) t.fail(`${name[1]} is private still`);
-  }
-});
-
 t.test("what an installed program loads when it is needed", async (t) => {
   const { bin, dir: home } = install(t);
   const config = join(home, "hawser");
