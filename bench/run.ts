@@ -9,7 +9,9 @@ import { loopback } from "./rows/loopback.ts";
 import { memory } from "./rows/memory.ts";
 import { resume } from "./rows/resume.ts";
 import type { Context, Row, RowResult } from "./rows/row.ts";
+import { scale } from "./rows/scale.ts";
 import { small, small100k } from "./rows/small.ts";
+import { startUp } from "./rows/start.ts";
 
 const ROWS: Record<string, Row> = {
   loopback,
@@ -22,6 +24,8 @@ const ROWS: Record<string, Row> = {
   small,
   small100k,
   compress,
+  start: startUp,
+  scale,
 };
 
 const USAGE = `Usage: npm run bench -- [options]

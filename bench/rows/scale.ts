@@ -1,0 +1,190 @@
+/**
+ * What becomes of the rate and of memory as the work grows: with streams, with the size of a file, with clients at once. All in
+ * memory, by whole processes, but the clients, which share one.
+ */
+import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { runHawser, startHawser } from "../lib/hawser.ts";
+import { freeBytes } from "../lib/machine.ts";
+import { run } from "../lib/processes.ts";
+import { figure } from "../lib/report.ts";
+import { makeScratch, removeScratch, touchMemory, writeRandomFile } from "../lib/scratch.ts";
+import { medianOf } from "../lib/stats.ts";
+import { type Column, table } from "../lib/table.ts";
+import type { Context, Goal, RowResult } from "./row.ts";
+
+const MIB = 1024 * 1024;
+const GIB = 1024 * MIB;
+const TMPFS = "/dev/shm";
+const STREAMS = [1, 2, 4, 8, 16, 32, 64];
+const SIZES = [1, 16, 256, 1024, 4096].map((mib) => mib * MIB);
+const CLIENTS = [1, 10, 50, 200];
+/** Of all clients together. */
+const CLIENTS_BYTES = 800 * MIB;
+const MANY_CLIENTS_MIN = 0.8;
+/** Resident, up to 16 streams; and for each one more. */
+const SENDER_BYTES_MAX = 120 * MIB;
+const RECEIVER_BYTES_MAX = 150 * MIB;
+const STREAM_BYTES_MAX = MIB;
+const CLIENTS_SCRIPT = fileURLToPath(new URL("../lib/clients.ts", import.meta.url));
+
+const right = (title: string): Column => ({ title, align: "right" });
+
+export async function scale(context: Context): Promise<RowResult> {
+  const title = `As the work grows, in ${TMPFS}`;
+  const largest = Math.max(...SIZES);
+  if (!existsSync(TMPFS) || freeBytes(TMPFS) < 2.5 * largest) {
+    return {
+      title,
+      text: "",
+      lines: [],
+      goals: [],
+      missing: [`${TMPFS} with room for two files of ${largest / GIB} GiB`],
+    };
+  }
+  const scratch = makeScratch(TMPFS);
+  try {
+    const [streams, sizes, clients] = [
+      await byStreams(context, scratch),
+      await bySize(context, scratch),
+      await byClients(context, scratch),
+    ];
+    const parts = [streams, sizes, clients];
+    return {
+      title,
+      text: parts.map(({ text }) => text).join("\n"),
+      lines: [],
+      goals: parts.flatMap(({ goals }) => goals),
+      missing: [],
+      more: { streams: streams.found, sizes: sizes.found, clients: clients.found },
+    };
+  } finally {
+    removeScratch(scratch);
+  }
+}
+
+interface Part {
+  readonly text: string;
+  readonly goals: readonly Goal[];
+  readonly found: unknown;
+}
+
+interface Sent {
+  readonly seconds: number;
+  readonly clientBytes: number;
+  readonly serverBytes: number;
+}
+
+/** A server of its own each time: its memory is that of this one transfer. */
+async function sendOnce(scratch: string, source: string, bytes: number, flags: readonly string[]): Promise<Sent> {
+  const served = join(scratch, "served");
+  mkdirSync(served);
+  touchMemory(scratch, bytes * 1.25);
+  const { server, to } = await startHawser(served, scratch);
+  try {
+    const args = ["send", source, "--to", to, "--quiet", ...flags];
+    const { seconds, peakBytes } = await runHawser(args, scratch, { watchMemory: true });
+    return { seconds, clientBytes: peakBytes ?? Number.NaN, serverBytes: server.peakBytes ?? Number.NaN };
+  } finally {
+    await server.stop();
+    rmSync(served, { recursive: true });
+  }
+}
+
+const medianBy = (sent: readonly Sent[], of: keyof Sent) => medianOf(sent.map((one) => one[of])) ?? Number.NaN;
+const mostBy = (sent: readonly Sent[], of: keyof Sent) => Math.max(...sent.map((one) => one[of]));
+
+async function byStreams({ rounds, bytes, say }: Context, scratch: string): Promise<Part> {
+  const source = join(scratch, "source.bin");
+  writeRandomFile(source, bytes);
+  const found = STREAMS.map((streams) => ({ streams, sent: [] as Sent[] }));
+  for (let round = 0; round < rounds; round++) {
+    say(`streams, round ${round + 1} of ${rounds}`);
+    for (const { streams, sent } of found) {
+      sent.push(await sendOnce(scratch, source, bytes, ["--streams", String(streams)]));
+    }
+  }
+  rmSync(source);
+  const columns = [right("streams"), right("seconds"), right("client MiB"), right("server MiB")];
+  const rows = found.map(({ streams, sent }) => [
+    String(streams),
+    figure(medianBy(sent, "seconds")),
+    (mostBy(sent, "clientBytes") / MIB).toFixed(0),
+    (mostBy(sent, "serverBytes") / MIB).toFixed(0),
+  ]);
+  const goals = (["clientBytes", "serverBytes"] as const).map((end): Goal => {
+    const base = end === "clientBytes" ? SENDER_BYTES_MAX : RECEIVER_BYTES_MAX;
+    const over = found.map(
+      ({ streams, sent }) => mostBy(sent, end) - base - Math.max(0, streams - 16) * STREAM_BYTES_MAX,
+    );
+    const text = `the ${end === "clientBytes" ? "client" : "server"} stays within ${base / MIB} MiB, and 1 MiB more for each stream above 16`;
+    return { text: `${text}: by ${(-Math.max(...over) / MIB).toFixed(0)} MiB`, met: Math.max(...over) <= 0 };
+  });
+  return { text: `By streams, ${bytes / MIB} MiB:\n\n${table(columns, rows)}`, goals, found };
+}
+
+async function bySize({ rounds, streams, say }: Context, scratch: string): Promise<Part> {
+  const found: { bytes: number; seconds: number; sent: Sent[] }[] = [];
+  for (const bytes of SIZES) {
+    const source = join(scratch, "source.bin");
+    writeRandomFile(source, bytes);
+    const sent: Sent[] = [];
+    for (let round = 0; round < rounds; round++) {
+      say(`${bytes / MIB} MiB, round ${round + 1} of ${rounds}`);
+      sent.push(await sendOnce(scratch, source, bytes, ["--streams", String(streams)]));
+    }
+    rmSync(source);
+    found.push({ bytes, seconds: medianBy(sent, "seconds"), sent });
+  }
+  // What every transfer costs is not the work's.
+  const start = found[0]?.seconds ?? 0;
+  const columns = [right("MiB"), right("seconds"), right("seconds a GiB, without the start")];
+  const rows = found.map(({ bytes, seconds }, i) => [
+    String(bytes / MIB),
+    figure(seconds),
+    i === 0 ? "" : figure((seconds - start) / (bytes / GIB)),
+  ]);
+  return { text: `By size, ${streams} streams:\n\n${table(columns, rows)}`, goals: [], found };
+}
+
+async function byClients({ rounds, say }: Context, scratch: string): Promise<Part> {
+  const found = CLIENTS.map((clients) => ({ clients, seconds: [] as number[] }));
+  const served = join(scratch, "served");
+  mkdirSync(served);
+  const { server, to } = await startHawser(served, scratch, ["--quiet"]);
+  try {
+    for (let round = 0; round <= rounds; round++) {
+      say(round === 0 ? "clients, warming up" : `clients, round ${round} of ${rounds}`);
+      for (const { clients, seconds } of found) {
+        const source = join(scratch, "source.bin");
+        writeRandomFile(source, CLIENTS_BYTES / clients);
+        const { stdout } = await run(process.execPath, [CLIENTS_SCRIPT, to, source, String(clients)]);
+        if (round > 0) seconds.push(Number(stdout));
+        for (const name of readdirSync(served)) if (!name.startsWith(".")) rmSync(join(served, name));
+        rmSync(source);
+      }
+    }
+    const rates = found.map(({ clients, seconds }) => ({
+      clients,
+      mibPerSecond: CLIENTS_BYTES / MIB / (medianOf(seconds) ?? Number.NaN),
+      ratio: medianOf(seconds.map((one, i) => (found[0]?.seconds[i] ?? Number.NaN) / one)) ?? Number.NaN,
+    }));
+    const columns = [right("clients"), right("MiB/s in all"), right("÷ one client's")];
+    const rows = rates.map(({ clients, mibPerSecond, ratio }) => [
+      String(clients),
+      mibPerSecond.toFixed(0),
+      figure(ratio),
+    ]);
+    const last = rates.at(-1);
+    const goal = {
+      text: `${last?.clients} clients get at least ${MANY_CLIENTS_MIN} of one client's rate: ${figure(last?.ratio ?? Number.NaN)}`,
+      met: (last?.ratio ?? 0) >= MANY_CLIENTS_MIN,
+    };
+    const peak = `The server held ${((server.peakBytes ?? Number.NaN) / MIB).toFixed(0)} MiB at most.`;
+    const text = `By clients at once, ${CLIENTS_BYTES / MIB} MiB in all, one stream each:\n\n${table(columns, rows)}\n${peak}\n`;
+    return { text, goals: [goal], found: { rates, serverBytes: server.peakBytes } };
+  } finally {
+    await server.stop();
+  }
+}
