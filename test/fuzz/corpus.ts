@@ -17,12 +17,15 @@ import * as sparse from "../../src/protocol/sparse.ts";
 import { MESSAGES } from "../helpers/arbitraries.ts";
 import { frameOf } from "../helpers/raw-client.ts";
 import { Random } from "./random.ts";
+import { type Slot, slotsOf } from "./variation.ts";
 
 export interface Sample {
   readonly name: FrameName;
   readonly payload: Buffer;
   /** Header and payload, as they go on the wire. */
   readonly frame: Buffer;
+  /** Of a message: what in its payload may be another value. */
+  readonly slots: readonly Slot[];
 }
 
 export interface Corpus {
@@ -110,7 +113,7 @@ function dataSample(
     encoding,
     decodedBytes: decoded.length,
   });
-  return { name, payload: Buffer.from(payload), frame: Buffer.concat([header, payload]) };
+  return { name, payload: Buffer.from(payload), frame: Buffer.concat([header, payload]), slots: [] };
 }
 
 /** A payload of BUNDLE with files of these lengths. */
@@ -163,7 +166,7 @@ function* messageSamples(name: MessageName, seed: number): Generator<Sample> {
     try {
       const payload = Buffer.from(encodeMessage(name, body));
       if (payload.length > LARGE_BYTES && ++large > LARGE_SAMPLES) continue;
-      yield { name, payload, frame: frameOf(name, payload) };
+      yield { name, payload, frame: frameOf(name, payload), slots: slotsOf(payload) };
     } catch (thrown) {
       // One that is too large for a frame is none that a program sends.
       if (!(thrown instanceof LocalProtocolError)) throw thrown;

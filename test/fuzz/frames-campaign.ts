@@ -56,6 +56,7 @@ export async function fuzzFrames({ seed, untilMs, frames, only, onFinding }: Sit
   }
   count.frames = fuzzer.frames;
   add(count.more, "taken", fuzzer.taken);
+  add(count.more, "changed", fuzzer.changed);
   for (const [code, times] of fuzzer.refused) add(count.more, code, times);
   return count;
 }

@@ -1,0 +1,122 @@
+/**
+ * Other values in the same message: each frame that is right says something that none before it said, and most stay right.
+ * What changes what a message looks like is in mutations.ts.
+ */
+import { crc32 } from "node:zlib";
+import { ENCODING_FLAGS } from "../../src/protocol/header.ts";
+import { HEADER_BYTES } from "../../src/protocol/limits.ts";
+import { type Draft, sumHeader } from "./mutations.ts";
+import type { Random } from "./random.ts";
+
+/** A value in a payload, and where its bytes begin. */
+export interface Slot {
+  readonly kind: "small" | "number" | "double" | "bytes" | "text" | "boolean";
+  readonly at: number;
+  readonly bytes: number;
+}
+
+/** Text that is one of a few words: another would be illegal. */
+const isWord = (text: string) => /^(source|sink|[a-z]+-?[a-z]*)$/.test(text);
+
+/** The values of a msgpack map in plain data: no names of its fields, no lengths. */
+export function slotsOf(payload: Buffer): Slot[] {
+  const slots: Slot[] = [];
+  let at = 0;
+  const many = (count: number, isMap: boolean) => {
+    for (let i = 0; i < count; i++) {
+      if (isMap) value(true);
+      value(false);
+    }
+  };
+  const bytes = (length: number, kind: "bytes" | "text", isName: boolean) => {
+    const isFixed = kind === "text" && isWord(payload.toString("latin1", at, at + length));
+    if (length > 0 && !isName && !isFixed) slots.push({ kind, at, bytes: length });
+    at += length;
+  };
+  const number = (length: number, kind: "number" | "double") => {
+    slots.push({ kind, at, bytes: length });
+    at += length;
+  };
+  const length = (count: 1 | 2 | 4): number => {
+    at += count;
+    return payload.readUIntBE(at - count, count);
+  };
+  const value = (isName: boolean): void => {
+    const type = payload.readUInt8(at++);
+    if (type < 0x80) slots.push({ kind: "small", at: at - 1, bytes: 1 });
+    else if (type < 0x90) many(type & 15, true);
+    else if (type < 0xa0) many(type & 15, false);
+    else if (type < 0xc0) bytes(type & 31, "text", isName);
+    else if (type === 0xc2 || type === 0xc3) slots.push({ kind: "boolean", at: at - 1, bytes: 1 });
+    else if (type >= 0xc4 && type <= 0xc6) bytes(length((1 << (type - 0xc4)) as 1 | 2 | 4), "bytes", isName);
+    else if (type === 0xcb) number(8, "double");
+    else if (type >= 0xcc && type <= 0xce) number(1 << (type - 0xcc), "number");
+    else if (type >= 0xd0 && type <= 0xd2) number(1 << (type - 0xd0), "number");
+    else if (type === 0xd9 || type === 0xda) bytes(length((1 << (type - 0xd9)) as 1 | 2), "text", isName);
+    else if (type === 0xdc) many(length(2), false);
+    else if (type === 0xde) many(length(2), true);
+    else if (type !== 0xc0 && type < 0xe0) throw new Error(`a message with a value of type 0x${type.toString(16)}`);
+  };
+  value(false);
+  return slots;
+}
+
+/** Puts other values into the message in `draft`, and settles its sums. */
+export function varyMessage(draft: Draft, slots: readonly Slot[], random: Random): void {
+  if (slots.length === 0) return;
+  const times = random.few(3);
+  for (let i = 0; i < times; i++) vary(draft.bytes, random.pick(slots), random);
+  draft.bytes.writeUInt32BE(crc32(draft.bytes.subarray(HEADER_BYTES, draft.length)), 24);
+  sumHeader(draft);
+}
+
+function vary(bytes: Buffer, slot: Slot, random: Random): void {
+  const at = HEADER_BYTES + slot.at;
+  switch (slot.kind) {
+    case "small":
+      bytes[at] = random.oneIn(4) ? random.word() & 0x7f : (bytes[at] as number) ^ (1 << random.below(3));
+      return;
+    case "boolean":
+      bytes[at] = (bytes[at] as number) ^ 1;
+      return;
+    case "double": {
+      // A whole number that needs more than 32 bits, as these are.
+      const value = (1 + random.below(2 ** random.below(22))) * 2 ** 32 + random.word();
+      bytes.writeDoubleBE(Math.min(value, Number.MAX_SAFE_INTEGER), at);
+      return;
+    }
+    case "text":
+      bytes[at + random.below(slot.bytes)] = 0x20 + random.below(0x5f);
+      return;
+    case "bytes":
+      bytes[at + random.below(slot.bytes)] = random.word();
+      return;
+    default: {
+      // Low bits more often than high ones: what has an upper bound mostly stays below it.
+      const bit = random.below(1 + random.below(8 * slot.bytes));
+      const byte = at + slot.bytes - 1 - (bit >>> 3);
+      bytes[byte] = (bytes[byte] as number) ^ (1 << (bit & 7));
+    }
+  }
+}
+
+/** Another place, other content: of a frame with bytes of files. */
+export function varyData(draft: Draft, isBundle: boolean, random: Random): void {
+  const { bytes, length } = draft;
+  if (random.oneIn(2)) bytes.writeUInt32BE(random.oneIn(2) ? random.below(8) : random.word(), 4);
+  if (!isBundle && random.oneIn(2)) {
+    bytes.writeUInt32BE(random.oneIn(2) ? 0 : random.below(0x20_0000), 8);
+    bytes.writeUInt32BE(random.word(), 12);
+  }
+  if (bytes[1] === ENCODING_FLAGS.raw) {
+    // Of a bundle not its count, nor the lengths in its table, so that it stays one; CRC-32s in it are then wrong.
+    const from = HEADER_BYTES + (isBundle ? 4 + 12 * bytes.readUInt32BE(HEADER_BYTES) : 0);
+    if (from < length) bytes[from + random.below(length - from)] = random.word();
+    bytes.writeUInt32BE(crc32(bytes.subarray(HEADER_BYTES, length)), 24);
+  } else if (bytes[1] === ENCODING_FLAGS.sparse) {
+    // Data, or where it stands: tables are what is read of it.
+    const at = HEADER_BYTES + random.below(length - HEADER_BYTES);
+    bytes[at] = (bytes[at] as number) ^ (1 << random.below(8));
+  }
+  sumHeader(draft);
+}
