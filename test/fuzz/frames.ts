@@ -19,8 +19,9 @@ import { type Corpus, makeCorpus, type Sample } from "./corpus.ts";
 import { Draft, mutate, mutateHeader, settleLengths, sumHeader } from "./mutations.ts";
 import { checkChunk, checkMessage, checkOffer } from "./oracle.ts";
 import { Random } from "./random.ts";
+import { SecondOpinion } from "./second-opinion.ts";
 import { ROLES, STAGES, type Stage } from "./stages.ts";
-import { varyData, varyMessage } from "./variation.ts";
+import { reshape, type Shape, varyData, varyMessage } from "./variation.ts";
 
 /** Frames that one conversation gets at most. */
 const FRAMES_MAX = 160;
@@ -29,6 +30,8 @@ const PENDING_BYTES = 512 * 1024;
 const FRAME_BYTES = 96 * 1024;
 /** What is larger is not varied: it would be summed for a byte that is another. */
 const VARIED_BYTES_MAX = 4096;
+/** A second opinion takes as long as a few cases. */
+const COMPARED_ONE_IN = 16;
 
 export class FramesFuzzer {
   readonly #seed: number;
@@ -48,6 +51,7 @@ export class FramesFuzzer {
   readonly #isChanged = new Uint8Array(FRAMES_MAX);
   #judged = 0;
   #said = 0;
+  #second: SecondOpinion | undefined;
   /** Frames that were judged: taken, or refused. Not those that lead to a state. */
   frames = 0;
   /** Of these, those that differ from all that a program without faults was heard to say. */
@@ -67,15 +71,19 @@ export class FramesFuzzer {
     const random = this.#random;
     random.reset(this.#seed, number);
     const stage = random.pick(STAGES);
+    this.#second = random.oneIn(COMPARED_ONE_IN) ? new SecondOpinion(stage) : undefined;
+    let error: HawserError | undefined;
     try {
       this.#begin(stage, random);
       this.#talk(stage, random);
     } catch (thrown) {
       if (!(thrown instanceof HawserError)) throw thrown;
+      error = thrown;
       this.#countJudged();
       this.refused.set(thrown.code, (this.refused.get(thrown.code) ?? 0) + 1);
       this.#checkIsOver(random);
     }
+    this.#second?.compare(error);
   }
 
   /** An end in its state: it said and heard what leads there. */
@@ -94,10 +102,16 @@ export class FramesFuzzer {
       return;
     }
     conversation.push(GREETING);
+    this.#second?.heard(GREETING);
     this.#pending.length = 0;
     for (const turn of turns) {
-      if ("hears" in turn) conversation.push(turn.hears);
-      else conversation.encodedMessage(turn.says, turn.payload);
+      if ("hears" in turn) {
+        this.#second?.heard(turn.hears);
+        conversation.push(turn.hears);
+      } else {
+        conversation.encodedMessage(turn.says, turn.payload);
+        this.#second?.said(turn.says);
+      }
     }
     if (this.#judged !== 0) throw new Error(`${this.#judged} frames too few came on the way to a state`);
   }
@@ -147,6 +161,7 @@ export class FramesFuzzer {
     this.#deliver(random);
     try {
       conversation.encodedMessage(name, payload);
+      this.#second?.said(name);
     } catch (thrown) {
       // What was delivered before has changed the state.
       if (!(thrown instanceof LocalProtocolError)) throw thrown;
@@ -155,20 +170,21 @@ export class FramesFuzzer {
 
   /** A frame, in the draft. Returns whether it is another than the corpus has. */
   #make(name: FrameName, wrongOneIn: number, random: Random): boolean {
-    const { frame, slots } = random.pick(this.#corpus.byName.get(name) as readonly Sample[]);
+    const { frame, shape } = random.pick(this.#corpus.byName.get(name) as readonly Sample[]);
     this.#draft.set(frame);
-    if (random.oneIn(wrongOneIn)) this.#spoil(name, random);
+    if (random.oneIn(wrongOneIn)) this.#spoil(name, shape, random);
     else if (frame.length > VARIED_BYTES_MAX || random.oneIn(8)) return false;
     else if (isData(name)) varyData(this.#draft, name === "BUNDLE", random);
-    else varyMessage(this.#draft, slots, random);
+    else varyMessage(this.#draft, shape.slots, random);
     return true;
   }
 
-  #spoil(name: FrameName, random: Random): void {
+  #spoil(name: FrameName, shape: Shape, random: Random): void {
     const draft = this.#draft;
     const kind = random.below(10);
     if (kind < 6) {
-      const times = random.few(4);
+      if (random.oneIn(3)) reshape(draft, shape.listings, random);
+      const times = random.below(1 + random.below(5));
       for (let i = 0; i < times; i++) mutate(draft, HEADER_BYTES, random, this.#corpus.payloads);
       settleLengths(draft);
       if (name === "OFFER" && random.oneIn(4)) checkOffer(draft.content.subarray(HEADER_BYTES));
@@ -186,6 +202,7 @@ export class FramesFuzzer {
     const { length } = this.#pending;
     const bytes = this.#pending.content;
     this.#pending.length = 0;
+    this.#second?.heard(bytes);
     if (random.oneIn(2)) {
       conversation.push(bytes);
       return;
@@ -207,11 +224,18 @@ export class FramesFuzzer {
     }
   }
 
-  /** After its error an end makes nothing of whatever comes. */
+  /** After its error an end makes nothing of whatever comes, either way. */
   #checkIsOver(random: Random): void {
     if (!random.oneIn(8)) return;
     const { frames } = this;
-    this.#conversation.push((random.pick(this.#corpus.byName.get("PING") as readonly Sample[]) as Sample).frame);
+    const { frame } = random.pick(this.#corpus.byName.get("PING") as readonly Sample[]) as Sample;
+    if (random.oneIn(2)) this.#conversation.push(frame);
+    else {
+      const target = this.#conversation.target();
+      const count = Math.min(target.length, frame.length);
+      target.set(frame.subarray(0, count));
+      this.#conversation.advance(count);
+    }
     if (this.frames !== frames) throw new Error("a frame was taken after an error");
   }
 
@@ -232,17 +256,22 @@ export class FramesFuzzer {
   #onMessage(message: NamedMessage): void {
     const { name } = message;
     const random = this.#random;
-    if (this.#countJudged()) return;
+    if (this.#countJudged()) {
+      this.#second?.tookMessage(message, undefined);
+      return;
+    }
     this.taken++;
     // A server learns at once what a real one does: whose turn it is to say what.
-    if (name === "HELLO") this.#conversation.role = other(message.body.role);
-    else if (name === "ATTACH") this.#conversation.role = random.pick(ROLES);
+    const role = name === "HELLO" ? other(message.body.role) : name === "ATTACH" ? random.pick(ROLES) : undefined;
+    if (role !== undefined) this.#conversation.role = role;
+    this.#second?.tookMessage(message, role);
     if (random.oneIn(16)) checkMessage(message);
   }
 
   #onChunk(chunk: ArrivedChunk): void {
     this.#countJudged();
     this.taken++;
+    this.#second?.tookChunk(chunk);
     checkChunk(chunk, CHUNK_BYTES);
   }
 }

@@ -14,6 +14,7 @@ import { decodePlainOffer } from "../../src/protocol/offer-decoder.ts";
 import { OfferPage } from "../../src/protocol/offer-page.ts";
 import { decodeSparse, sparseCrc32, zerosBetween } from "../../src/protocol/sparse.ts";
 import { CHUNK_BYTES } from "../helpers/conversation.ts";
+import { checkBundleAlike } from "./second-opinion.ts";
 
 const unpackr = new Unpackr({ useRecords: false, structuredClone: false, int64AsType: "number", copyBuffers: true });
 
@@ -87,13 +88,14 @@ export function checkChunk(chunk: ArrivedChunk, chunkBytesMax: number): void {
 }
 
 function checkBundle(payload: Uint8Array): void {
-  let files: ReturnType<typeof decodeBundle>;
+  let files: ReturnType<typeof decodeBundle> | undefined;
   try {
     files = decodeBundle(payload);
   } catch (thrown) {
-    if (thrown instanceof HawserError) return;
-    throw thrown;
+    if (!(thrown instanceof HawserError)) throw thrown;
   }
+  checkBundleAlike(payload, files);
+  if (files === undefined) return;
   let at = files[0]?.start ?? 0;
   for (const { start, bytes } of files) {
     assert.equal(start, at);

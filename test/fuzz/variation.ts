@@ -18,15 +18,33 @@ export interface Slot {
 /** Text that is one of a few words: another would be illegal. */
 const isWord = (text: string) => /^(source|sink|[a-z]+-?[a-z]*)$/.test(text);
 
-/** The values of a msgpack map in plain data: no names of its fields, no lengths. */
-export function slotsOf(payload: Buffer): Slot[] {
+/** A small map or list: where its head is, and where each of its entries begins; at last where they end. */
+export interface Listing {
+  readonly at: number;
+  readonly entries: readonly number[];
+}
+
+export interface Shape {
+  readonly slots: readonly Slot[];
+  readonly listings: readonly Listing[];
+}
+
+export const NO_SHAPE: Shape = { slots: [], listings: [] };
+
+/** What may be changed in a message of plain data: values, but no names of fields and no lengths; and entries. */
+export function shapeOf(payload: Buffer): Shape {
   const slots: Slot[] = [];
+  const listings: Listing[] = [];
   let at = 0;
   const many = (count: number, isMap: boolean) => {
+    const head = at - 1;
+    const entries = [at];
     for (let i = 0; i < count; i++) {
       if (isMap) value(true);
       value(false);
+      entries.push(at);
     }
+    if (count > 0 && count < 16) listings.push({ at: head, entries });
   };
   const bytes = (length: number, kind: "bytes" | "text", isName: boolean) => {
     const isFixed = kind === "text" && isWord(payload.toString("latin1", at, at + length));
@@ -43,7 +61,7 @@ export function slotsOf(payload: Buffer): Slot[] {
   };
   const value = (isName: boolean): void => {
     const type = payload.readUInt8(at++);
-    if (type < 0x80) slots.push({ kind: "small", at: at - 1, bytes: 1 });
+    if (type < 0x80 || type >= 0xe0) slots.push({ kind: "small", at: at - 1, bytes: 1 });
     else if (type < 0x90) many(type & 15, true);
     else if (type < 0xa0) many(type & 15, false);
     else if (type < 0xc0) bytes(type & 31, "text", isName);
@@ -55,10 +73,37 @@ export function slotsOf(payload: Buffer): Slot[] {
     else if (type === 0xd9 || type === 0xda) bytes(length((1 << (type - 0xd9)) as 1 | 2), "text", isName);
     else if (type === 0xdc) many(length(2), false);
     else if (type === 0xde) many(length(2), true);
-    else if (type !== 0xc0 && type < 0xe0) throw new Error(`a message with a value of type 0x${type.toString(16)}`);
+    else if (type !== 0xc0) throw new Error(`a message with a value of type 0x${type.toString(16)}`);
   };
   value(false);
-  return slots;
+  return { slots, listings };
+}
+
+/** An entry twice, or missing, or in another's place; and no longer right, in some. The header is the caller's to settle. */
+export function reshape(draft: Draft, listings: readonly Listing[], random: Random): void {
+  if (listings.length === 0) return;
+  const { at, entries } = random.pick(listings);
+  const count = entries.length - 1;
+  const entry = random.below(count);
+  const [start, end] = [HEADER_BYTES + (entries[entry] as number), HEADER_BYTES + (entries[entry + 1] as number)];
+  const bytes = Buffer.from(draft.bytes.subarray(start, end));
+  const how = random.below(4);
+  if (how === 0) {
+    draft.delete(start, end - start);
+    draft.bytes[HEADER_BYTES + at] = (draft.bytes[HEADER_BYTES + at] as number) - 1;
+    return;
+  }
+  const place = HEADER_BYTES + (entries[random.below(entries.length)] as number);
+  if (how === 1) {
+    draft.delete(start, end - start);
+    draft.insert(place > start ? place - bytes.length : place, bytes);
+    return;
+  }
+  if (count === 15) return;
+  draft.bytes[HEADER_BYTES + at] = (draft.bytes[HEADER_BYTES + at] as number) + 1;
+  // Of a field its value, which comes last.
+  if (random.oneIn(2)) bytes[bytes.length - 1 - random.below(Math.min(bytes.length, 8))] = random.word();
+  draft.insert(place, bytes);
 }
 
 /** Puts other values into the message in `draft`, and settles its sums. */
@@ -74,7 +119,9 @@ function vary(bytes: Buffer, slot: Slot, random: Random): void {
   const at = HEADER_BYTES + slot.at;
   switch (slot.kind) {
     case "small":
-      bytes[at] = random.oneIn(4) ? random.word() & 0x7f : (bytes[at] as number) ^ (1 << random.below(3));
+      // One byte, negative or not.
+      if (random.oneIn(64)) bytes[at] = 0xe0 + random.below(32);
+      else bytes[at] = random.oneIn(4) ? random.word() & 0x7f : (bytes[at] as number) ^ (1 << random.below(3));
       return;
     case "boolean":
       bytes[at] = (bytes[at] as number) ^ 1;
