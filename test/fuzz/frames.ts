@@ -183,11 +183,12 @@ export class FramesFuzzer {
     const draft = this.#draft;
     const kind = random.below(10);
     if (kind < 6) {
-      if (random.oneIn(3)) reshape(draft, shape.listings, random);
-      const times = random.below(1 + random.below(5));
+      const isReshaped = random.oneIn(3);
+      if (isReshaped) reshape(draft, shape.listings, random);
+      const times = isReshaped && random.oneIn(2) ? 0 : random.few(4);
       for (let i = 0; i < times; i++) mutate(draft, HEADER_BYTES, random, this.#corpus.payloads);
       settleLengths(draft);
-      if (name === "OFFER" && random.oneIn(4)) checkOffer(draft.content.subarray(HEADER_BYTES));
+      if (name === "OFFER") checkOffer(draft.content.subarray(HEADER_BYTES));
     } else if (kind < 9) {
       const times = random.few(3);
       for (let i = 0; i < times; i++) mutateHeader(draft, random);

@@ -101,8 +101,8 @@ export function reshape(draft: Draft, listings: readonly Listing[], random: Rand
   }
   if (count === 15) return;
   draft.bytes[HEADER_BYTES + at] = (draft.bytes[HEADER_BYTES + at] as number) + 1;
-  // Of a field its value, which comes last.
-  if (random.oneIn(2)) bytes[bytes.length - 1 - random.below(Math.min(bytes.length, 8))] = random.word();
+  // Of a field its value, which comes last, and is often a single byte.
+  if (random.oneIn(2)) bytes[bytes.length - random.few(Math.min(bytes.length, 8))] = random.word();
   draft.insert(place, bytes);
 }
 
