@@ -184,7 +184,7 @@ export class FramesFuzzer {
     const kind = random.below(10);
     if (kind < 6) {
       const isReshaped = random.oneIn(3);
-      if (isReshaped) reshape(draft, shape.listings, random);
+      if (isReshaped) reshape(draft, shape, random);
       const times = isReshaped && random.oneIn(2) ? 0 : random.few(4);
       for (let i = 0; i < times; i++) mutate(draft, HEADER_BYTES, random, this.#corpus.payloads);
       settleLengths(draft);

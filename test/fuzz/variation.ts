@@ -21,6 +21,7 @@ const isWord = (text: string) => /^(source|sink|[a-z]+-?[a-z]*)$/.test(text);
 /** A small map or list: where its head is, and where each of its entries begins; at last where they end. */
 export interface Listing {
   readonly at: number;
+  readonly isMap: boolean;
   readonly entries: readonly number[];
 }
 
@@ -44,7 +45,7 @@ export function shapeOf(payload: Buffer): Shape {
       value(false);
       entries.push(at);
     }
-    if (count > 0 && count < 16) listings.push({ at: head, entries });
+    if (count > 0 && count < 16) listings.push({ at: head, isMap, entries });
   };
   const bytes = (length: number, kind: "bytes" | "text", isName: boolean) => {
     const isFixed = kind === "text" && isWord(payload.toString("latin1", at, at + length));
@@ -79,10 +80,48 @@ export function shapeOf(payload: Buffer): Shape {
   return { slots, listings };
 }
 
-/** An entry twice, or missing, or in another's place; and no longer right, in some. The header is the caller's to settle. */
-export function reshape(draft: Draft, listings: readonly Listing[], random: Random): void {
-  if (listings.length === 0) return;
-  const { at, entries } = random.pick(listings);
+/** Fields that nobody knows: of a later version, or such as no version may have. */
+const UNKNOWN = [
+  ...[
+    [0xc0],
+    [0xc3],
+    [0x05],
+    [0xa1, 0x78],
+    [0xc4, 2, 1, 2],
+    [0x92, 1, 2],
+    [0x81, 0xa1, 0x78, 0xc0],
+    [0xca, 0, 0, 0, 0],
+  ],
+  ...[[0xc1], [0xd4, 0, 0], [0xd6, 0xff, 1, 2, 3, 4], [0xc7, 1, 5, 9], [0xd4, 0x72, 0x40], [0xd4, 0x69, 1]],
+  ...[Array<number>(9).fill(0x91), Array<number>(5).fill(0x91)].map((lists) => [...lists, 0xc0]),
+].map((value) => Buffer.from([0xa3, ...Buffer.from("new"), ...value]));
+
+/**
+ * An entry twice, or missing, or in another's place; one that nobody knows; bytes or text of another length. And no longer right,
+ * in some. The header is the caller's to settle.
+ */
+export function reshape(draft: Draft, { slots, listings }: Shape, random: Random): void {
+  if (slots.length > 0 && random.oneIn(4)) resize(draft, random.pick(slots), random);
+  else if (listings.length > 0) relist(draft, random.pick(listings), random);
+}
+
+/** What says its length in the byte before it. */
+function resize(draft: Draft, { kind, at, bytes }: Slot, random: Random): void {
+  const start = HEADER_BYTES + at;
+  const head = draft.bytes[start - 1] as number;
+  const isSmall = head === bytes || head === 0xa0 + bytes;
+  if ((kind !== "bytes" && kind !== "text") || !isSmall) return;
+  const step = random.few(random.oneIn(2) ? 2 : bytes);
+  if (random.oneIn(2)) {
+    draft.delete(start + bytes - step, step);
+    draft.bytes[start - 1] = head - step;
+  } else if (head + step <= (head === bytes ? 0xff : 0xbf)) {
+    draft.insert(start + bytes, Buffer.from(draft.bytes.subarray(start, start + step)));
+    draft.bytes[start - 1] = head + step;
+  }
+}
+
+function relist(draft: Draft, { at, isMap, entries }: Listing, random: Random): void {
   const count = entries.length - 1;
   const entry = random.below(count);
   const [start, end] = [HEADER_BYTES + (entries[entry] as number), HEADER_BYTES + (entries[entry + 1] as number)];
@@ -100,6 +139,11 @@ export function reshape(draft: Draft, listings: readonly Listing[], random: Rand
     return;
   }
   if (count === 15) return;
+  if (isMap && random.oneIn(3)) {
+    draft.bytes[HEADER_BYTES + at] = (draft.bytes[HEADER_BYTES + at] as number) + 1;
+    draft.insert(place, random.pick(UNKNOWN));
+    return;
+  }
   draft.bytes[HEADER_BYTES + at] = (draft.bytes[HEADER_BYTES + at] as number) + 1;
   // Of a field its value, which comes last, and is often a single byte.
   if (random.oneIn(2)) bytes[bytes.length - random.few(Math.min(bytes.length, 8))] = random.word();
