@@ -4,6 +4,7 @@
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Writable } from "node:stream";
 import type { HawserServer, ServerEvent } from "../../src/index.ts";
 import { crc32, formatCrc32 } from "../../src/protocol/crc32.ts";
 import { displayName, STAGING_NAME } from "../../src/protocol/names.ts";
@@ -32,32 +33,49 @@ class ListingSink extends MemorySink {
   }
 }
 
+/** What a program behind the server got. */
+class Collected extends Writable {
+  readonly pieces: Buffer[] = [];
+
+  override _write(bytes: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    this.pieces.push(Buffer.from(bytes));
+    done();
+  }
+}
+
+export type Kind = "disk" | "memory" | "pipe";
+
 export class Destination {
   readonly server: HawserServer;
   /** What it said that a bug of ours would make it say. */
   readonly bugs: string[] = [];
   readonly #root: string;
   readonly #sink: ListingSink | undefined;
+  readonly #pipe: Collected | undefined;
+  /** CRC-32s of what was committed, into the pipe. */
+  readonly #piped: string[] = [];
   /** By name as it is shown: the CRC-32s of what was there or was committed, in hexadecimal. */
   readonly #known = new Map<string, Set<string>>();
   readonly #outsideBefore: string;
 
-  private constructor(server: HawserServer, root: string, sink: ListingSink | undefined, outside: string) {
+  private constructor(server: HawserServer, root: string, to: { sink?: ListingSink; pipe?: Collected }) {
     this.server = server;
     this.#root = root;
-    this.#sink = sink;
-    this.#outsideBefore = outside;
+    this.#sink = to.sink;
+    this.#pipe = to.pipe;
+    this.#outsideBefore = outsideOf(root);
   }
 
-  /** Serves what a scenario finds there, from the disk or from memory. `root` is made, and empty. */
-  static async open(root: string, scenario: Scenario, inMemory: boolean): Promise<Destination> {
+  /** Serves what a scenario finds there, from the disk or from memory; or a pipe. `root` is made, and empty. */
+  static async open(root: string, scenario: Scenario, kind: Kind): Promise<Destination> {
     const to = join(root, "to");
     mkdirSync(to);
     lay(to, scenario.there ?? {});
     writeFileSync(join(root, OUTSIDE), "not to be touched");
     let destination: Destination | undefined;
+    const pipe = kind === "pipe" ? new Collected() : undefined;
     const options: ServeOptions = {
-      dir: to,
+      ...(pipe === undefined ? { dir: to } : { output: pipe }),
       port: 0,
       durability: "none",
       maxFileBytes: FILE_BYTES_MAX,
@@ -65,7 +83,7 @@ export class Destination {
       sessionTtlMs: 1000,
       onEvent: (event) => destination?.note(event),
     };
-    const sink = inMemory ? new ListingSink(FILE_BYTES_MAX) : undefined;
+    const sink = kind === "memory" ? new ListingSink(FILE_BYTES_MAX) : undefined;
     if (sink !== undefined) await fill(sink, scenario);
     const server =
       sink === undefined
@@ -76,7 +94,7 @@ export class Destination {
             history: new MemoryHistory(),
             release: async () => {},
           });
-    destination = new Destination(server, root, sink, outsideOf(root));
+    destination = new Destination(server, root, { ...(sink && { sink }), ...(pipe && { pipe }) });
     for (const [name, content] of destination.#files()) destination.#knows(name, content);
     return destination;
   }
@@ -84,6 +102,7 @@ export class Destination {
   note(event: ServerEvent): void {
     if (event.type === "file" && event.file.crc32 !== null && event.file.status === "committed") {
       const { name, crc32 } = event.file;
+      this.#piped.push(crc32);
       this.#known.set(name, (this.#known.get(name) ?? new Set()).add(crc32));
     }
     if ("code" in event && event.code === "E_INTERNAL") this.bugs.push(JSON.stringify(event));
@@ -98,6 +117,11 @@ export class Destination {
   async close(): Promise<string[]> {
     await this.server.close();
     const wrong = [...this.bugs];
+    if (this.#pipe !== undefined && this.#piped.length > 0) {
+      const crc = formatCrc32(crc32(Buffer.concat(this.#pipe.pieces)));
+      if (this.#piped.join() !== crc)
+        wrong.push(`${this.#piped.join()} was committed, and ${crc} came out of the pipe`);
+    }
     for (const [name, content] of this.#files()) {
       const crc = formatCrc32(crc32(content));
       if (!this.#known.get(name)?.has(crc)) wrong.push(`'${name}' has the CRC-32 ${crc}, which was never committed`);

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { type SendOptions, send } from "../../src/index.ts";
 import { crc32, formatCrc32 } from "../../src/protocol/crc32.ts";
 import { add, type Count, describe, FINDINGS_MAX, newCount, type Sitting } from "./campaign.ts";
-import { Destination } from "./destination.ts";
+import { Destination, type Kind } from "./destination.ts";
 import { HostileServer } from "./hostile-server.ts";
 import { Mutator } from "./mutator.ts";
 import { Player } from "./player.ts";
@@ -40,6 +40,8 @@ const HOSTILE = "127.0.0.2";
 const CLIENT_TIMEOUT_MS = 3000;
 /** All that a case waits for is bounded, and far below this. */
 const CASE_MS = 60_000;
+
+const KINDS: readonly Kind[] = ["disk", "disk", "disk", "memory", "memory", "memory", "pipe"];
 
 const CASES_BETWEEN_LOOKS = 25;
 /** Opened once, by whatever needs it first: fewer than one case would leave if each left one. */
@@ -92,11 +94,17 @@ async function fuzzServer(stage: Stage, number: number, random: Random, count: C
   const scenario = random.pick(stage.scenarios);
   const root = join(stage.root, `case-${number}`);
   mkdirSync(root);
-  const destination = await Destination.open(root, scenario, random.oneIn(2));
+  // Half of them are what the scenario is about.
+  const kind = scenario.isInOrder && random.oneIn(2) ? "pipe" : random.pick(KINDS);
+  const destination = await Destination.open(root, scenario, kind);
   const to = destination.server.address;
-  const honest = send({ ...sendOptionsOf(HONEST, stage.honest, to), compress: "none" }).then(({ ok, error }) => {
-    if (!ok) wrong.push(`the honest transfer failed: ${error?.code} ${error?.message}`);
-  });
+  // A pipe takes one file, and that need not be the honest one.
+  const honest =
+    kind === "pipe"
+      ? undefined
+      : send({ ...sendOptionsOf(HONEST, stage.honest, to), compress: "none" }).then(({ ok, error }) => {
+          if (!ok) wrong.push(`the honest transfer failed: ${error?.code} ${error?.message}`);
+        });
   // Half of them are about what is there.
   const own = stage.tapes.find(({ name }) => name === scenario.name) as Tape;
   const plans = Array.from({ length: CONVERSATIONS }, (_, i) => ({
