@@ -14,10 +14,13 @@ import type { ServeOptions } from "../../src/server/types.ts";
 import { MemorySessionStore } from "../../src/sink/memory-session-store.ts";
 import { MemorySink } from "../../src/sink/memory-sink.ts";
 import type { Committed, PartSpec } from "../../src/sink/sink.ts";
+import type { Random } from "./random.ts";
 import { lay, type Scenario } from "./tapes.ts";
 
 /** Nothing that a tape sends is larger; what is made to look larger must not become memory. */
 const FILE_BYTES_MAX = 4 * 1024 * 1024;
+
+const DURABILITIES = ["commit", "checkpoint", "strict"] as const;
 
 const OUTSIDE = "outside.txt";
 
@@ -46,7 +49,8 @@ class Collected extends Writable {
 export type Kind = "disk" | "memory" | "pipe";
 
 export class Destination {
-  readonly server: HawserServer;
+  server: HawserServer;
+  readonly #options: ServeOptions;
   /** What it said that a bug of ours would make it say. */
   readonly bugs: string[] = [];
   readonly #root: string;
@@ -58,8 +62,14 @@ export class Destination {
   readonly #known = new Map<string, Set<string>>();
   readonly #outsideBefore: string;
 
-  private constructor(server: HawserServer, root: string, to: { sink?: ListingSink; pipe?: Collected }) {
+  private constructor(
+    server: HawserServer,
+    options: ServeOptions,
+    root: string,
+    to: { sink?: ListingSink; pipe?: Collected },
+  ) {
     this.server = server;
+    this.#options = options;
     this.#root = root;
     this.#sink = to.sink;
     this.#pipe = to.pipe;
@@ -67,7 +77,7 @@ export class Destination {
   }
 
   /** Serves what a scenario finds there, from the disk or from memory; or a pipe. `root` is made, and empty. */
-  static async open(root: string, scenario: Scenario, kind: Kind): Promise<Destination> {
+  static async open(root: string, scenario: Scenario, kind: Kind, random: Random): Promise<Destination> {
     const to = join(root, "to");
     mkdirSync(to);
     lay(to, scenario.there ?? {});
@@ -77,10 +87,13 @@ export class Destination {
     const options: ServeOptions = {
       ...(pipe === undefined ? { dir: to } : { output: pipe }),
       port: 0,
-      durability: "none",
+      durability: random.oneIn(8) ? random.pick(DURABILITIES) : "none",
       maxFileBytes: FILE_BYTES_MAX,
-      // So that what a client left does not wait for it long.
-      sessionTtlMs: 1000,
+      // So that what a client left does not wait for it long; or is there when the next server comes.
+      sessionTtlMs: random.oneIn(2) ? 1000 : 60_000,
+      // The honest client's files are below these.
+      ...(random.oneIn(4) ? { quotaBytes: 400_000 } : {}),
+      ...(random.oneIn(4) ? { maxEntries: 8, maxDepth: 2 } : {}),
       onEvent: (event) => destination?.note(event),
     };
     const sink = kind === "memory" ? new ListingSink(FILE_BYTES_MAX) : undefined;
@@ -94,7 +107,7 @@ export class Destination {
             history: new MemoryHistory(),
             release: async () => {},
           });
-    destination = new Destination(server, root, { ...(sink && { sink }), ...(pipe && { pipe }) });
+    destination = new Destination(server, options, root, { ...(sink && { sink }), ...(pipe && { pipe }) });
     for (const [name, content] of destination.#files()) destination.#knows(name, content);
     return destination;
   }
@@ -111,6 +124,12 @@ export class Destination {
 
   #knows(name: string, content: Uint8Array): void {
     this.#known.set(name, new Set([formatCrc32(crc32(content))]));
+  }
+
+  /** Ends the server, and begins another over what it has left. Of a disk only. */
+  async reopen(): Promise<void> {
+    await this.server.close();
+    this.server = await serve(this.#options);
   }
 
   /** Ends the server, and says what is wrong. */

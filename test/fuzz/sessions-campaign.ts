@@ -96,8 +96,8 @@ async function fuzzServer(stage: Stage, number: number, random: Random, count: C
   mkdirSync(root);
   // Half of them are what the scenario is about.
   const kind = scenario.isInOrder && random.oneIn(2) ? "pipe" : random.pick(KINDS);
-  const destination = await Destination.open(root, scenario, kind);
-  const to = destination.server.address;
+  const destination = await Destination.open(root, scenario, kind, random);
+  let to = destination.server.address;
   // A pipe takes one file, and that need not be the honest one.
   const honest =
     kind === "pipe"
@@ -112,8 +112,8 @@ async function fuzzServer(stage: Stage, number: number, random: Random, count: C
     oneIn: random.pick(ONE_IN),
     random: new Random(random.word(), i),
   }));
-  const play = async () => {
-    for (let plan = plans.pop(); plan !== undefined; plan = plans.pop()) {
+  const play = async (left = 0) => {
+    for (let plan = plans.pop(); plan !== undefined; plan = plans.length < left ? undefined : plans.pop()) {
       const played = await new Player({
         to,
         mutator: stage.mutator,
@@ -126,7 +126,14 @@ async function fuzzServer(stage: Stage, number: number, random: Random, count: C
       if (played.finished) add(count.more, "of these, with a receipt");
     }
   };
-  await Promise.all([honest, ...Array.from({ length: AT_ONCE }, play)]);
+  const isReopened = kind === "disk" && random.oneIn(3);
+  await Promise.all([honest, ...Array.from({ length: AT_ONCE }, () => play(isReopened ? CONVERSATIONS / 2 : 0))]);
+  if (isReopened) {
+    // What is unfinished is taken up from the disk, where it is: its clients come again.
+    await destination.reopen();
+    to = destination.server.address;
+    await Promise.all(Array.from({ length: AT_ONCE }, () => play()));
+  }
   wrong.push(...(await destination.close()));
   return wrong;
 }

@@ -87,6 +87,27 @@ export function scenarios(seed: number): Scenario[] {
     { name: "a dry run", there: { "i.bin": base }, sent: { "i.bin": changed, i: text(5) }, options: { dryRun: true } },
     { name: "a pipe", sent: {}, input: Buffer.concat([text(90 * KIB), noise(10 * KIB)]) },
     {
+      name: "compressed",
+      sent: {
+        "l.txt": text(200 * KIB),
+        "l.img": holes(70 * KIB),
+        ...Object.fromEntries(Array.from({ length: 9 }, (_, i) => [`l/${i}`, text(900 + i)])),
+      },
+      options: { compress: "zstd" },
+    },
+    {
+      name: "what differs",
+      there: { "m/a": base, "m/b": text(70 * KIB), "m/c": text(40) },
+      sent: { "m/a": changed, "m/b": text(70 * KIB), "m/c": text(41), "m/d": noise(90 * KIB) },
+      options: { overwrite: "if-different", delta: true, verify: "full" },
+    },
+    {
+      name: "afresh",
+      there: { n: text(9) },
+      sent: { n: { link: "elsewhere" }, "n.bin": noise(70 * KIB) },
+      options: { resume: false, overwrite: "always", checksum: true },
+    },
+    {
       name: "into a pipe",
       sent: { "k.txt": Buffer.concat([text(200 * KIB), noise(90 * KIB)]) },
       isInOrder: true,

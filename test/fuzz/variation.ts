@@ -191,6 +191,17 @@ function vary(bytes: Buffer, slot: Slot, random: Random): void {
   }
 }
 
+/** Another byte in a raw payload, but not in the table of a bundle: so that it stays one, whose CRC-32s are wrong. */
+export function varyContent(draft: Draft, isBundle: boolean, random: Random): boolean {
+  const { bytes, length } = draft;
+  const from = HEADER_BYTES + (isBundle ? 4 + 12 * bytes.readUInt32BE(HEADER_BYTES) : 0);
+  if (bytes[1] !== ENCODING_FLAGS.raw || from >= length) return false;
+  bytes[from + random.below(length - from)] = random.word();
+  bytes.writeUInt32BE(crc32(bytes.subarray(HEADER_BYTES, length)), 24);
+  sumHeader(draft);
+  return true;
+}
+
 /** Another place, other content: of a frame with bytes of files. */
 export function varyData(draft: Draft, isBundle: boolean, random: Random): void {
   const { bytes, length } = draft;
@@ -199,12 +210,7 @@ export function varyData(draft: Draft, isBundle: boolean, random: Random): void 
     bytes.writeUInt32BE(random.oneIn(2) ? 0 : random.below(0x20_0000), 8);
     bytes.writeUInt32BE(random.word(), 12);
   }
-  if (bytes[1] === ENCODING_FLAGS.raw) {
-    // Of a bundle not its count, nor the lengths in its table, so that it stays one; CRC-32s in it are then wrong.
-    const from = HEADER_BYTES + (isBundle ? 4 + 12 * bytes.readUInt32BE(HEADER_BYTES) : 0);
-    if (from < length) bytes[from + random.below(length - from)] = random.word();
-    bytes.writeUInt32BE(crc32(bytes.subarray(HEADER_BYTES, length)), 24);
-  } else if (bytes[1] === ENCODING_FLAGS.sparse) {
+  if (!varyContent(draft, isBundle, random) && bytes[1] === ENCODING_FLAGS.sparse) {
     // Data, or where it stands: tables are what is read of it.
     const at = HEADER_BYTES + random.below(length - HEADER_BYTES);
     bytes[at] = (bytes[at] as number) ^ (1 << random.below(8));
