@@ -17,6 +17,7 @@ import { GREETING_BYTES, HEADER_BYTES } from "../../src/protocol/limits.ts";
 import { CHUNK_BYTES, other } from "../helpers/conversation.ts";
 import { type Corpus, makeCorpus, type Sample } from "./corpus.ts";
 import { Draft, mutate, mutateHeader, settleLengths, sumHeader } from "./mutations.ts";
+import { checkNames } from "./odd-names.ts";
 import { checkChunk, checkMessage, checkOffer } from "./oracle.ts";
 import { Random } from "./random.ts";
 import { SecondOpinion } from "./second-opinion.ts";
@@ -172,6 +173,7 @@ export class FramesFuzzer {
   #make(name: FrameName, wrongOneIn: number, random: Random): boolean {
     const { frame, shape } = random.pick(this.#corpus.byName.get(name) as readonly Sample[]);
     this.#draft.set(frame);
+    if (name === "OFFER" && random.oneIn(4)) checkNames(random);
     if (random.oneIn(wrongOneIn)) this.#spoil(name, shape, random);
     else if (frame.length > VARIED_BYTES_MAX || random.oneIn(8)) return false;
     else if (isData(name)) varyData(this.#draft, name === "BUNDLE", random);
