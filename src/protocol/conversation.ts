@@ -70,7 +70,11 @@ export class Conversation {
     this.#events = options.events;
     this.#decoder = new FrameDecoder({
       admit: (header) => this.#admit(header),
-      onGreeting: (versions) => this.#events.onGreeting?.(chooseVersion(versions, this.#versions)),
+      onGreeting: (versions) => {
+        // Chosen also where nobody wants to hear of it: a version that can't be must not be passed over.
+        const version = chooseVersion(versions, this.#versions);
+        this.#events.onGreeting?.(version);
+      },
       onFrame: (frame) => this.#onFrame(frame),
     });
   }
@@ -170,13 +174,14 @@ export class Conversation {
   }
 
   #checkLength(header: FrameHeader, max: number): void {
-    if (header.payloadBytes === 0) throw new HawserError("E_ILLEGAL", `a ${header.name} frame without a payload`);
     // An encoded payload is shorter than what it stands for, and that is what room has to be made for.
-    if (header.decodedBytes <= max) return;
-    throw new HawserError(
-      "E_FRAME_TOO_LARGE",
-      `a ${header.name} frame declares ${header.decodedBytes} bytes, and ${max} at most may come here`,
-    );
+    if (header.decodedBytes > max) {
+      throw new HawserError(
+        "E_FRAME_TOO_LARGE",
+        `a ${header.name} frame declares ${header.decodedBytes} bytes, and ${max} at most may come here`,
+      );
+    }
+    if (header.payloadBytes === 0) throw new HawserError("E_ILLEGAL", `a ${header.name} frame without a payload`);
   }
 
   #onFrame({ header, payload, block, intact }: Frame): void {

@@ -59,7 +59,7 @@ const proof = v.optional(bytes(PROOF_BYTES, PROOF_BYTES));
 const verify = v.optional(v.picklist(["crc", "full"]));
 /** [file, offset, length]. */
 const fileExtent = v.pipe(
-  v.tuple([uint32, byteCount, integer(1, FILE_BYTES_MAX)]),
+  v.strictTuple([uint32, byteCount, integer(1, FILE_BYTES_MAX)]),
   v.check(([, offset, length]) => offset + length <= FILE_BYTES_MAX),
 );
 /** An error by its number in the error table, with a sentence. */
@@ -71,7 +71,7 @@ const offeredFile = v.object({
   /** null while the source doesn't know it: SEAL then says it. */
   size: v.nullable(byteCount),
   /** Seconds since 1970 (negative before) and nanoseconds. */
-  mtime: v.tuple([integer(-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER), integer(0, 999_999_999)]),
+  mtime: v.strictTuple([integer(-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER), integer(0, 999_999_999)]),
   /** Permission bits. */
   mode: integer(0, 0o7777),
   /** What the file is known again by after an interruption; missing where that can't be. */

@@ -1,29 +1,19 @@
 /** What is done to a live server besides conversations: garbage, silence, trickles, crowds, and very many frames. */
-import { connect, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Endpoint } from "../../src/index.ts";
 import { encodeGreeting } from "../../src/protocol/greeting.ts";
 import { encodeMessage, type Message } from "../../src/protocol/messages.ts";
 import { HELLO } from "../helpers/conversation.ts";
 import type { Mutator } from "./mutator.ts";
 import type { Random } from "./random.ts";
+import { comeIn, dialRaw, proven, type Target } from "./way-in.ts";
 import { controlFrame, FrameCutter, type WireFrame } from "./wire.ts";
 
 const GREETING = Buffer.from(encodeGreeting());
 
-export interface Target {
-  readonly to: Endpoint;
-  readonly localAddress: string;
-}
-
-function open({ to, localAddress }: Target): Promise<Socket> {
-  return new Promise((resolve) => {
-    const socket = connect({ ...to, localAddress, noDelay: true });
-    socket.on("error", () => {});
-    socket.on("data", () => {});
-    socket.once("connect", () => resolve(socket));
-    socket.once("close", () => resolve(socket));
-  });
+async function open(target: Target) {
+  const socket = await dialRaw(target);
+  socket.on("data", () => {});
+  return socket;
 }
 
 /** What other programs say first, and noise. */
@@ -97,7 +87,9 @@ function* harmless(random: Random): Generator<WireFrame> {
 
 /** Opens a session and says very much at once, most of it harmless, in writes as large as they come. */
 export async function flood(target: Target, mutator: Mutator, random: Random): Promise<number> {
-  const socket = await open(target);
+  const way = await comeIn(target);
+  const { socket, raw } = way;
+  if (socket.destroyed) return 0;
   const cutter = new FrameCutter(({ name }) => {
     if (name === "WELCOME") welcomed();
   });
@@ -107,7 +99,8 @@ export async function flood(target: Target, mutator: Mutator, random: Random): P
     socket.once("close", () => resolve());
   });
   socket.on("data", (bytes: Buffer) => cutter.push(bytes));
-  socket.write(Buffer.concat([GREETING, controlFrame("HELLO", encodeMessage("HELLO", HELLO))]));
+  const hello: WireFrame = { name: "HELLO", bytes: controlFrame("HELLO", encodeMessage("HELLO", HELLO)) };
+  socket.write(Buffer.concat([GREETING, proven(hello, target, way).bytes]));
   await Promise.race([welcome, delay(2000)]);
   const count = 100 + random.below(1500);
   const frames: Buffer[] = [];
@@ -127,5 +120,6 @@ export async function flood(target: Target, mutator: Mutator, random: Random): P
   socket.end();
   await Promise.race([new Promise((resolve) => socket.once("close", resolve)), delay(3000)]);
   socket.destroy();
+  raw.destroy();
   return frames.length;
 }

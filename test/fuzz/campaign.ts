@@ -1,6 +1,6 @@
 /** What the campaigns have in common: how long, how much, what was counted, and what was found. */
 
-export const CAMPAIGNS = ["frames", "sessions", "live"] as const;
+export const CAMPAIGNS = ["frames", "sessions", "live", "tls"] as const;
 export type CampaignName = (typeof CAMPAIGNS)[number];
 
 export interface Sitting {

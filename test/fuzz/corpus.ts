@@ -15,14 +15,18 @@ import {
 import { encodeMessage, type Message } from "../../src/protocol/messages.ts";
 import * as sparse from "../../src/protocol/sparse.ts";
 import { MESSAGES } from "../helpers/arbitraries.ts";
+import { attachOf, HELLO, SESSION, WELCOME } from "../helpers/conversation.ts";
 import { frameOf } from "../helpers/raw-client.ts";
 import { Random } from "./random.ts";
+import { NO_SHAPE, type Shape, shapeOf } from "./variation.ts";
 
 export interface Sample {
   readonly name: FrameName;
   readonly payload: Buffer;
   /** Header and payload, as they go on the wire. */
   readonly frame: Buffer;
+  /** Of a message: what in its payload may be changed. */
+  readonly shape: Shape;
 }
 
 export interface Corpus {
@@ -35,6 +39,27 @@ const SAMPLES = 120;
 /** Few are large: a large one costs as much as many small ones, and has no more in it. */
 const LARGE_BYTES = 200;
 const LARGE_SAMPLES = 4;
+
+const PROVEN = { ticket: new Uint8Array(8).fill(6), proof: new Uint8Array(32).fill(4) };
+
+/** Around where msgpack takes another number of bytes. */
+const SECONDS = [
+  -1,
+  -31,
+  -32,
+  -33,
+  -48,
+  -127,
+  -128,
+  -129,
+  -32_768,
+  -32_769,
+  -(2 ** 31),
+  -(2 ** 31) - 1,
+  127,
+  128,
+  65_536,
+];
 
 /** What the arbitraries leave out. */
 const MORE: { readonly [N in MessageName]?: readonly Message<N>[] } = {
@@ -49,7 +74,16 @@ const MORE: { readonly [N in MessageName]?: readonly Message<N>[] } = {
       delta: true,
       keys: [new Uint8Array(16).fill(7)],
     },
+    ...Array(8).fill({ ...HELLO, ...PROVEN }),
+    { ...HELLO, ...PROVEN, session: SESSION, generation: 3, preserveMode: true, verify: "crc" },
   ],
+  WELCOME: [
+    ...Array(8).fill({ ...WELCOME, proof: PROVEN.proof }),
+    { ...WELCOME, proof: PROVEN.proof, inOrder: true, verify: "full", openSmall: 8192 },
+    { ...WELCOME, inOrder: false, verify: "crc" },
+  ],
+  ATTACH: Array(30).fill({ ...attachOf(0), ...PROVEN }),
+  ATTACHED: Array(30).fill({ stream: 0, proof: PROVEN.proof }),
   HAVE: [{ file: 1, offset: 65_536, crcs: new Uint8Array(8).fill(3), digests: new Uint8Array(32).fill(9) }],
   SEAL: [{ files: [{ file: 0, size: 131_072, crc32: 77, blake3: new Uint8Array(32).fill(5) }] }],
   OUTCOME: [
@@ -57,6 +91,10 @@ const MORE: { readonly [N in MessageName]?: readonly Message<N>[] } = {
     { files: [{ file: 3, status: "committed", count: 40 }] },
   ],
   OFFER: [
+    ...SECONDS.map((seconds) => ({
+      settledBelow: 0,
+      files: [{ file: 7, name: Buffer.from("old"), size: 1, mtime: [seconds, 0] as [number, number], mode: 0o644 }],
+    })),
     {
       settledBelow: 5,
       files: Array.from({ length: 5 }, (_, i) => ({
@@ -110,7 +148,7 @@ function dataSample(
     encoding,
     decodedBytes: decoded.length,
   });
-  return { name, payload: Buffer.from(payload), frame: Buffer.concat([header, payload]) };
+  return { name, payload: Buffer.from(payload), frame: Buffer.concat([header, payload]), shape: NO_SHAPE };
 }
 
 /** A payload of BUNDLE with files of these lengths. */
@@ -157,13 +195,19 @@ function* dataSamples(random: Random): Generator<Sample> {
 }
 
 function* messageSamples(name: MessageName, seed: number): Generator<Sample> {
-  const bodies: Message[] = fc.sample(MESSAGES[name] as fc.Arbitrary<Message>, { seed: seed | 0, numRuns: SAMPLES });
+  const bodies: Message[] = fc.sample(MESSAGES[name] as fc.Arbitrary<Message>, {
+    seed: seed | 0,
+    numRuns: 4 * SAMPLES,
+  });
   let large = 0;
-  for (const body of [...bodies, ...(MORE[name] ?? [])]) {
+  let small = 0;
+  for (const body of [...(MORE[name] ?? []), ...bodies]) {
+    if (small === SAMPLES) return;
     try {
       const payload = Buffer.from(encodeMessage(name, body));
-      if (payload.length > LARGE_BYTES && ++large > LARGE_SAMPLES) continue;
-      yield { name, payload, frame: frameOf(name, payload) };
+      if (payload.length <= LARGE_BYTES) small++;
+      else if (++large > LARGE_SAMPLES) continue;
+      yield { name, payload, frame: frameOf(name, payload), shape: shapeOf(payload) };
     } catch (thrown) {
       // One that is too large for a frame is none that a program sends.
       if (!(thrown instanceof LocalProtocolError)) throw thrown;

@@ -4,6 +4,7 @@
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Writable } from "node:stream";
 import type { HawserServer, ServerEvent } from "../../src/index.ts";
 import { crc32, formatCrc32 } from "../../src/protocol/crc32.ts";
 import { displayName, STAGING_NAME } from "../../src/protocol/names.ts";
@@ -13,10 +14,13 @@ import type { ServeOptions } from "../../src/server/types.ts";
 import { MemorySessionStore } from "../../src/sink/memory-session-store.ts";
 import { MemorySink } from "../../src/sink/memory-sink.ts";
 import type { Committed, PartSpec } from "../../src/sink/sink.ts";
+import type { Random } from "./random.ts";
 import { lay, type Scenario } from "./tapes.ts";
 
 /** Nothing that a tape sends is larger; what is made to look larger must not become memory. */
 const FILE_BYTES_MAX = 4 * 1024 * 1024;
+
+const DURABILITIES = ["commit", "checkpoint", "strict"] as const;
 
 const OUTSIDE = "outside.txt";
 
@@ -32,40 +36,67 @@ class ListingSink extends MemorySink {
   }
 }
 
+/** What a program behind the server got. */
+class Collected extends Writable {
+  readonly pieces: Buffer[] = [];
+
+  override _write(bytes: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    this.pieces.push(Buffer.from(bytes));
+    done();
+  }
+}
+
+export type Kind = "disk" | "memory" | "pipe";
+
 export class Destination {
-  readonly server: HawserServer;
+  server: HawserServer;
+  readonly #options: ServeOptions;
   /** What it said that a bug of ours would make it say. */
   readonly bugs: string[] = [];
   readonly #root: string;
   readonly #sink: ListingSink | undefined;
+  readonly #pipe: Collected | undefined;
+  /** CRC-32s of what was committed, into the pipe. */
+  readonly #piped: string[] = [];
   /** By name as it is shown: the CRC-32s of what was there or was committed, in hexadecimal. */
   readonly #known = new Map<string, Set<string>>();
   readonly #outsideBefore: string;
 
-  private constructor(server: HawserServer, root: string, sink: ListingSink | undefined, outside: string) {
+  private constructor(
+    server: HawserServer,
+    options: ServeOptions,
+    root: string,
+    to: { sink?: ListingSink; pipe?: Collected },
+  ) {
     this.server = server;
+    this.#options = options;
     this.#root = root;
-    this.#sink = sink;
-    this.#outsideBefore = outside;
+    this.#sink = to.sink;
+    this.#pipe = to.pipe;
+    this.#outsideBefore = outsideOf(root);
   }
 
-  /** Serves what a scenario finds there, from the disk or from memory. `root` is made, and empty. */
-  static async open(root: string, scenario: Scenario, inMemory: boolean): Promise<Destination> {
+  /** Serves what a scenario finds there, from the disk or from memory; or a pipe. `root` is made, and empty. */
+  static async open(root: string, scenario: Scenario, kind: Kind, random: Random): Promise<Destination> {
     const to = join(root, "to");
     mkdirSync(to);
     lay(to, scenario.there ?? {});
     writeFileSync(join(root, OUTSIDE), "not to be touched");
     let destination: Destination | undefined;
+    const pipe = kind === "pipe" ? new Collected() : undefined;
     const options: ServeOptions = {
-      dir: to,
+      ...(pipe === undefined ? { dir: to } : { output: pipe }),
       port: 0,
-      durability: "none",
+      durability: random.oneIn(8) ? random.pick(DURABILITIES) : "none",
       maxFileBytes: FILE_BYTES_MAX,
-      // So that what a client left does not wait for it long.
-      sessionTtlMs: 1000,
+      // So that what a client left does not wait for it long; or is there when the next server comes.
+      sessionTtlMs: random.oneIn(2) ? 1000 : 60_000,
+      // The honest client's files are below these.
+      ...(random.oneIn(4) ? { quotaBytes: 400_000 } : {}),
+      ...(random.oneIn(4) ? { maxEntries: 8, maxDepth: 2 } : {}),
       onEvent: (event) => destination?.note(event),
     };
-    const sink = inMemory ? new ListingSink(FILE_BYTES_MAX) : undefined;
+    const sink = kind === "memory" ? new ListingSink(FILE_BYTES_MAX) : undefined;
     if (sink !== undefined) await fill(sink, scenario);
     const server =
       sink === undefined
@@ -76,7 +107,7 @@ export class Destination {
             history: new MemoryHistory(),
             release: async () => {},
           });
-    destination = new Destination(server, root, sink, outsideOf(root));
+    destination = new Destination(server, options, root, { ...(sink && { sink }), ...(pipe && { pipe }) });
     for (const [name, content] of destination.#files()) destination.#knows(name, content);
     return destination;
   }
@@ -84,6 +115,7 @@ export class Destination {
   note(event: ServerEvent): void {
     if (event.type === "file" && event.file.crc32 !== null && event.file.status === "committed") {
       const { name, crc32 } = event.file;
+      this.#piped.push(crc32);
       this.#known.set(name, (this.#known.get(name) ?? new Set()).add(crc32));
     }
     if ("code" in event && event.code === "E_INTERNAL") this.bugs.push(JSON.stringify(event));
@@ -94,10 +126,21 @@ export class Destination {
     this.#known.set(name, new Set([formatCrc32(crc32(content))]));
   }
 
+  /** Ends the server, and begins another over what it has left. Of a disk only. */
+  async reopen(): Promise<void> {
+    await this.server.close();
+    this.server = await serve(this.#options);
+  }
+
   /** Ends the server, and says what is wrong. */
   async close(): Promise<string[]> {
     await this.server.close();
     const wrong = [...this.bugs];
+    if (this.#pipe !== undefined && this.#piped.length > 0) {
+      const crc = formatCrc32(crc32(Buffer.concat(this.#pipe.pieces)));
+      if (this.#piped.join() !== crc)
+        wrong.push(`${this.#piped.join()} was committed, and ${crc} came out of the pipe`);
+    }
     for (const [name, content] of this.#files()) {
       const crc = formatCrc32(crc32(content));
       if (!this.#known.get(name)?.has(crc)) wrong.push(`'${name}' has the CRC-32 ${crc}, which was never committed`);

@@ -4,13 +4,19 @@
  */
 import { randomInt } from "node:crypto";
 import t, { type Test } from "tap";
+import { crc32 } from "../../src/protocol/crc32.ts";
+import { decodeHeader } from "../../src/protocol/header.ts";
+import { HEADER_BYTES } from "../../src/protocol/limits.ts";
+import { decodeMessage } from "../../src/protocol/messages.ts";
 import type { Count, Sitting } from "./campaign.ts";
+import { makeCorpus } from "./corpus.ts";
 import { FramesFuzzer } from "./frames.ts";
 import { fuzzFrames } from "./frames-campaign.ts";
-import { fuzzLive } from "./live-campaign.ts";
+import { fuzzLive, fuzzTls } from "./live-campaign.ts";
 import { Draft, mutate } from "./mutations.ts";
 import { Random } from "./random.ts";
 import { fuzzSessions } from "./sessions-campaign.ts";
+import { varyMessage } from "./variation.ts";
 
 const SEED = 20261127;
 /** All of 127.0.0.0/8 is this machine on Linux only, and /proc tells what a program holds. */
@@ -33,6 +39,7 @@ for (const seed of [SEED, RANDOM_SEED]) {
   t.test(`frames in process, seed ${seed}`, (t) => sit(t, fuzzFrames, seed, 60_000));
   t.test(`sessions in process, seed ${seed}`, { skip: notHere }, (t) => sit(t, fuzzSessions, seed, 500));
   t.test(`a live server, seed ${seed}`, { skip: notHere }, (t) => sit(t, fuzzLive, seed, 3000));
+  t.test(`a live server over TLS, seed ${seed}`, { skip: notHere }, (t) => sit(t, fuzzTls, seed, 2000));
 }
 
 t.test("what a case does follows from its seed and number, whatever came before", async (t) => {
@@ -44,6 +51,29 @@ t.test("what a case does follows from its seed and number, whatever came before"
   const [one, other] = [new FramesFuzzer(5), new FramesFuzzer(5)];
   for (let number = 0; number < 50; number++) one.run(number);
   for (let number = 50; number < 100; number++) t.strictSame(judged(one, number), judged(other, number));
+});
+
+t.test("a message with other values is one still, and its sums are right", async (t) => {
+  const random = new Random(RANDOM_SEED);
+  const draft = new Draft(96 * 1024);
+  let taken = 0;
+  const { byName } = makeCorpus(SEED);
+  for (const { name, frame, shape } of [...byName.values()].flat()) {
+    if (name === "CHUNK" || name === "BUNDLE") continue;
+    draft.set(frame);
+    varyMessage(draft, shape.slots, random);
+    const header = decodeHeader(draft.bytes);
+    const payload = new Uint8Array(draft.content.subarray(HEADER_BYTES));
+    if (header.payloadCrc32 !== crc32(payload)) t.fail(`${name} has a wrong CRC`);
+    try {
+      decodeMessage(name, payload);
+      taken++;
+    } catch (thrown) {
+      // Some numbers have bounds, and are now above them.
+      if ((thrown as { code?: string }).code !== "E_BAD_MESSAGE") throw thrown;
+    }
+  }
+  t.ok(taken > 1500, `${taken} are taken`);
 });
 
 t.test("changes stay in their room", async (t) => {

@@ -8,18 +8,23 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { type ServerEvent, send } from "../../src/index.ts";
 import { crowd, flood, garbage } from "./assaults.ts";
-import { add, type Count, describe, FINDINGS_MAX, newCount, type Sitting } from "./campaign.ts";
+import { add, type CampaignName, type Count, describe, FINDINGS_MAX, newCount, type Sitting } from "./campaign.ts";
+import { makeKeys } from "./keys.ts";
 import { LiveServer } from "./live-server.ts";
 import { Mutator } from "./mutator.ts";
 import { Player } from "./player.ts";
 import { Random } from "./random.ts";
 import { layScenario, recordTapes, type Scenario, scratchParent, sendOptionsOf } from "./tapes.ts";
+import { brokenHandshake, garbageInside, recordClientHello, wrongProof } from "./tls-assaults.ts";
 import { Watchdog } from "./watchdog.ts";
+import type { Target } from "./way-in.ts";
 
 const AT_ONCE = 16;
 /** The server is busy with others. */
 const PATIENCE_MS = 1000;
 const ONE_IN = [1, 2, 4, 8, 16, 40];
+/** Openings of conversations that prove nothing; and none, most often. */
+const UNPROVEN_ONE_IN = [4, ...Array<number>(7).fill(Number.POSITIVE_INFINITY)];
 
 /** Blocks for chunks are kept, 64 MiB of them; the rest is Node, and what a few dozen sessions hold. */
 const SERVER_BYTES_MAX = 768 * 1024 * 1024;
@@ -43,12 +48,18 @@ const HONEST: Scenario = {
   options: { overwrite: "always", timeoutMs: 60_000, compress: "none" },
 };
 
-export async function fuzzLive({ seed, untilMs, frames, only, onFinding }: Sitting): Promise<Count> {
+/** In plain, as a server with --insecure listens. */
+export const fuzzLive = (sitting: Sitting): Promise<Count> => fuzz("live", sitting);
+/** The server's default way in: TLS, and a ticket for whoever may come. */
+export const fuzzTls = (sitting: Sitting): Promise<Count> => fuzz("tls", sitting);
+
+async function fuzz(campaign: CampaignName, sitting: Sitting): Promise<Count> {
+  const { seed, untilMs, frames, only, onFinding } = sitting;
   const count = newCount();
   let number = only ?? 0;
   const report = (what: string, at = number) => {
     count.findings++;
-    onFinding({ campaign: "live", number: at, what });
+    onFinding({ campaign, number: at, what });
   };
   const root = mkdtempSync(join(scratchParent(), "hawser-fuzz-"));
   const to = join(root, "to");
@@ -62,10 +73,12 @@ export async function fuzzLive({ seed, untilMs, frames, only, onFinding }: Sitti
   const tapes = await recordTapes(seed);
   const mutator = new Mutator(tapes);
   const honest = layScenario(join(root, "honest"), HONEST);
+  const watchdog = new Watchdog(`${campaign}, seed ${seed}, case ${campaign}`);
+  const keys = campaign === "tls" ? await makeKeys(join(root, "state")) : undefined;
+  const clientHello = await recordClientHello();
   const outsideBefore = outside();
-  const watchdog = new Watchdog(`live, seed ${seed}, case live`);
   const server = await LiveServer.start(
-    { dir: to, durability: "none", sessionTtlMs: 1000, maxFileBytes: 4 * 1024 * 1024 },
+    { secure: keys?.server, dir: to, durability: "none", sessionTtlMs: 1000, maxFileBytes: 4 * 1024 * 1024 },
     onEvent,
   );
   const atFirst = server.look();
@@ -85,10 +98,15 @@ export async function fuzzLive({ seed, untilMs, frames, only, onFinding }: Sitti
       const random = new Random(seed, own);
       // An address for each, as a crowd of clients has: what one address may do is limited.
       const localAddress = `127.${1 + random.below(250)}.${random.below(256)}.${1 + random.below(250)}`;
-      const target = { to: server.to, localAddress };
+      const target: Target = {
+        to: server.to,
+        localAddress,
+        ...(keys === undefined ? {} : { ticket: random.pick(keys.hostile) }),
+      };
       try {
         const kind = random.below(16);
-        if (kind === 0) {
+        if (keys !== undefined && random.oneIn(3)) count.frames += await assailTls(target, random);
+        else if (kind === 0) {
           await garbage(target, random);
           add(count.more, "connections with garbage");
         } else if (kind === 1 && random.oneIn(4)) {
@@ -104,6 +122,7 @@ export async function fuzzLive({ seed, untilMs, frames, only, onFinding }: Sitti
             mutator,
             random,
             oneIn: random.pick(ONE_IN),
+            unprovenOneIn: random.pick(UNPROVEN_ONE_IN),
             patienceMs: PATIENCE_MS,
           });
           const played = await player.play();
@@ -117,10 +136,26 @@ export async function fuzzLive({ seed, untilMs, frames, only, onFinding }: Sitti
     }
   };
 
+  const assailTls = async (target: Target, random: Random): Promise<number> => {
+    switch (random.below(3)) {
+      case 0:
+        add(count.more, "broken handshakes");
+        await brokenHandshake(target, clientHello, random);
+        return 0;
+      case 1:
+        add(count.more, "connections with garbage inside TLS");
+        await garbageInside(target, random);
+        return 0;
+      default:
+        add(count.more, "connections with a wrong proof");
+        return wrongProof(target, random);
+    }
+  };
+
   const serveHonest = async () => {
     do {
       const startMs = performance.now();
-      const { ok, error } = await send(sendOptionsOf(HONEST, honest, server.to));
+      const { ok, error } = await send({ ...sendOptionsOf(HONEST, honest, server.to), secure: keys?.honest });
       if (!ok) report(`the honest transfer failed: ${error?.code} ${error?.message}`);
       for (const [name, content] of Object.entries(HONEST.sent)) {
         if (ok && !readFileSync(join(to, name)).equals(content as Buffer)) report(`'${name}' is not what was sent`);

@@ -11,7 +11,7 @@ const USAGE = `Usage: npm run fuzz -- [options]
 
   --minutes M    how long, all campaigns together (1)
   --seed S       of all that is drawn (a random one, which is shown)
-  --only C       frames, sessions or live alone; or one case of it, such as frames:123
+  --only C       frames, sessions, live or tls alone; or one case of it, such as frames:123
   --count N      frames of each campaign at most (no limit)
 `;
 
@@ -54,6 +54,7 @@ const RUNS: Record<CampaignName, () => Promise<(sitting: Sitting) => Promise<Cou
   frames: async () => (await import("./frames-campaign.ts")).fuzzFrames,
   sessions: async () => (await import("./sessions-campaign.ts")).fuzzSessions,
   live: async () => (await import("./live-campaign.ts")).fuzzLive,
+  tls: async () => (await import("./live-campaign.ts")).fuzzTls,
 };
 
 function show({ campaign, number, what }: Finding, seed: number): void {

@@ -52,6 +52,13 @@ export class Draft {
     this.bytes.set(bytes.length > this.length ? bytes.subarray(0, this.length) : bytes);
   }
 
+  /** Puts another draft behind this one, or as much of it as there is room for. */
+  append({ bytes, length }: Draft): void {
+    const count = Math.min(length, this.bytes.length - this.length);
+    bytes.copy(this.bytes, this.length, 0, count);
+    this.length += count;
+  }
+
   /** Puts `bytes` in at `at`, or as much of them as there is room for. */
   insert(at: number, bytes: Uint8Array): void {
     const count = Math.min(bytes.length, this.bytes.length - this.length);

@@ -9,6 +9,7 @@ import { HEADER_BYTES } from "../../src/protocol/limits.ts";
 import { Draft, mutate, mutateHeader, settleLengths, sumHeader } from "./mutations.ts";
 import type { Random } from "./random.ts";
 import type { Said, Tape } from "./tapes.ts";
+import { varyContent } from "./variation.ts";
 import { controlFrame, payloadOf } from "./wire.ts";
 
 const packr = new Packr({ useRecords: false, structuredClone: false, variableMapSize: true });
@@ -160,6 +161,9 @@ export class Mutator {
     }
     const draft = this.#draft;
     draft.set(random.oneIn(3) ? bytes : asRaw(bytes));
+    if (random.oneIn(3) && varyContent(draft, name === "BUNDLE", random)) {
+      return { ...said, frame: { name, bytes: Buffer.from(draft.content) } };
+    }
     const times = random.few(3);
     const isHeader = random.oneIn(3);
     for (let i = 0; i < times; i++) {

@@ -7,6 +7,7 @@ import { ChunkDigests } from "../../src/protocol/chunk-digests.ts";
 import type { ArrivedChunk, NamedMessage } from "../../src/protocol/conversation.ts";
 import { crc32 } from "../../src/protocol/crc32.ts";
 import { HawserError, LocalProtocolError } from "../../src/protocol/errors.ts";
+import type { MessageName } from "../../src/protocol/header.ts";
 import { CHUNK_DIGEST_BYTES } from "../../src/protocol/limits.ts";
 import { decodeMessage, encodeMessage, type Message, SCHEMAS } from "../../src/protocol/messages.ts";
 import { assertPlain } from "../../src/protocol/msgpack-scan.ts";
@@ -14,6 +15,7 @@ import { decodePlainOffer } from "../../src/protocol/offer-decoder.ts";
 import { OfferPage } from "../../src/protocol/offer-page.ts";
 import { decodeSparse, sparseCrc32, zerosBetween } from "../../src/protocol/sparse.ts";
 import { CHUNK_BYTES } from "../helpers/conversation.ts";
+import { checkBundleAlike } from "./second-opinion.ts";
 
 const unpackr = new Unpackr({ useRecords: false, structuredClone: false, int64AsType: "number", copyBuffers: true });
 
@@ -52,6 +54,15 @@ function checkDigests({ offset, digests }: Message<"HAVE">): void {
   assert.equal(kept.size, 0);
 }
 
+/** A HawserError out of a check is none about what came. */
+function decodeAgain<N extends MessageName>(name: N, payload: Uint8Array): Message<N> {
+  try {
+    return decodeMessage(name, payload);
+  } catch (cause) {
+    throw new Error(`a ${name} that was taken can't be read when it is said again`, { cause });
+  }
+}
+
 /** What came can be said again, and is then the same; an offer also by the short way. */
 export function checkMessage({ name, body }: NamedMessage): void {
   if (name === "HAVE") checkDigests(body);
@@ -64,7 +75,7 @@ export function checkMessage({ name, body }: NamedMessage): void {
     if (thrown instanceof LocalProtocolError) return;
     throw thrown;
   }
-  assert.deepEqual(decodeMessage(name, payload), body, `a ${name} is another when it is said again`);
+  assert.deepEqual(decodeAgain(name, payload), body, `a ${name} is another when it is said again`);
   if (name !== "OFFER" || body.files.length > 8) return;
   for (const { file, name: bytes, size, mtime, mode, key, kind, target, whole, quick } of body.files) {
     if (!page.add({ file, name: bytes, size, mtime, mode, key, kind, target, whole, quick })) {
@@ -73,7 +84,7 @@ export function checkMessage({ name, body }: NamedMessage): void {
     }
   }
   const written = new Uint8Array(page.take(body.settledBelow));
-  assert.deepEqual(decodeMessage("OFFER", written), body, "the two ways to write an OFFER part");
+  assert.deepEqual(decodeAgain("OFFER", written), body, "the two ways to write an OFFER part");
 }
 
 /** Of one case: how large chunks may be. */
@@ -87,13 +98,14 @@ export function checkChunk(chunk: ArrivedChunk, chunkBytesMax: number): void {
 }
 
 function checkBundle(payload: Uint8Array): void {
-  let files: ReturnType<typeof decodeBundle>;
+  let files: ReturnType<typeof decodeBundle> | undefined;
   try {
     files = decodeBundle(payload);
   } catch (thrown) {
-    if (thrown instanceof HawserError) return;
-    throw thrown;
+    if (!(thrown instanceof HawserError)) throw thrown;
   }
+  checkBundleAlike(payload, files);
+  if (files === undefined) return;
   let at = files[0]?.start ?? 0;
   for (const { start, bytes } of files) {
     assert.equal(start, at);

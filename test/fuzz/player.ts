@@ -2,13 +2,13 @@
  * Plays the client of a recorded conversation, changed, against a real server: over sockets, in the recorded order, waiting
  * for an answer where there was one, and going on without it where none comes.
  */
-import { connect, type Socket } from "node:net";
-import type { Endpoint } from "../../src/index.ts";
+import type { Socket } from "node:net";
 import { encodeGreeting } from "../../src/protocol/greeting.ts";
 import { type Mutator, sessionIn, withSession } from "./mutator.ts";
 import { Patience } from "./patience.ts";
 import type { Random } from "./random.ts";
 import type { Said, Tape } from "./tapes.ts";
+import { comeIn, proven, type Target, type WayIn } from "./way-in.ts";
 import { FrameCutter } from "./wire.ts";
 
 /** What is written and not taken by the server: it may have stopped reading for good. */
@@ -29,21 +29,21 @@ export interface Played {
 const isAnswer = ({ by, frame }: Said) =>
   by === "server" && frame !== undefined && frame.name !== "ACK" && frame.name !== "PONG" && frame.name !== "PING";
 
-export interface PlayOptions {
-  readonly to: Endpoint;
+export interface PlayOptions extends Target {
   readonly tape: Tape;
   readonly mutator: Mutator;
   readonly random: Random;
   /** How seldom something is changed; infinite: never. */
   readonly oneIn: number;
-  readonly localAddress?: string;
+  /** Of those that open a connection, how seldom one shows a proof that is none (never). */
+  readonly unprovenOneIn?: number;
   /** How long an answer is waited for; where none comes, that was enough for the whole conversation. */
   readonly patienceMs: number;
 }
 
 export class Player {
   readonly #options: PlayOptions;
-  readonly #sockets = new Map<number, Socket>();
+  readonly #ways = new Map<number, WayIn>();
   readonly #played: Played = { frames: 0, connections: 0, finished: false };
   #answers = 0;
   #session: { readonly session: Uint8Array; readonly generation: number } | undefined;
@@ -61,30 +61,39 @@ export class Player {
       if (isAnswer(said)) expected++;
       if (said.by === "server") continue;
       await this.#patience.until(() => this.#answers >= expected);
-      const own = this.#ownOf(said);
+      const own = await this.#ownOf(said);
       const instead = oneIn === Number.POSITIVE_INFINITY ? [own] : mutator.inPlaceOf(own, oneIn, random);
       for (const one of instead) await this.#say(one);
     }
-    for (const socket of this.#sockets.values()) this.#close(socket);
-    await this.#patience.until(() => [...this.#sockets.values()].every(({ destroyed }) => destroyed));
-    for (const socket of this.#sockets.values()) socket.destroy();
+    const ways = [...this.#ways.values()];
+    for (const way of ways) this.#close(way);
+    await this.#patience.until(() => ways.every(({ socket }) => socket.destroyed));
+    for (const { socket, raw } of ways) {
+      socket.destroy();
+      raw.destroy();
+    }
     return this.#played;
   }
 
-  /** With the session that this server has opened. */
-  #ownOf(said: Said): Said {
-    return this.#session === undefined ? said : withSession(said, this.#session.session, this.#session.generation);
+  /** With the session that this server has opened, and what proves the ticket. */
+  async #ownOf(said: Said): Promise<Said> {
+    const own = this.#session === undefined ? said : withSession(said, this.#session.session, this.#session.generation);
+    if (own.frame === undefined || this.#options.ticket === undefined) return own;
+    const { random, unprovenOneIn = Number.POSITIVE_INFINITY } = this.#options;
+    const isWrong = unprovenOneIn !== Number.POSITIVE_INFINITY && random.oneIn(unprovenOneIn);
+    const way = await this.#wayOf(own.connection);
+    return { ...own, frame: proven(own.frame, this.#options, way, isWrong ? random : undefined) };
   }
 
   async #say(said: Said): Promise<void> {
     const { random } = this.#options;
     if (said.frame === undefined) {
-      const socket = this.#sockets.get(said.connection);
-      if (socket !== undefined) this.#close(socket);
+      const way = this.#ways.get(said.connection);
+      if (way !== undefined) this.#close(way);
       return;
     }
     const { frame } = said;
-    const socket = await this.#socketOf(said.connection);
+    const { socket } = await this.#wayOf(said.connection);
     if (socket.destroyed || socket.writableLength > UNSENT_BYTES_MAX) return;
     this.#played.frames++;
     if (random.oneIn(64) && frame.bytes.length < 2048) await this.#trickle(socket, frame.bytes);
@@ -100,21 +109,21 @@ export class Player {
     }
   }
 
-  #close(socket: Socket): void {
+  #close({ socket, raw }: WayIn): void {
     const { random, oneIn } = this.#options;
     const how = oneIn === Number.POSITIVE_INFINITY ? 0 : random.below(4);
     if (how < 2) socket.end();
-    // Node loses the descriptor of a socket that is reset while it is being ended.
-    else if (how === 2 && !socket.writableEnded) socket.resetAndDestroy();
+    // Node loses the descriptor of a socket that is reset while it is being ended, and ends when one below TLS is.
+    else if (how === 2 && !socket.writableEnded && socket === raw) raw.resetAndDestroy();
     else socket.destroy();
   }
 
-  async #socketOf(connection: number): Promise<Socket> {
-    const open = this.#sockets.get(connection);
+  async #wayOf(connection: number): Promise<WayIn> {
+    const open = this.#ways.get(connection);
     if (open !== undefined) return open;
-    const { to, localAddress } = this.#options;
-    const socket = connect({ ...to, noDelay: true, ...(localAddress === undefined ? {} : { localAddress }) });
-    this.#sockets.set(connection, socket);
+    const way = await comeIn(this.#options);
+    const { socket } = way;
+    this.#ways.set(connection, way);
     this.#played.connections++;
     const cutter = new FrameCutter((frame) => {
       if (frame.name === "WELCOME") this.#session = sessionIn(frame.bytes);
@@ -123,13 +132,8 @@ export class Player {
       this.#patience.wake();
     });
     socket.on("data", (bytes: Buffer) => cutter.push(bytes));
-    socket.on("error", () => {});
     socket.on("close", () => this.#patience.wake());
-    socket.write(GREETING);
-    await new Promise<void>((resolve) => {
-      socket.once("connect", resolve);
-      socket.once("close", () => resolve());
-    });
-    return socket;
+    if (!socket.destroyed) socket.write(GREETING);
+    return way;
   }
 }

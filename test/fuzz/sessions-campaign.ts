@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { type SendOptions, send } from "../../src/index.ts";
 import { crc32, formatCrc32 } from "../../src/protocol/crc32.ts";
 import { add, type Count, describe, FINDINGS_MAX, newCount, type Sitting } from "./campaign.ts";
-import { Destination } from "./destination.ts";
+import { Destination, type Kind } from "./destination.ts";
 import { HostileServer } from "./hostile-server.ts";
 import { Mutator } from "./mutator.ts";
 import { Player } from "./player.ts";
@@ -40,6 +40,8 @@ const HOSTILE = "127.0.0.2";
 const CLIENT_TIMEOUT_MS = 3000;
 /** All that a case waits for is bounded, and far below this. */
 const CASE_MS = 60_000;
+
+const KINDS: readonly Kind[] = ["disk", "disk", "disk", "memory", "memory", "memory", "pipe"];
 
 const CASES_BETWEEN_LOOKS = 25;
 /** Opened once, by whatever needs it first: fewer than one case would leave if each left one. */
@@ -92,11 +94,17 @@ async function fuzzServer(stage: Stage, number: number, random: Random, count: C
   const scenario = random.pick(stage.scenarios);
   const root = join(stage.root, `case-${number}`);
   mkdirSync(root);
-  const destination = await Destination.open(root, scenario, random.oneIn(2));
-  const to = destination.server.address;
-  const honest = send({ ...sendOptionsOf(HONEST, stage.honest, to), compress: "none" }).then(({ ok, error }) => {
-    if (!ok) wrong.push(`the honest transfer failed: ${error?.code} ${error?.message}`);
-  });
+  // Half of them are what the scenario is about.
+  const kind = scenario.isInOrder && random.oneIn(2) ? "pipe" : random.pick(KINDS);
+  const destination = await Destination.open(root, scenario, kind, random);
+  let to = destination.server.address;
+  // A pipe takes one file, and that need not be the honest one.
+  const honest =
+    kind === "pipe"
+      ? undefined
+      : send({ ...sendOptionsOf(HONEST, stage.honest, to), compress: "none" }).then(({ ok, error }) => {
+          if (!ok) wrong.push(`the honest transfer failed: ${error?.code} ${error?.message}`);
+        });
   // Half of them are about what is there.
   const own = stage.tapes.find(({ name }) => name === scenario.name) as Tape;
   const plans = Array.from({ length: CONVERSATIONS }, (_, i) => ({
@@ -104,8 +112,8 @@ async function fuzzServer(stage: Stage, number: number, random: Random, count: C
     oneIn: random.pick(ONE_IN),
     random: new Random(random.word(), i),
   }));
-  const play = async () => {
-    for (let plan = plans.pop(); plan !== undefined; plan = plans.pop()) {
+  const play = async (left = 0) => {
+    for (let plan = plans.pop(); plan !== undefined; plan = plans.length < left ? undefined : plans.pop()) {
       const played = await new Player({
         to,
         mutator: stage.mutator,
@@ -118,7 +126,14 @@ async function fuzzServer(stage: Stage, number: number, random: Random, count: C
       if (played.finished) add(count.more, "of these, with a receipt");
     }
   };
-  await Promise.all([honest, ...Array.from({ length: AT_ONCE }, play)]);
+  const isReopened = kind === "disk" && random.oneIn(3);
+  await Promise.all([honest, ...Array.from({ length: AT_ONCE }, () => play(isReopened ? CONVERSATIONS / 2 : 0))]);
+  if (isReopened) {
+    // What is unfinished is taken up from the disk, where it is: its clients come again.
+    await destination.reopen();
+    to = destination.server.address;
+    await Promise.all(Array.from({ length: AT_ONCE }, () => play()));
+  }
   wrong.push(...(await destination.close()));
   return wrong;
 }
@@ -131,7 +146,8 @@ async function fuzzClients(stage: Stage, random: Random, count: Count): Promise<
     const server = new HostileServer(tape, stage.mutator, new Random(random.word(), i), random.pick(ONE_IN));
     const to = await server.listen();
     const scenario = stage.scenarios[which] as Scenario;
-    const options = sendOptionsOf(scenario, stage.layouts[which] as Layout, to);
+    // Who comes again hears the rest, of another session as like as not.
+    const options = { ...sendOptionsOf(scenario, stage.layouts[which] as Layout, to), retries: random.below(3) };
     const [found] = await Promise.all([clientsFindings(options, scenario), server.play().then(() => server.close())]);
     count.frames += server.frames;
     add(count.more, "conversations of servers");
@@ -151,7 +167,6 @@ async function clientsFindings(options: SendOptions, { sent, input }: Scenario):
   const result = await send({
     ...options,
     timeoutMs: CLIENT_TIMEOUT_MS,
-    retries: 0,
     onEvent: (event) => {
       if (event.type !== "file") return;
       const { name, crc32: crc, error, status } = event.file;

@@ -1,8 +1,9 @@
 /** An end of a connection in each of its states, how it comes there, and who may say what in it. */
-import type { FrameName } from "../../src/protocol/header.ts";
+import type { FrameName, MessageName } from "../../src/protocol/header.ts";
 import { encodeMessage } from "../../src/protocol/messages.ts";
 import { type Role, type Side, type State, TRANSITIONS } from "../../src/protocol/states.ts";
 import { attachOf, HELLO, other, WELCOME } from "../helpers/conversation.ts";
+import { controlFrame } from "./wire.ts";
 
 /** Who sends what in a state, by the table. */
 const SENDERS = new Map<string, FrameName[]>();
@@ -12,25 +13,21 @@ for (const { from, frame, by } of TRANSITIONS) {
     SENDERS.set(key, [...(SENDERS.get(key) ?? []), frame]);
   }
 }
-/** What an end may say. */
-export const sentBy = (state: State, side: Side, role: Role): readonly FrameName[] =>
-  SENDING[`${state} ${side} ${role}`] ?? NONE;
-const NONE: readonly FrameName[] = [];
 const SIDES: readonly Side[] = ["client", "server"];
 export const ROLES: readonly Role[] = ["source", "sink"];
 const STATES: readonly State[] = ["start", "welcoming", "open", "finishing", "done", "attaching", "data", "failed"];
-const SENDING: Record<string, readonly FrameName[]> = {};
-for (const state of STATES) {
-  for (const side of SIDES) {
-    for (const role of ROLES) {
-      const names = [...(SENDERS.get(`${state} ${side}`) ?? []), ...(SENDERS.get(`${state} ${role}`) ?? [])];
-      SENDING[`${state} ${side} ${role}`] = [...new Set(names)];
-    }
-  }
+
+/** What an end may say, by its state. */
+export type Vocabulary = Readonly<Record<State, readonly FrameName[]>>;
+function vocabularyOf(side: Side, role: Role): Vocabulary {
+  const namesIn = (state: State) => [
+    ...new Set([...(SENDERS.get(`${state} ${side}`) ?? []), ...(SENDERS.get(`${state} ${role}`) ?? [])]),
+  ];
+  return Object.fromEntries(STATES.map((state) => [state, namesIn(state)])) as Record<State, FrameName[]>;
 }
 
 /** What brings an end to a state: said by the client, the server, the source or the sink. */
-export type Step = readonly [by: Side | Role, name: FrameName, payload: Uint8Array];
+type Step = readonly [by: Side | Role, name: MessageName, payload: Uint8Array];
 const pathTo = (state: State, clientRole: Role): readonly Step[] => {
   const hello: Step = ["client", "HELLO", encoded("HELLO", { ...HELLO, role: clientRole })];
   const open: Step[] = [hello, ["server", "WELCOME", encoded("WELCOME", WELCOME)]];
@@ -53,11 +50,33 @@ function encoded<N extends Parameters<typeof encodeMessage>[0]>(name: N, body: P
   return Buffer.from(encodeMessage(name, body));
 }
 
+/** A step of an end's way: it hears these bytes, or says this. */
+export type Turn = { readonly hears: Buffer } | { readonly says: MessageName; readonly payload: Uint8Array };
+
 export interface Stage {
   readonly side: Side;
   readonly role: Role;
-  readonly state: State;
-  readonly steps: readonly Step[];
+  /** The way to its state, and how many frames are heard on it. */
+  readonly turns: readonly Turn[];
+  readonly heard: number;
+  /** What this end may say, and what the other. */
+  readonly own: Vocabulary;
+  readonly peers: Vocabulary;
+}
+
+function stageOf(side: Side, role: Role, state: State): Stage {
+  const steps = pathTo(state, side === "client" ? role : other(role));
+  const turns = steps.map(([by, name, payload]): Turn => {
+    return by === side || by === role ? { says: name, payload } : { hears: controlFrame(name, payload) };
+  });
+  return {
+    side,
+    role,
+    turns,
+    heard: turns.filter((turn) => "hears" in turn).length,
+    own: vocabularyOf(side, role),
+    peers: vocabularyOf(side === "client" ? "server" : "client", other(role)),
+  };
 }
 
 /** States where more can come have more turns. */
@@ -74,7 +93,7 @@ const WEIGHTS: Record<State, number> = {
 export const STAGES: readonly Stage[] = SIDES.flatMap((side) =>
   ROLES.flatMap((role) =>
     STATES.flatMap((state) => {
-      const stage = { side, role, state, steps: pathTo(state, side === "client" ? role : other(role)) };
+      const stage = stageOf(side, role, state);
       return Array.from({ length: WEIGHTS[state] }, () => stage);
     }),
   ),

@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, utimesSync, writeFileSync 
 import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { Readable } from "node:stream";
+import { PassThrough, Readable } from "node:stream";
 import { type Endpoint, type SendOptions, type ServeOptions, send, serve } from "../../src/index.ts";
 import { listenAnywhere } from "../helpers/listening.ts";
 import { Random } from "./random.ts";
@@ -41,6 +41,8 @@ export interface Scenario {
   readonly server?: Partial<ServeOptions>;
   /** Into a pipe of the client. */
   readonly input?: Buffer;
+  /** The server passes it on into a pipe. */
+  readonly isInOrder?: boolean;
   /** The first run ends when so many chunks have gone up. */
   readonly cutAfterChunks?: number;
 }
@@ -84,6 +86,32 @@ export function scenarios(seed: number): Scenario[] {
     { name: "verified", sent: { "h.bin": noise(80 * KIB), h: text(70) }, options: { verify: "full" } },
     { name: "a dry run", there: { "i.bin": base }, sent: { "i.bin": changed, i: text(5) }, options: { dryRun: true } },
     { name: "a pipe", sent: {}, input: Buffer.concat([text(90 * KIB), noise(10 * KIB)]) },
+    {
+      name: "compressed",
+      sent: {
+        "l.txt": text(200 * KIB),
+        "l.img": holes(70 * KIB),
+        ...Object.fromEntries(Array.from({ length: 9 }, (_, i) => [`l/${i}`, text(900 + i)])),
+      },
+      options: { compress: "zstd" },
+    },
+    {
+      name: "what differs",
+      there: { "m/a": base, "m/b": text(70 * KIB), "m/c": text(40) },
+      sent: { "m/a": changed, "m/b": text(70 * KIB), "m/c": text(41), "m/d": noise(90 * KIB) },
+      options: { overwrite: "if-different", delta: true, verify: "full" },
+    },
+    {
+      name: "afresh",
+      there: { n: text(9) },
+      sent: { n: { link: "elsewhere" }, "n.bin": noise(70 * KIB) },
+      options: { resume: false, overwrite: "always", checksum: true },
+    },
+    {
+      name: "into a pipe",
+      sent: { "k.txt": Buffer.concat([text(200 * KIB), noise(90 * KIB)]) },
+      isInOrder: true,
+    },
     { name: "taken up again", sent: { "j.bin": noise(400 * KIB) }, cutAfterChunks: 3, options: { compress: "none" } },
   ];
 }
@@ -146,12 +174,13 @@ export async function recordTapes(seed: number): Promise<Tape[]> {
 
 async function record(root: string, scenario: Scenario): Promise<Tape> {
   const layout = layScenario(root, scenario);
-  const server = await serve({ dir: layout.to, port: 0, durability: "none", ...scenario.server });
+  const to = scenario.isInOrder ? { output: new PassThrough().resume() } : { dir: layout.to };
+  const server = await serve({ ...to, port: 0, durability: "none", ...scenario.server });
   const relay = new Relay(server.address, scenario.cutAfterChunks);
-  const to = await relay.listen();
+  const endpoint = await relay.listen();
   try {
-    const run = () => send(sendOptionsOf(scenario, layout, to));
-    if (scenario.cutAfterChunks !== undefined) await send({ ...sendOptionsOf(scenario, layout, to), retries: 0 });
+    const run = () => send(sendOptionsOf(scenario, layout, endpoint));
+    if (scenario.cutAfterChunks !== undefined) await send({ ...sendOptionsOf(scenario, layout, endpoint), retries: 0 });
     const { error } = await run();
     if (error !== null && error.code !== "E_PARTIAL") throw new Error(`${scenario.name}: ${error.message}`);
   } finally {

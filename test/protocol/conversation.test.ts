@@ -5,6 +5,7 @@ import { Conversation } from "../../src/protocol/conversation.ts";
 import { crc32 } from "../../src/protocol/crc32.ts";
 import { SLACK_BYTES } from "../../src/protocol/decoder.ts";
 import { HawserError, LocalProtocolError } from "../../src/protocol/errors.ts";
+import { OUR_VERSIONS } from "../../src/protocol/greeting.ts";
 import { encodeHeader, type MessageName } from "../../src/protocol/header.ts";
 import { CONTROL_PAYLOAD_BYTES_MAX, GREETING_BYTES, HEADER_BYTES } from "../../src/protocol/limits.ts";
 import { encodeMessage, type Message } from "../../src/protocol/messages.ts";
@@ -194,6 +195,25 @@ t.test("another version", async (t) => {
   const { server } = joined("source");
   t.throws(() => server.conversation.push(end.greeting()), { code: "E_VERSION", message: /2 to 5.*1 to 1/ });
   t.ok(server.say("ERROR", { code: 101, message: "no" }).said().length > 0, "the server can still say so");
+});
+
+t.test("another version, where nobody wants to hear of versions", async (t) => {
+  const events = { onMessage: () => {}, onChunk: () => {} };
+  const buffers = new CountingBuffers();
+  const [client, server] = (["client", "server"] as const).map(
+    (side) =>
+      new Conversation({ side, versions: side === "client" ? { min: 2, max: 5 } : OUR_VERSIONS, buffers, events }),
+  ) as [Conversation, Conversation];
+  t.throws(() => server.push(client.greeting()), { code: "E_VERSION" });
+});
+
+t.test("a frame that is too large, and without a payload besides, is too large", async (t) => {
+  const end = endIn({ side: "server", role: "sink", state: "data" });
+  const place = { file: 0, offset: 0, payloadBytes: 0, payloadCrc32: 0 };
+  const empty = (decodedBytes: number) => encodeHeader({ name: "CHUNK", ...place, encoding: "sparse", decodedBytes });
+  t.throws(() => end.conversation.push(empty(CHUNK_BYTES + 1)), { code: "E_FRAME_TOO_LARGE" });
+  const other = endIn({ side: "server", role: "sink", state: "data" });
+  t.throws(() => other.conversation.push(empty(CHUNK_BYTES)), { code: "E_ILLEGAL" });
 });
 
 t.test("what we must not send is a bug of ours, and nothing goes out", async (t) => {

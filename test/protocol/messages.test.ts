@@ -66,6 +66,23 @@ t.test("every message comes back", async () => {
   }
 });
 
+t.test("an extent has three numbers and a time two, and no more", async (t) => {
+  const packr = new Packr({ useRecords: false });
+  for (const name of ["ACK", "RESEND"] as const) {
+    const extents = (...chunks: number[][]) => packr.pack({ chunks });
+    t.strictSame(decodeMessage(name, extents([0, 65_536, 9])), { chunks: [[0, 65_536, 9]] });
+    t.throws(() => decodeMessage(name, extents([0, 65_536, 9, 9])), { code: "E_BAD_MESSAGE" }, name);
+    t.throws(() => decodeMessage(name, extents([0, 65_536])), { code: "E_BAD_MESSAGE" });
+  }
+  const offer = (...mtime: number[]) => {
+    return packr.pack({ settledBelow: 0, files: [{ file: 0, name: Buffer.from("a"), size: 1, mtime, mode: 0o644 }] });
+  };
+  t.strictSame(decodeMessage("OFFER", offer(5, 6)).files[0]?.mtime, [5, 6]);
+  for (const mtime of [[5], [5, 6, 7]]) {
+    t.throws(() => decodeMessage("OFFER", offer(...mtime)), { code: "E_BAD_MESSAGE" }, `${mtime.length} numbers`);
+  }
+});
+
 t.test("the bytes of a message stay as they are while others are made", async (t) => {
   const first = encodeMessage("PING", { id: 0xdeadbeef });
   const before = hexOf(first);

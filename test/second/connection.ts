@@ -14,6 +14,13 @@ export interface Address {
 
 const NAME_OF = Object.fromEntries(Object.entries(FRAMES).map(([name, type]) => [type, name])) as Record<number, Name>;
 
+/** What two ends with a ticket show each other (tickets.ts). */
+export interface Secret {
+  /** What goes with the message. */
+  prove(name: "HELLO" | "ATTACH"): Fields;
+  isProven(name: "WELCOME" | "ATTACHED", fields: Fields): boolean;
+}
+
 /** Far more than any end of a connection takes; a test that waits in vain is to say so. */
 const ENDING_MS = 20_000;
 
@@ -26,6 +33,8 @@ export class Connection {
   #ended = false;
   /** What the other end said in ERROR, or what this end found wrong with what it sent. */
   error: Breach | null = null;
+  /** Of a connection with a ticket. */
+  secret: Secret | undefined;
   /** Pings are answered, unless a test has it otherwise. */
   answersPings = true;
 
@@ -45,8 +54,12 @@ export class Connection {
 
   /** Greets with the first thing that is sent. */
   static dial(to: Address, role: "source" | "sink" = "source"): Connection {
+    return Connection.over(createConnection({ ...to, noDelay: true, allowHalfOpen: true }), role);
+  }
+
+  /** The same over a socket that is open, or will be. */
+  static over(socket: Socket, role: "source" | "sink" = "source"): Connection {
     const other = role === "source" ? "sink" : "source";
-    const socket = createConnection({ ...to, noDelay: true, allowHalfOpen: true });
     const connection = new Connection(socket, { side: "client", role }, { side: "server", role: other });
     socket.write(greeting());
     return connection;
@@ -62,7 +75,9 @@ export class Connection {
   }
 
   send(name: Name, fields: Fields): this {
-    return this.raw(message(name, fields));
+    const isOpening = name === "HELLO" || name === "ATTACH";
+    const proof = isOpening && this.secret ? this.secret.prove(name) : {};
+    return this.raw(message(name, { ...fields, ...proof }));
   }
 
   chunk(file: number, offset: number, content: Buffer, flags = RAW): this {
@@ -126,6 +141,10 @@ export class Connection {
       this.#end();
       this.socket.end();
       return;
+    }
+    const isAnswer = frame.name === "WELCOME" || frame.name === "ATTACHED";
+    if (this.secret && isAnswer && !this.secret.isProven(frame.name as "WELCOME", frame.fields)) {
+      throw new Breach("the server is not proven", `its ${frame.name} has no proof, or a wrong one`);
     }
     const waiting = this.#waiting.shift();
     if (waiting) waiting(frame);

@@ -127,8 +127,8 @@ const MESSAGES: Readonly<Record<Exclude<Name, "CHUNK" | "BUNDLE">, Readonly<Reco
   }),
   FINISH: { files: u32 },
   RECEIPT: {
-    files: integer(0, MOST),
-    failed: integer(0, MOST),
+    files: u32,
+    failed: u32,
     bytes: integer(0, MOST),
     durationMs: measure,
     cpuMicros: measure,

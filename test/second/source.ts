@@ -30,6 +30,8 @@ export interface SourceOptions {
   readonly encoding?: number;
   /** What else HELLO says. */
   readonly hello?: Fields;
+  /** How a connection is opened, if not in plain. */
+  readonly dial?: () => Promise<Connection>;
   /** Goes away when so many chunks are acknowledged. */
   readonly goneAfter?: number;
 }
@@ -58,7 +60,7 @@ const isSmall = ({ kind, whole }: Entry) => kind !== undefined || whole === true
 const name = (job: Job) => `${job.file}:${job.offset}`;
 
 export class Source {
-  readonly #to: Address;
+  readonly #dial: () => Promise<Connection>;
   readonly #entries: readonly Entry[];
   readonly #options: SourceOptions;
   readonly #control: Connection;
@@ -79,11 +81,11 @@ export class Source {
   readonly #streams: { readonly connection: Connection; readonly out: Map<string, Job> }[] = [];
   #chunksSent = 0;
 
-  constructor(to: Address, entries: readonly Entry[], options: SourceOptions = {}) {
-    this.#to = to;
+  constructor(control: Connection, dial: () => Promise<Connection>, entries: readonly Entry[], options: SourceOptions) {
+    this.#dial = dial;
     this.#entries = entries;
     this.#options = options;
-    this.#control = Connection.dial(to);
+    this.#control = control;
   }
 
   async run(): Promise<Sent> {
@@ -281,13 +283,16 @@ export class Source {
   }
 
   async #stream(stream: number): Promise<void> {
-    const connection = Connection.dial(this.#to);
+    const connection = await this.#dial();
     const { session, generation } = this.#welcome as { session: Buffer; generation: number };
     connection.send("ATTACH", { session, generation, stream, attempt: 1 });
     const out = new Map<string, Job>();
+    // Who has shown a ticket hears first that the server knows it, too.
+    const mustWait = connection.secret !== undefined;
+    if (mustWait) await connection.until("ATTACHED");
     this.#streams.push({ connection, out });
     if (this.#gone) return connection.close();
-    await connection.until("ATTACHED");
+    if (!mustWait) await connection.until("ATTACHED");
     this.#pump();
     for (let frame = await connection.next(); frame !== null; frame = await connection.next()) {
       if (frame.name === "RESEND") this.#again(frame.fields, out);
@@ -350,5 +355,7 @@ export class Source {
   }
 }
 
-export const sendAll = (to: Address, entries: readonly Entry[], options?: SourceOptions): Promise<Sent> =>
-  new Source(to, entries, options).run();
+export async function sendAll(to: Address, entries: readonly Entry[], options: SourceOptions = {}): Promise<Sent> {
+  const { dial = async () => Connection.dial(to) } = options;
+  return new Source(await dial(), dial, entries, options).run();
+}
