@@ -152,7 +152,7 @@ async function byClients({ rounds, say }: Context, scratch: string): Promise<Par
   const found = CLIENTS.map((clients) => ({ clients, seconds: [] as number[] }));
   const served = join(scratch, "served");
   mkdirSync(served);
-  const { server, to } = await startHawser(served, scratch, ["--quiet"]);
+  const { server, to } = await startHawser(served, scratch);
   try {
     for (let round = 0; round <= rounds; round++) {
       say(round === 0 ? "clients, warming up" : `clients, round ${round} of ${rounds}`);
