@@ -30,6 +30,8 @@ const FRAMES_MAX = 160;
 const PENDING_BYTES = 512 * 1024;
 /** A second opinion takes as long as a few cases. */
 const COMPARED_ONE_IN = 16;
+/** Conversations that have only begun are short, and have messages that come nowhere else. */
+const OPENINGS_COMPARED_ONE_IN = 3;
 
 export class FramesFuzzer {
   readonly #seed: number;
@@ -70,7 +72,9 @@ export class FramesFuzzer {
     const random = this.#random;
     random.reset(this.#seed, number);
     const stage = random.pick(STAGES);
-    this.#second = random.oneIn(COMPARED_ONE_IN) ? new SecondOpinion(stage) : undefined;
+    this.#second = random.oneIn(stage.turns.length < 2 ? OPENINGS_COMPARED_ONE_IN : COMPARED_ONE_IN)
+      ? new SecondOpinion(stage)
+      : undefined;
     let error: HawserError | undefined;
     try {
       this.#begin(stage, random);
