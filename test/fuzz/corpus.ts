@@ -18,7 +18,7 @@ import { MESSAGES } from "../helpers/arbitraries.ts";
 import { attachOf, HELLO, SESSION, WELCOME } from "../helpers/conversation.ts";
 import { frameOf } from "../helpers/raw-client.ts";
 import { Random } from "./random.ts";
-import { NO_SHAPE, type Shape, shapeOf } from "./variation.ts";
+import { NO_SHAPE, type Shape, shapeOf } from "./shapes.ts";
 
 export interface Sample {
   readonly name: FrameName;

@@ -13,33 +13,32 @@ import { SLACK_BYTES } from "../../src/protocol/decoder.ts";
 import { HawserError, LocalProtocolError } from "../../src/protocol/errors.ts";
 import { encodeGreeting } from "../../src/protocol/greeting.ts";
 import { type FrameName, isData } from "../../src/protocol/header.ts";
-import { GREETING_BYTES, HEADER_BYTES } from "../../src/protocol/limits.ts";
+import { GREETING_BYTES } from "../../src/protocol/limits.ts";
 import { CHUNK_BYTES, other } from "../helpers/conversation.ts";
 import { type Corpus, makeCorpus, type Sample } from "./corpus.ts";
-import { Draft, mutate, mutateHeader, settleLengths, sumHeader } from "./mutations.ts";
-import { checkNames } from "./odd-names.ts";
-import { checkChunk, checkMessage, checkOffer } from "./oracle.ts";
+import { FrameMaker } from "./frame-maker.ts";
+import { Draft, mutate } from "./mutations.ts";
+import { checkChunk, checkMessage } from "./oracle.ts";
+import { deliver } from "./pieces.ts";
 import { Random } from "./random.ts";
 import { SecondOpinion } from "./second-opinion.ts";
 import { ROLES, STAGES, type Stage } from "./stages.ts";
-import { reshape, type Shape, varyData, varyMessage } from "./variation.ts";
 
 /** Frames that one conversation gets at most. */
 const FRAMES_MAX = 160;
-/** Room for what is to be delivered at once, and for one frame. */
+/** Room for what is to be delivered at once. */
 const PENDING_BYTES = 512 * 1024;
-const FRAME_BYTES = 96 * 1024;
-/** What is larger is not varied: it would be summed for a byte that is another. */
-const VARIED_BYTES_MAX = 4096;
 /** A second opinion takes as long as a few cases. */
 const COMPARED_ONE_IN = 16;
+/** Conversations that have only begun are short, and have messages that come nowhere else. */
+const OPENINGS_COMPARED_ONE_IN = 3;
 
 export class FramesFuzzer {
   readonly #seed: number;
   readonly #corpus: Corpus;
   readonly #names: readonly FrameName[];
   readonly #random = new Random(0);
-  readonly #draft = new Draft(FRAME_BYTES);
+  readonly #maker: FrameMaker;
   readonly #pending = new Draft(PENDING_BYTES);
   /** The same for all chunks: each is looked at before the next comes. */
   readonly #block = Buffer.allocUnsafeSlow(CHUNK_BYTES + SLACK_BYTES);
@@ -63,6 +62,7 @@ export class FramesFuzzer {
   constructor(seed: number) {
     this.#seed = seed;
     this.#corpus = makeCorpus(seed);
+    this.#maker = new FrameMaker(this.#corpus);
     this.#names = [...this.#corpus.byName.keys()];
     this.#conversation = new Conversation({ side: "client", role: "source", ...this.#listening });
   }
@@ -72,7 +72,9 @@ export class FramesFuzzer {
     const random = this.#random;
     random.reset(this.#seed, number);
     const stage = random.pick(STAGES);
-    this.#second = random.oneIn(COMPARED_ONE_IN) ? new SecondOpinion(stage) : undefined;
+    this.#second = random.oneIn(stage.turns.length < 2 ? OPENINGS_COMPARED_ONE_IN : COMPARED_ONE_IN)
+      ? new SecondOpinion(stage)
+      : undefined;
     let error: HawserError | undefined;
     try {
       this.#begin(stage, random);
@@ -144,8 +146,8 @@ export class FramesFuzzer {
       }
       let name = legal.length > 0 && !random.oneIn(64) ? random.pick(legal) : random.pick(this.#names);
       if (name === "ERROR" && !random.oneIn(8)) name = random.pick(legal.length > 0 ? legal : this.#names);
-      this.#isChanged[this.#said++] = this.#make(name, wrongOneIn, random) ? 1 : 0;
-      this.#pending.append(this.#draft);
+      this.#isChanged[this.#said++] = this.#maker.make(name, wrongOneIn, random) ? 1 : 0;
+      this.#pending.append(this.#maker.draft);
       if (this.#pending.length > PENDING_BYTES / 2 || !random.oneIn(4)) this.#deliver(random);
     }
     this.#deliver(random);
@@ -169,62 +171,11 @@ export class FramesFuzzer {
     }
   }
 
-  /** A frame, in the draft. Returns whether it is another than the corpus has. */
-  #make(name: FrameName, wrongOneIn: number, random: Random): boolean {
-    const { frame, shape } = random.pick(this.#corpus.byName.get(name) as readonly Sample[]);
-    this.#draft.set(frame);
-    if (name === "OFFER" && random.oneIn(4)) checkNames(random);
-    if (random.oneIn(wrongOneIn)) this.#spoil(name, shape, random);
-    else if (frame.length > VARIED_BYTES_MAX || random.oneIn(8)) return false;
-    else if (isData(name)) varyData(this.#draft, name === "BUNDLE", random);
-    else varyMessage(this.#draft, shape.slots, random);
-    return true;
-  }
-
-  #spoil(name: FrameName, shape: Shape, random: Random): void {
-    const draft = this.#draft;
-    const kind = random.below(10);
-    if (kind < 6) {
-      const isReshaped = random.oneIn(3);
-      if (isReshaped) reshape(draft, shape, random);
-      const times = isReshaped && random.oneIn(2) ? 0 : random.few(4);
-      for (let i = 0; i < times; i++) mutate(draft, HEADER_BYTES, random, this.#corpus.payloads);
-      settleLengths(draft);
-      if (name === "OFFER") checkOffer(draft.content.subarray(HEADER_BYTES));
-    } else if (kind < 9) {
-      const times = random.few(3);
-      for (let i = 0; i < times; i++) mutateHeader(draft, random);
-    } else mutate(draft, 0, random, this.#corpus.payloads);
-    // Nothing that is illegal is seen behind a wrong CRC.
-    if (!random.oneIn(12) && draft.length >= HEADER_BYTES) sumHeader(draft);
-  }
-
-  /** In pieces or not, and in one of the two ways that a socket has. */
   #deliver(random: Random): void {
-    const conversation = this.#conversation;
-    const { length } = this.#pending;
     const bytes = this.#pending.content;
     this.#pending.length = 0;
     this.#second?.heard(bytes);
-    if (random.oneIn(2)) {
-      conversation.push(bytes);
-      return;
-    }
-    // Long ones are cut into few pieces: that many small ones come out the same is tested elsewhere.
-    const least = length >>> 5;
-    const most = 1 + random.below(random.oneIn(16) ? 3 : 1 + least * 16);
-    const isDirect = random.oneIn(2);
-    for (let at = 0; at < length; ) {
-      let count = Math.min(length - at, least + 1 + random.below(most));
-      if (isDirect) {
-        const target = conversation.target();
-        if (target.length === 0) throw new Error("a target without room would stop the socket for ever");
-        count = Math.min(count, target.length);
-        target.set(bytes.subarray(at, at + count));
-        conversation.advance(count);
-      } else conversation.push(bytes.subarray(at, at + count));
-      at += count;
-    }
+    deliver(bytes, this.#conversation, random);
   }
 
   /** After its error an end makes nothing of whatever comes, either way. */

@@ -36,10 +36,10 @@ async function sit(t: Test, run: (sitting: Sitting) => Promise<Count>, seed: num
 }
 
 for (const seed of [SEED, RANDOM_SEED]) {
-  t.test(`frames in process, seed ${seed}`, (t) => sit(t, fuzzFrames, seed, 60_000));
+  t.test(`frames in process, seed ${seed}`, (t) => sit(t, fuzzFrames, seed, 30_000));
   t.test(`sessions in process, seed ${seed}`, { skip: notHere }, (t) => sit(t, fuzzSessions, seed, 500));
   t.test(`a live server, seed ${seed}`, { skip: notHere }, (t) => sit(t, fuzzLive, seed, 3000));
-  t.test(`a live server over TLS, seed ${seed}`, { skip: notHere }, (t) => sit(t, fuzzTls, seed, 2000));
+  t.test(`a live server over TLS, seed ${seed}`, { skip: notHere }, (t) => sit(t, fuzzTls, seed, 1000));
 }
 
 t.test("what a case does follows from its seed and number, whatever came before", async (t) => {
