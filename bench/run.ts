@@ -9,7 +9,7 @@ import { loopback } from "./rows/loopback.ts";
 import { memory } from "./rows/memory.ts";
 import { resume } from "./rows/resume.ts";
 import type { Context, Row, RowResult } from "./rows/row.ts";
-import { scale } from "./rows/scale.ts";
+import { clients, sizes, streams } from "./rows/scale.ts";
 import { small, small100k } from "./rows/small.ts";
 import { startUp } from "./rows/start.ts";
 
@@ -25,7 +25,9 @@ const ROWS: Record<string, Row> = {
   small100k,
   compress,
   start: startUp,
-  scale,
+  streams,
+  sizes,
+  clients,
 };
 
 const USAGE = `Usage: npm run bench -- [options]

@@ -23,6 +23,8 @@ const CLIENTS = [1, 10, 50, 200];
 /** Of all clients together. */
 const CLIENTS_BYTES = 800 * MIB;
 const MANY_CLIENTS_MIN = 0.8;
+/** All come from here. */
+const ONE_ADDRESS = ["--max-sessions-per-ip", "256"];
 /** Resident, up to 16 streams; and for each one more. */
 const SENDER_BYTES_MAX = 120 * MIB;
 const RECEIVER_BYTES_MAX = 150 * MIB;
@@ -31,40 +33,30 @@ const CLIENTS_SCRIPT = fileURLToPath(new URL("../lib/clients.ts", import.meta.ur
 
 const right = (title: string): Column => ({ title, align: "right" });
 
-export async function scale(context: Context): Promise<RowResult> {
-  const title = `As the work grows, in ${TMPFS}`;
-  const largest = Math.max(...SIZES);
-  if (!existsSync(TMPFS) || freeBytes(TMPFS) < 2.5 * largest) {
-    return {
-      title,
-      text: "",
-      lines: [],
-      goals: [],
-      missing: [`${TMPFS} with room for two files of ${largest / GIB} GiB`],
-    };
+export const streams = (context: Context) => inMemory(context, 2.5 * context.bytes, byStreams);
+export const sizes = (context: Context) => inMemory(context, 2.5 * Math.max(...SIZES), bySize);
+export const clients = (context: Context) => inMemory(context, 2.5 * CLIENTS_BYTES, byClients);
+
+async function inMemory(
+  context: Context,
+  bytes: number,
+  measure: (context: Context, scratch: string) => Promise<Part>,
+): Promise<RowResult> {
+  if (!existsSync(TMPFS) || freeBytes(TMPFS) < bytes) {
+    const missing = [`${(bytes / GIB).toFixed(1)} GiB in ${TMPFS}`];
+    return { title: "As the work grows", text: "", lines: [], goals: [], missing };
   }
   const scratch = makeScratch(TMPFS);
   try {
-    const [streams, sizes, clients] = [
-      await byStreams(context, scratch),
-      await bySize(context, scratch),
-      await byClients(context, scratch),
-    ];
-    const parts = [streams, sizes, clients];
-    return {
-      title,
-      text: parts.map(({ text }) => text).join("\n"),
-      lines: [],
-      goals: parts.flatMap(({ goals }) => goals),
-      missing: [],
-      more: { streams: streams.found, sizes: sizes.found, clients: clients.found },
-    };
+    const { title, text, goals, found } = await measure(context, scratch);
+    return { title, text, lines: [], goals, missing: [], more: { found } };
   } finally {
     removeScratch(scratch);
   }
 }
 
 interface Part {
+  readonly title: string;
   readonly text: string;
   readonly goals: readonly Goal[];
   readonly found: unknown;
@@ -121,7 +113,7 @@ async function byStreams({ rounds, bytes, say }: Context, scratch: string): Prom
     const text = `the ${end === "clientBytes" ? "client" : "server"} stays within ${base / MIB} MiB, and 1 MiB more for each stream above 16`;
     return { text: `${text}: by ${(-Math.max(...over) / MIB).toFixed(0)} MiB`, met: Math.max(...over) <= 0 };
   });
-  return { text: `By streams, ${bytes / MIB} MiB:\n\n${table(columns, rows)}`, goals, found };
+  return { title: `By streams, ${bytes / MIB} MiB in ${TMPFS}`, text: table(columns, rows), goals, found };
 }
 
 async function bySize({ rounds, streams, say }: Context, scratch: string): Promise<Part> {
@@ -145,14 +137,14 @@ async function bySize({ rounds, streams, say }: Context, scratch: string): Promi
     figure(seconds),
     i === 0 ? "" : figure((seconds - start) / (bytes / GIB)),
   ]);
-  return { text: `By size, ${streams} streams:\n\n${table(columns, rows)}`, goals: [], found };
+  return { title: `By size, ${streams} streams, in ${TMPFS}`, text: table(columns, rows), goals: [], found };
 }
 
 async function byClients({ rounds, say }: Context, scratch: string): Promise<Part> {
   const found = CLIENTS.map((clients) => ({ clients, seconds: [] as number[] }));
   const served = join(scratch, "served");
   mkdirSync(served);
-  const { server, to } = await startHawser(served, scratch);
+  const { server, to } = await startHawser(served, scratch, ONE_ADDRESS);
   try {
     for (let round = 0; round <= rounds; round++) {
       say(round === 0 ? "clients, warming up" : `clients, round ${round} of ${rounds}`);
@@ -182,8 +174,9 @@ async function byClients({ rounds, say }: Context, scratch: string): Promise<Par
       met: (last?.ratio ?? 0) >= MANY_CLIENTS_MIN,
     };
     const peak = `The server held ${((server.peakBytes ?? Number.NaN) / MIB).toFixed(0)} MiB at most.`;
-    const text = `By clients at once, ${CLIENTS_BYTES / MIB} MiB in all, one stream each:\n\n${table(columns, rows)}\n${peak}\n`;
-    return { text, goals: [goal], found: { rates, serverBytes: server.peakBytes } };
+    const title = `By clients at once, ${CLIENTS_BYTES / MIB} MiB in all in ${TMPFS}, one stream each`;
+    const text = `${table(columns, rows)}\n${peak}\n`;
+    return { title, text, goals: [goal], found: { rates, serverBytes: server.peakBytes } };
   } finally {
     await server.stop();
   }
