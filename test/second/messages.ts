@@ -72,6 +72,7 @@ const MESSAGES: Readonly<Record<Exclude<Name, "CHUNK" | "BUNDLE">, Readonly<Reco
     delta: optional(boolean),
     ticket: optional(bytes(8)),
     proof: optional(bytes(32)),
+    seal: optional(list(8, text)),
   },
   WELCOME: {
     agent: text,
@@ -88,6 +89,7 @@ const MESSAGES: Readonly<Record<Exclude<Name, "CHUNK" | "BUNDLE">, Readonly<Reco
     inOrder: optional(boolean),
     verify,
     proof: optional(bytes(32)),
+    seal: optional(oneOf("aes-128-gcm", "chacha20-poly1305")),
   },
   OFFER: {
     settledBelow: u32,

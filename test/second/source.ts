@@ -6,6 +6,7 @@ import { Breach } from "./errors.ts";
 import { RAW } from "./frames.ts";
 import type { Fields, Value } from "./msgpack.ts";
 import type { Frame } from "./receiver.ts";
+import type { Secured } from "./sealed.ts";
 
 export interface Entry {
   readonly name: string | Buffer;
@@ -32,6 +33,8 @@ export interface SourceOptions {
   readonly hello?: Fields;
   /** Goes away when so many chunks are acknowledged. */
   readonly goneAfter?: number;
+  /** In place of plain connections. */
+  readonly over?: Secured;
 }
 
 export interface Sent {
@@ -83,12 +86,20 @@ export class Source {
     this.#to = to;
     this.#entries = entries;
     this.#options = options;
-    this.#control = Connection.dial(to);
+    this.#control = options.over?.control ?? Connection.dial(to);
   }
 
   async run(): Promise<Sent> {
-    const { streams = 1, chunkBytes = 65_536, hello = {} } = this.#options;
-    const wish = { agent: "second/1", role: "source", purpose: "transfer", streams, chunkBytes, ...hello };
+    const { streams = 1, chunkBytes = 65_536, hello = {}, over } = this.#options;
+    const wish = {
+      agent: "second/1",
+      role: "source",
+      purpose: "transfer",
+      streams,
+      chunkBytes,
+      ...over?.hello,
+      ...hello,
+    };
     this.#control.send("HELLO", wish);
     try {
       this.#welcome = (await this.#control.until("WELCOME")).fields;
@@ -281,7 +292,7 @@ export class Source {
   }
 
   async #stream(stream: number): Promise<void> {
-    const connection = Connection.dial(this.#to);
+    const connection = this.#options.over?.dial(this.#welcome) ?? Connection.dial(this.#to);
     const { session, generation } = this.#welcome as { session: Buffer; generation: number };
     connection.send("ATTACH", { session, generation, stream, attempt: 1 });
     const out = new Map<string, Job>();
