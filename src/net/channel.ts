@@ -22,8 +22,8 @@ export interface TlsChannel {
   readonly exporter: Uint8Array;
   /** The common name in the other end's certificate, where an authority of ours has signed it. */
   readonly certifiedName?: string | undefined;
-  /** What the session's streams are sealed with, where this is its control connection. */
-  streamSecret(session: Uint8Array): Uint8Array;
+  /** What the session's streams are sealed with, where this is its control connection; undefined when it is gone by now. */
+  streamSecret(session: Uint8Array): Uint8Array | undefined;
 }
 
 /** Whom a server has given a secret for streams. */
@@ -52,6 +52,8 @@ export function channelOf(socket: TLSSocket, isCertified: boolean): TlsChannel {
     exporter,
     certifiedName: typeof name === "string" && name !== "" ? name : undefined,
     streamSecret: (session) => {
+      // Its keys went with it, which may be before anybody heard of it.
+      if (socket.destroyed) return undefined;
       const secret = socket.exportKeyingMaterial(STREAM_SECRET_BYTES, STREAM_SECRET_LABEL, Buffer.from(session));
       return new Uint8Array(secret);
     },

@@ -1,7 +1,6 @@
 /** The client's end of sealed streams: each that is dialled under one control connection gets a number, and so keys, of its own. */
 import type { Socket } from "node:net";
 import { encodeSealedOpening, type SealCipher } from "../protocol/sealed.ts";
-import type { TlsChannel } from "./channel.ts";
 import { sealCiphers } from "./ciphers.ts";
 import type { Connection } from "./connection.ts";
 import type { DirectReader } from "./direct-read.ts";
@@ -13,7 +12,8 @@ export { sealCiphers };
 
 /** What the streams of this session are dialled with; undefined where server and client have not agreed on it. */
 export function sealedDials({ channel }: Connection, { session, seal }: Terms): SealedDials | undefined {
-  return seal === undefined || channel?.kind !== "tls" ? undefined : new SealedDials(channel, session, seal);
+  const secret = seal === undefined || channel?.kind !== "tls" ? undefined : channel.streamSecret(session);
+  return seal === undefined || secret === undefined ? undefined : new SealedDials(secret, seal);
 }
 
 export class SealedDials {
@@ -22,15 +22,17 @@ export class SealedDials {
   readonly #secretName: Uint8Array;
   #numbers = 0;
 
-  constructor(control: TlsChannel, session: Uint8Array, cipher: SealCipher) {
+  constructor(secret: Uint8Array, cipher: SealCipher) {
     this.#cipher = cipher;
-    this.#secret = control.streamSecret(session);
-    this.#secretName = secretNameOf(this.#secret);
+    this.#secret = secret;
+    this.#secretName = secretNameOf(secret);
   }
 
   /** A stream over the connection that `dial` makes, reading through what it is given. */
   async open(dial: (reader: DirectReader) => Promise<Socket>): Promise<SealedSocket> {
     const number = this.#numbers++;
+    // A number that comes twice would be a nonce that comes twice.
+    if (number > 0xffff_ffff) throw new RangeError("no numbers are left under this secret");
     const keys = { cipher: this.#cipher, secret: this.#secret, number };
     const opening = encodeSealedOpening({ secretName: this.#secretName, number });
     const socket = new SealedSocket(new Sealer(keys, "client"), new Opener(keys, "server"), [], opening);

@@ -24,7 +24,8 @@ export class SealedSocket extends Duplex implements DirectReader {
 
   /** `opened`: what came already. `before`: what says in the clear which stream it is. */
   constructor(sealer: Sealer, opener: Opener, opened: readonly Uint8Array[] = [], before?: Uint8Array) {
-    super({ allowHalfOpen: false, readableHighWaterMark: SEALED_RECORD_BYTES_MAX });
+    // While nobody reads, what was opened already is enough: more would be memory that no limit counts.
+    super({ allowHalfOpen: false, readableHighWaterMark: 1 });
     this.#sealer = sealer;
     this.#opener = opener;
     this.#before = before;
@@ -92,6 +93,10 @@ export class SealedSocket extends Duplex implements DirectReader {
       return;
     }
     const sealed = this.#sealer.seal(slices);
+    if (sealed.length === 0) {
+      done();
+      return;
+    }
     raw.cork();
     if (this.#before !== undefined) raw.write(this.#before);
     this.#before = undefined;

@@ -1,6 +1,6 @@
 /**
  * The records of a sealed stream: what goes over it is sealed by AES-GCM or ChaCha20-Poly1305 (RFC 5116) under keys from
- * the TLS of its session's control connection, in records of up to 1 MiB. TLS's own are of 16 KiB, each of which
+ * the TLS of its session's control connection, in records of up to 256 KiB. TLS's own are of 16 KiB, each of which
  * Node hands on by itself, and cost a receiver several times what the cipher does. PROTOCOL.md has the bytes.
  *
  * A nonce can't come twice: a key belongs to one number under one secret, one direction and one stretch of records,

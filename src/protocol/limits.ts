@@ -123,16 +123,16 @@ export const CHUNK_RESENDS_MAX = 16;
 export const SEALS_OFFERED_MAX = 8;
 
 /**
- * What one record of a sealed stream holds at most: large enough that its keys and its tag cost nothing, small enough for what
- * is held back until the tag is seen.
+ * What one record of a sealed stream holds at most: large enough that its keys and its tag cost little, small enough for what
+ * a peer that never ends one can have us hold, which is in no other bound.
  */
-export const SEALED_RECORD_BYTES_MAX = MIB;
+export const SEALED_RECORD_BYTES_MAX = 256 * KIB;
 
 /** The client's first record: its greeting and ATTACH. Until it is opened nobody knows that the client has the secret. */
 export const SEALED_FIRST_RECORD_BYTES_MAX = GREETING_BYTES + HEADER_BYTES + OPENING_PAYLOAD_BYTES_MAX;
 
 /**
- * Records under one key of a sealed stream, at most 64 GiB: 2^32 blocks of AES, below the 2^34.5 at which AES-GCM loses a
+ * Records under one key of a sealed stream, at most 16 GiB: 2^30 blocks of AES, far below the 2^34.5 at which AES-GCM loses a
  * little of its strength (RFC 8446, 5.5).
  */
 export const SEALED_RECORDS_PER_KEY = 65_536;

@@ -13,12 +13,14 @@ export class StreamSecrets {
   /** By whatever stands for the control connection. */
   readonly #names = new Map<object, string>();
 
-  /** What the streams are sealed with, of what the client `offered`; undefined where nothing fits. */
+  /** What the streams are sealed with, of what the client `offered`; undefined where nothing fits, or the client is gone. */
   grant(control: object, channel: TlsChannel, grant: StreamGrant, offered: readonly string[]): SealCipher | undefined {
     const cipher = preferredSeal(offered);
     if (cipher === undefined) return undefined;
     this.forget(control);
     const secret = channel.streamSecret(grant.session);
+    // Nobody would say that it is to be forgotten.
+    if (secret === undefined) return undefined;
     const name = nameText(secretNameOf(secret));
     this.#names.set(control, name);
     this.#secrets.set(name, { secret, cipher, grant, used: new NumbersUsed() });

@@ -6,6 +6,7 @@ import { Breach } from "./errors.ts";
 import { RAW } from "./frames.ts";
 import type { Fields, Value } from "./msgpack.ts";
 import type { Frame } from "./receiver.ts";
+import type { Secured } from "./sealed.ts";
 
 export interface Entry {
   readonly name: string | Buffer;
@@ -34,6 +35,8 @@ export interface SourceOptions {
   readonly dial?: () => Promise<Connection>;
   /** Goes away when so many chunks are acknowledged. */
   readonly goneAfter?: number;
+  /** In place of plain connections. */
+  readonly over?: Secured;
 }
 
 export interface Sent {
@@ -89,8 +92,16 @@ export class Source {
   }
 
   async run(): Promise<Sent> {
-    const { streams = 1, chunkBytes = 65_536, hello = {} } = this.#options;
-    const wish = { agent: "second/1", role: "source", purpose: "transfer", streams, chunkBytes, ...hello };
+    const { streams = 1, chunkBytes = 65_536, hello = {}, over } = this.#options;
+    const wish = {
+      agent: "second/1",
+      role: "source",
+      purpose: "transfer",
+      streams,
+      chunkBytes,
+      ...over?.hello,
+      ...hello,
+    };
     this.#control.send("HELLO", wish);
     try {
       this.#welcome = (await this.#control.until("WELCOME")).fields;
@@ -283,7 +294,7 @@ export class Source {
   }
 
   async #stream(stream: number): Promise<void> {
-    const connection = await this.#dial();
+    const connection = this.#options.over?.dial(this.#welcome) ?? (await this.#dial());
     const { session, generation } = this.#welcome as { session: Buffer; generation: number };
     connection.send("ATTACH", { session, generation, stream, attempt: 1 });
     const out = new Map<string, Job>();
@@ -357,5 +368,5 @@ export class Source {
 
 export async function sendAll(to: Address, entries: readonly Entry[], options: SourceOptions = {}): Promise<Sent> {
   const { dial = async () => Connection.dial(to) } = options;
-  return new Source(await dial(), dial, entries, options).run();
+  return new Source(options.over?.control ?? (await dial()), dial, entries, options).run();
 }
