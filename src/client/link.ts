@@ -360,13 +360,11 @@ export class Link {
       this.fail(error);
       return;
     }
-    // Where nothing is missing any more the receipt may be on its way, behind the end of its streams.
-    const mayBeOver = error === undefined && !this.#options.awaitsAcknowledgement();
-    this.#redial(index, error ?? new HawserError("E_LOST", `the server closed stream ${index}`), mayBeOver);
+    this.#redial(index, error ?? new HawserError("E_LOST", `the server closed stream ${index}`));
   }
 
   /** Dials again after a while that grows, until the transfer has gone without progress for too long. */
-  #redial(index: number, error: HawserError, mayBeOver = false): void {
+  #redial(index: number, error: HawserError): void {
     if (this.#settled) return;
     this.#broken.set(index, error);
     const before = this.#failures.get(index);
@@ -378,14 +376,12 @@ export class Link {
       return;
     }
     // Dialling in vain is no new break.
-    const breaks = count === 0 ? 1 : 0;
-    if (!mayBeOver) this.retries += breaks;
+    if (count === 0) this.retries++;
     if (index === CONTROL && count === 1) this.#warn(`the server is lost, and dialled again: ${error.message}`);
     const attempt = this.#attempts.get(index);
     void this.#pause(backoffMs(count, Math.random())).then(() => {
       // A session that was begun anew has dialled all its streams anew.
       if (this.#settled || this.#attempts.get(index) !== attempt) return;
-      if (mayBeOver) this.retries += breaks;
       if (index === CONTROL) void this.#openControl().catch((thrown) => this.#onRedialFailed(asHawserError(thrown)));
       // A stream is nothing without its session: that is found again first.
       else if (this.#control === undefined) this.#parked.add(index);

@@ -198,7 +198,11 @@ export class LiveSession {
   async #doEnd(error: HawserError | undefined): Promise<void> {
     clearTimeout(this.#lingerTimer);
     this.#opened.resolve();
-    if (this.#control?.isOpen) this.#control.close(error);
+    if (this.#control?.isOpen) {
+      // Who gets the receipt closes all by itself: a stream that ended before it was read would be one that broke.
+      if (this.#finished) await closed(this.#control);
+      else this.#control.close(error);
+    }
     for (const stream of this.#streams.values()) stream.close(error);
     try {
       await this.#end.dispose();
@@ -257,6 +261,14 @@ function pong(connection: Connection, id: number, withinMs: number): Promise<boo
     };
     connection.onPong = onPong;
     connection.send("PING", { id });
+  });
+}
+
+/** Closes it, and resolves when it is gone; what the other end has to say to that is not heard. */
+function closed(connection: Connection): Promise<void> {
+  return new Promise((resolve) => {
+    connection.events = { onMessage: () => {}, onClosed: () => resolve() };
+    connection.close();
   });
 }
 
