@@ -33,12 +33,19 @@ export function secureOption(
   environment: Readonly<Record<string, string | undefined>>,
 ): { secure?: ClientKeys } {
   const { insecure, ticketFile, ca, clientCert: cert, clientKey: key, tlsStreams } = values;
+  refusePlainTls(insecure, tlsStreams);
   if (insecure) return {};
   if (key !== undefined && cert === undefined) throw new UsageError("--client-key needs --client-cert", "Give both.");
   // As everywhere a flag comes first, and the environment before the configuration file.
   const ticket = origins.ticketFile.from === "flag" ? undefined : environment["HAWSER_TICKET"];
   const sources = { ticket, ticketFile, ca, cert, key, tlsStreams };
   return { secure: clientKeys(to, { directory: stateDirectory(environment), ...sources }) };
+}
+
+/** On either end. Throws E_USAGE. */
+export function refusePlainTls(insecure: boolean, tlsStreams: boolean): void {
+  if (!insecure || !tlsStreams) return;
+  throw new UsageError("--insecure is plain TCP, and --tls-streams wants TLS", "Leave one or the other out.");
 }
 
 export interface KeySources {

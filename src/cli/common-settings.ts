@@ -79,8 +79,7 @@ export const insecure = setting({
 
 export const tlsStreams = setting({
   flag: "tls-streams",
-  about:
-    "a TLS handshake for each stream, which is slower, in place of sealing them with keys of the first connection's",
+  about: "TLS on every stream, which is slower; else they are sealed with keys from the first connection's TLS",
   kind: onOff,
   fallback: false,
 });

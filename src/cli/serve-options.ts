@@ -2,6 +2,7 @@
 import { isatty } from "node:tty";
 import type { ServeOptions } from "../server/types.ts";
 import { isClosed } from "../source/input.ts";
+import { refusePlainTls } from "./client-keys.ts";
 import { UsageError } from "./errors.ts";
 import type { ServeSettings, ServeValues } from "./serve-settings.ts";
 
@@ -12,11 +13,12 @@ export function refuseContradictions(settings: ServeSettings, operands: readonly
 }
 
 /** Keys mean nothing in plain, and a key belongs to a certificate. */
-function refuseKeys({ insecure, cert, key, clientCa }: ServeValues): void {
+function refuseKeys({ insecure, cert, key, clientCa, tlsStreams }: ServeValues): void {
   const given = cert !== undefined || key !== undefined || clientCa !== undefined;
   if (insecure && given) {
     throw new UsageError("--insecure is plain TCP, where no certificate is shown", "Leave one or the other out.");
   }
+  refusePlainTls(insecure, tlsStreams);
   if (key !== undefined && cert === undefined) throw new UsageError("--key needs --cert", "Give both.");
 }
 

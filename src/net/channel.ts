@@ -59,6 +59,7 @@ export function channelOf(socket: TLSSocket, isCertified: boolean): TlsChannel {
     },
   };
 }
+
 /** What a client pins of a server: SHA-256 of the public key in its certificate, so that the rest of it may change. */
 export function pinOf(certificate: X509Certificate): Uint8Array {
   const spki = certificate.publicKey.export({ type: "spki", format: "der" });

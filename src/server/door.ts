@@ -93,8 +93,8 @@ export class Door {
   /** What the streams of a control connection that was let in are sealed with; undefined where they are TLS as it is, or plain. */
   sealStreams(control: Connection, peer: string, session: Uint8Array, hello: Message<"HELLO">): SealCipher | undefined {
     const { channel } = control;
-    if (channel?.kind !== "tls" || this.#options.secure?.tlsStreams === true || hello.seal === undefined)
-      return undefined;
+    if (this.#options.secure?.tlsStreams === true || hello.seal === undefined) return undefined;
+    if (channel?.kind !== "tls") return undefined;
     return this.#streams?.grant(control, channel, { peer, session, ticket: hello.ticket }, hello.seal);
   }
 

@@ -64,6 +64,8 @@ t.test(
       [["serve", "--session-ttl", "week"], /--session-ttl 'week'/],
       [["serve", "a", "b"], /serve does not expect 'b'/],
       [["serve", "--insecure", "--cert", "x.pem"], /--insecure is plain TCP, where no certificate is shown/],
+      [["serve", "--insecure", "--tls-streams"], /--insecure is plain TCP, and --tls-streams wants TLS/],
+      [["send", "x", "--to", "127.0.0.1", "--insecure", "--tls-streams"], /--tls-streams wants TLS/],
       [["serve", "--key", "x.pem"], /--key needs --cert/],
       [["send", "x", "--to", "nas", "--client-key", "x.pem"], /--client-key needs --client-cert/],
       [["ticket", "revoke"], /`ticket revoke` means nothing/],

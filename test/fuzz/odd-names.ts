@@ -70,7 +70,10 @@ export function checkNames(random: Random): void {
   if (parts.includes(".hawser")) assert.notEqual(refusal, undefined, shown);
   if (nameRefusal(name, "windows") !== undefined) return;
   assert.equal(refusal, undefined, `${shown} is taken on Windows only`);
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
-  assert.doesNotMatch(text, /[\x00-\x1f<>:"|?*\\]/, shown);
+  assert.ok(
+    name.every((byte) => byte >= 0x20),
+    shown,
+  );
+  assert.doesNotMatch(text, /[<>:"|?*\\]/, shown);
   for (const part of parts) assert.doesNotMatch(part, /[. ]$|^(con|prn|aux|nul|com\d|lpt\d) *(\.|$)/i, shown);
 }

@@ -84,12 +84,17 @@ async function honest(path: string, name: string, to: { host: string; port: numb
   return { startMs: readyMs - beganMs, mibPerSecond: Number(values.mib) / seconds };
 }
 
-async function crowd(work: string): Promise<void> {
+/** The server that all this is done to, in a process of its own. */
+async function serveIn(work: string, limits = {}) {
   const dir = join(work, "served");
   mkdirSync(dir);
-  const server = start("server-child.ts", { dir, port: 0, durability: "none" });
+  const server = start("server-child.ts", { dir, port: 0, durability: "none", ...limits });
   const { host, port } = (await server.until("listening")) as { host: string; port: number };
-  const pid = server.process.pid as number;
+  return { dir, server, pid: server.process.pid as number, host, port };
+}
+
+async function crowd(work: string): Promise<void> {
+  const { dir, server, pid, host, port } = await serveIn(work);
   const path = makeFile(join(work, "file"), Number(values.mib) * MIB);
   const found = {
     alone: [] as Awaited<ReturnType<typeof honest>>[],
@@ -130,11 +135,7 @@ async function crowd(work: string): Promise<void> {
 }
 
 async function hoard(work: string): Promise<void> {
-  const dir = join(work, "served");
-  mkdirSync(dir);
-  const server = start("server-child.ts", { dir, port: 0, durability: "none" });
-  const { host, port } = (await server.until("listening")) as { host: string; port: number };
-  const pid = server.process.pid as number;
+  const { server, pid, host, port } = await serveIn(work);
   const path = makeFile(join(work, "file"), Number(values.mib) * MIB);
   await honest(path, "warm", { host, port });
   const before = statusMib(pid, "VmRSS");
@@ -155,8 +156,6 @@ async function hoard(work: string): Promise<void> {
 }
 
 async function idle(work: string): Promise<void> {
-  const dir = join(work, "served");
-  mkdirSync(dir);
   const [sessions, streams] = [Number(values.sessions ?? 1000), Number(values.streams)];
   const most = sessions * (streams + 1) + 100;
   const limits = {
@@ -165,9 +164,7 @@ async function idle(work: string): Promise<void> {
     maxConnections: most,
     maxConnectionsPerPeer: most,
   };
-  const server = start("server-child.ts", { dir, port: 0, durability: "none", ...limits });
-  const { host, port } = (await server.until("listening")) as { host: string; port: number };
-  const pid = server.process.pid as number;
+  const { server, pid, host, port } = await serveIn(work, limits);
   const before = statusMib(pid, "VmRSS");
   const path = makeFile(join(work, "file"), Number(values.mib) * MIB);
   const crowd = start("sessions-child.ts", { host, port, sessions, streams });
