@@ -66,7 +66,6 @@ class Entering {
     if (stream === undefined) {
       throw new HawserError("E_UNKNOWN_SESSION", "a sealed stream came whose control connection is not there");
     }
-    if (stream.used.has(number)) throw played();
     const keys = { cipher: stream.cipher, secret: stream.secret, number };
     return { stream, keys, opener: new Opener(keys, "client", SEALED_FIRST_RECORD_BYTES_MAX) };
   }
