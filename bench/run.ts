@@ -10,8 +10,22 @@ import { memory } from "./rows/memory.ts";
 import { resume } from "./rows/resume.ts";
 import type { Context, Row, RowResult } from "./rows/row.ts";
 import { small, small100k } from "./rows/small.ts";
+import { wan50, wan100, wan200 } from "./rows/wan.ts";
 
-const ROWS: Record<string, Row> = { loopback, tmpfs, disk, durability, memory, resume, small, small100k, compress };
+const ROWS: Record<string, Row> = {
+  loopback,
+  tmpfs,
+  disk,
+  durability,
+  memory,
+  resume,
+  small,
+  small100k,
+  compress,
+  wan50,
+  wan100,
+  wan200,
+};
 
 const USAGE = `Usage: npm run bench -- [options]
 

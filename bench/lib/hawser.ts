@@ -11,23 +11,38 @@ export interface HawserServer {
   readonly to: string;
 }
 
+/** Where a program runs: what starts it there, and the address of that place. */
+export interface Place {
+  readonly via: readonly string[];
+  readonly host: string;
+}
+
+const HERE: Place = { via: [], host: "127.0.0.1" };
+
 /** `configHome` stands in for the user's configuration directory. */
 export async function startHawser(
   directory: string,
   configHome: string,
   flags: readonly string[] = [],
+  { via, host }: Place = HERE,
 ): Promise<HawserServer> {
-  const common = ["--port", "0", "--bind", "127.0.0.1", "--insecure"];
-  const args = [SCRIPT, "serve", directory, ...common, ...flags];
+  const common = ["--port", "0", "--bind", host, "--insecure"];
+  const [command, ...args] = [...via, process.execPath, SCRIPT, "serve", directory, ...common, ...flags] as [string];
   const env = environment(configHome);
   // What it says to people: events of ten thousand files would cost it, and us, more than their names do.
-  const server = await Server.start(process.execPath, args, ({ stderr }) => LISTENING.test(stderr), env);
+  const server = await Server.start(command, args, ({ stderr }) => LISTENING.test(stderr), env);
   const [, to = ""] = LISTENING.exec(server.stderr) ?? [];
   return { server, to };
 }
 
-export function runHawser(args: readonly string[], configHome: string, options: RunOptions = {}): Promise<Finished> {
-  return run(process.execPath, [SCRIPT, ...args, "--insecure"], { ...options, env: environment(configHome) });
+export function runHawser(
+  args: readonly string[],
+  configHome: string,
+  options: RunOptions = {},
+  via: readonly string[] = [],
+): Promise<Finished> {
+  const [command, ...all] = [...via, process.execPath, SCRIPT, ...args, "--insecure"] as [string];
+  return run(command, all, { ...options, env: environment(configHome) });
 }
 
 /** The same, not waited for. */

@@ -26,6 +26,8 @@ export interface HandshakeOptions {
   readonly signal?: AbortSignal | undefined;
   /** Missing: plain TCP. */
   readonly identity?: ClientIdentity | undefined;
+  /** Told how long TCP took to connect, in milliseconds: a round trip, where no name had to be looked up. */
+  readonly onConnected?: (ms: number) => void;
 }
 
 /** What is asked for, and what answers it. */
@@ -87,9 +89,12 @@ async function open<A extends "WELCOME" | "ATTACHED">(
     onClosed: (error) => reject(closedEarly(where, connection, error)),
   };
   const connection = new Connection("client", role, blocks, events, { sending });
-  if (identity === undefined) connection.attach(await dial(endpoint, connection, { timeoutMs, signal }), true);
+  const startedMs = performance.now();
+  const direct = identity === undefined ? connection : undefined;
+  const raw = await dial(endpoint, direct, { timeoutMs, signal });
+  options.onConnected?.(performance.now() - startedMs);
+  if (identity === undefined) connection.attach(raw, true);
   else {
-    const raw = await dial(endpoint, undefined, { timeoutMs, signal });
     const { secure } = await import("../net/tls-client.ts");
     const { socket, channel } = await secure(raw, identity.trust, where, { timeoutMs, signal });
     connection.attach(socket, false, channel);
