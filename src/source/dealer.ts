@@ -51,6 +51,8 @@ interface StreamState {
 }
 
 const CHUNKS_NEAR_END = 2;
+/** A stream that may have no more than so many takes long for each. */
+const CHUNKS_OF_SLOW = 3;
 
 /** How often it is looked whether an idle stream should help one that is held up. */
 const LOOK_MS = 250;
@@ -236,7 +238,8 @@ export class Dealer {
     const most = this.#shares.chunksMax(index);
     if (most === Number.POSITIVE_INFINITY) return false;
     const held = this.#inFlight.heldBy(index);
-    return held >= most || (held > 0 && this.#isNearEnd);
+    // Fast ones would only wait for acknowledgements.
+    return held >= most || (held > 0 && most <= CHUNKS_OF_SLOW && this.#isNearEnd);
   }
 
   /** There is no more left than a chunk or two for each stream: who has one leaves the others to those that have none. */
