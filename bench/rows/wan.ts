@@ -49,7 +49,7 @@ const LOSSIER: Case = {
 const CLEAN: Case = {
   name: "200 Mbit/s, 200 ms, clean",
   ...{ mbit: 200, roundTripMs: 200, lossPercent: 0 },
-  ...{ bytes: 448 * MIB, fills: 1, partMin: 0.9 },
+  ...{ bytes: 1024 * MIB, fills: 1, partMin: 0.9 },
 };
 
 export const wan50 = (context: Context) => wan(LOSSY, context);

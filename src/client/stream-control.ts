@@ -58,7 +58,7 @@ const MEASURE_ROUNDS = 4;
 const MEASURE_MS = 250;
 /** What still grows by so much from span to span is in slow start, and has not settled; for so long at most. */
 const RISING = 1.25;
-const RISING_ROUNDS = 8;
+const RISING_ROUNDS = 20;
 const RISING_MS = 400;
 /** Each trial has so many times the streams of the one before; on long paths, where each takes long, more. */
 const TIMES = 2;
@@ -67,11 +67,14 @@ const FAR_MS = 20;
 /** Connections that are not there, or not gone, after this long are not waited for. */
 const CHANGE_ROUNDS = 10;
 const CHANGE_MS = 2_000;
-/** Twice the streams are kept for so much more; it is twice as much where nothing is shared, and a few percent are noise. */
-const GAIN = 1.05;
-/** So much of what could be gained is enough to go on without waiting for more. */
+/**
+ * Twice the streams carry twice as much where nothing is shared. Still more are tried where so much of that came: less is
+ * noise, or the streams that were there before becoming faster by themselves, which takes seconds on a long path.
+ */
+const GAIN_SHARE = 0.1;
+/** So much of it is enough to go on without waiting for more. */
 const EARLY_SHARE = 0.6;
-/** Fewer streams are kept where they carry so much of what there was. */
+/** Streams are kept, be they more or fewer, where they carry so much of what there was. */
 const KEPT = 0.97;
 /** Of a limit: whoever is there needs no more streams. */
 const AT_LIMIT = 0.9;
@@ -83,7 +86,8 @@ const SANK = 0.93;
 /** How much of a new rate counts. */
 const WEIGHT = 0.3;
 /** A trial wants so many times its own length to be left: it may cost something, and what it finds has to pay for it. */
-const PAYBACK = 4;
+const PAYBACK = 8;
+const PAYBACK_FAR = 4;
 /** Trials in vain wait twice as long each time. */
 const LOOK_MS = 4_000;
 const LOOK_MS_MAX = 64_000;
@@ -206,7 +210,7 @@ export class StreamControl implements StreamCounter {
     const settledMs = nowMs - (this.#since?.ms ?? nowMs);
     const span = this.#rateOver(this.#spanMs, 0);
     const trial = this.#trial;
-    if (trial?.isUp === true && settledMs >= this.#spanMs && span >= early(trial, this.#wanted)) {
+    if (trial?.isUp === true && settledMs >= this.#spanMs && span >= gained(trial, this.#wanted, EARLY_SHARE)) {
       this.#decide(sample, span);
       return;
     }
@@ -258,7 +262,7 @@ export class StreamControl implements StreamCounter {
       if (!this.#isAtLimit(sample, rate)) this.#tryMore(sample, rate);
       return;
     }
-    const isGain = trial.isUp && rate >= GAIN * trial.rate;
+    const isGain = trial.isUp && rate >= gained(trial, this.#wanted, GAIN_SHARE);
     const isKept = rate >= KEPT * trial.rate;
     if (isGain) this.#lookMs = LOOK_MS;
     else if (trial.isUp || !isKept) this.#lookMs = Math.min(2 * this.#lookMs, LOOK_MS_MAX);
@@ -287,10 +291,12 @@ export class StreamControl implements StreamCounter {
   }
 
   #tryMore({ nowMs, remainingBytes }: StreamSample, rate: number): void {
-    const times = this.#roundTripMs < FAR_MS ? TIMES : TIMES_FAR;
+    const isFar = this.#roundTripMs >= FAR_MS;
+    const times = isFar ? TIMES_FAR : TIMES;
+    const payback = isFar ? PAYBACK_FAR : PAYBACK;
     const more = Math.min(times * this.#wanted, this.#mostNow(nowMs));
     const trialMs = this.#rounds(SETTLE_ROUNDS, SETTLE_MS) + this.#measureMs;
-    if (more > this.#wanted && remainingBytes > rate * PAYBACK * trialMs) this.#try(more, rate, nowMs);
+    if (more > this.#wanted && remainingBytes > rate * payback * trialMs) this.#try(more, rate, nowMs);
     else this.#lookAtMs = nowMs + this.#lookMs;
   }
 
@@ -342,7 +348,7 @@ export class StreamControl implements StreamCounter {
   }
 }
 
-/** The rate at which more streams have shown that they carry more. */
-function early({ streams, rate }: Trial, wanted: number): number {
-  return rate * (1 + EARLY_SHARE * (wanted / streams - 1));
+/** The rate where such a share has come of what so many streams could gain. */
+function gained({ streams, rate }: Trial, wanted: number, share: number): number {
+  return rate * (1 + share * (wanted / streams - 1));
 }
