@@ -12,6 +12,7 @@ import type { Context, Row, RowResult } from "./rows/row.ts";
 import { clients, sizes, streams } from "./rows/scale.ts";
 import { small, small100k } from "./rows/small.ts";
 import { startUp } from "./rows/start.ts";
+import { wan50, wan100, wan200 } from "./rows/wan.ts";
 
 const ROWS: Record<string, Row> = {
   loopback,
@@ -28,6 +29,9 @@ const ROWS: Record<string, Row> = {
   streams,
   sizes,
   clients,
+  wan50,
+  wan100,
+  wan200,
 };
 
 const USAGE = `Usage: npm run bench -- [options]

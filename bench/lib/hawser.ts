@@ -14,18 +14,27 @@ export interface HawserServer {
   readonly to: string;
 }
 
+/** How a program of hawser is run. */
+export interface Way {
+  readonly encryption?: Encryption;
+  /** What starts it somewhere else, such as in a network namespace. */
+  readonly via?: readonly string[];
+  /** The address of that place. */
+  readonly host?: string;
+}
+
 /** `configHome` stands in for the user's configuration directory. */
 export async function startHawser(
   directory: string,
   configHome: string,
   flags: readonly string[] = [],
-  encryption: Encryption = "plain",
+  { encryption = "plain", via = [], host = "127.0.0.1" }: Way = {},
 ): Promise<HawserServer> {
-  const common = ["--port", "0", "--bind", "127.0.0.1", ...insecureUnless(encryption)];
-  const args = [SCRIPT, "serve", directory, ...common, ...flags];
+  const common = ["--port", "0", "--bind", host, ...insecureUnless(encryption)];
+  const [command, ...args] = [...via, process.execPath, SCRIPT, "serve", directory, ...common, ...flags] as [string];
   const env = environment(configHome);
   // What it says to people: events of ten thousand files would cost it, and us, more than their names do.
-  const server = await Server.start(process.execPath, args, ({ stderr }) => LISTENING.test(stderr), env);
+  const server = await Server.start(command, args, ({ stderr }) => LISTENING.test(stderr), env);
   const [, to = ""] = LISTENING.exec(server.stderr) ?? [];
   return { server, to };
 }
@@ -34,10 +43,10 @@ export function runHawser(
   args: readonly string[],
   configHome: string,
   options: RunOptions = {},
-  encryption: Encryption = "plain",
+  { encryption = "plain", via = [] }: Way = {},
 ): Promise<Finished> {
-  const all = [SCRIPT, ...args, ...insecureUnless(encryption)];
-  return run(process.execPath, all, { ...options, env: environment(configHome) });
+  const [command, ...all] = [...via, process.execPath, SCRIPT, ...args, ...insecureUnless(encryption)] as [string];
+  return run(command, all, { ...options, env: environment(configHome) });
 }
 
 const insecureUnless = (encryption: Encryption) => (encryption === "plain" ? ["--insecure"] : []);

@@ -121,6 +121,9 @@ export class Server {
     throw new Error(`${command} did not come up (${ended ?? "silent"}): ${spawned.out.stderr.trim()}`);
   }
 
+  get stdout(): string {
+    return this.#spawned.out.stdout;
+  }
   get stderr(): string {
     return this.#spawned.out.stderr;
   }

@@ -105,7 +105,7 @@ async function hawser(
   encryption: Encryption = "plain",
 ): Promise<FileContender> {
   const served = directory(scratch, `hawser-${encryption}-${flags.at(-1) ?? "default"}`);
-  const { server, to } = await startHawser(served, scratch, flags, encryption);
+  const { server, to } = await startHawser(served, scratch, flags, { encryption });
   stops.push(() => server.stop());
   // The others don't say the name of every file.
   const quiet = isTree ? ["--quiet"] : [];
@@ -114,7 +114,7 @@ async function hawser(
     name,
     target: join(served, basename(source)),
     run: async () => {
-      const { seconds, cpu } = await runAgainst(server, () => runHawser(args, scratch, {}, encryption));
+      const { seconds, cpu } = await runAgainst(server, () => runHawser(args, scratch, {}, { encryption }));
       return { seconds, bytes, cpu };
     },
   };

@@ -28,20 +28,23 @@ export async function startUp({ rounds, say }: Context): Promise<RowResult> {
     const sender = async (name: string, encryption: Encryption): Promise<Contender> => {
       const served = join(scratch, encryption);
       mkdirSync(served);
-      const { server, to } = await startHawser(served, scratch, [], encryption);
+      const { server, to } = await startHawser(served, scratch, [], { encryption });
       servers.push(server);
       const args = ["send", source, "--to", to, "--quiet"];
       return {
         name,
         prepare: () => rmSync(join(served, "one-byte"), { force: true }),
         run: async () => {
-          return sample(await runHawser(args, scratch, {}, encryption));
+          return sample(await runHawser(args, scratch, {}, { encryption }));
         },
       };
     };
     const contenders: Contender[] = [
       { name: NODE, run: async () => sample(await run(process.execPath, ["-e", "0"])) },
-      { name: VERSION, run: async () => sample(await runHawser(["--version"], scratch, {}, "encrypted")) },
+      {
+        name: VERSION,
+        run: async () => sample(await runHawser(["--version"], scratch, {}, { encryption: "encrypted" })),
+      },
       await sender(SEND, "plain"),
       await sender("hawser send, 1 byte", "encrypted"),
     ];

@@ -9,7 +9,7 @@ import {
 } from "../protocol/limits.ts";
 import type { ProgressMode } from "./progress.ts";
 import { optional, type Setting } from "./settings.ts";
-import { choice, duration, endpoint, onOff, rate, size, text, wholeNumber } from "./values.ts";
+import { choice, duration, endpoint, onOff, orAuto, rate, size, text, wholeNumber } from "./values.ts";
 
 /** A table entry keeps the type of its value. */
 export function setting<T>(entry: Setting<T>): Setting<T> {
@@ -38,6 +38,16 @@ export const streams = setting({
   kind: wholeNumber(1, STREAMS_MAX),
   fallback: STREAMS_DEFAULT,
   fallbackText: String(STREAMS_DEFAULT),
+});
+
+/** The same where nobody has to know how many. */
+export const autoStreams = setting<number | "auto">({
+  ...streams,
+  placeholder: "auto|N",
+  about: `connections that carry data, 1 to ${STREAMS_MAX}; auto: as many as pay, found out on the way`,
+  kind: orAuto(streams.kind),
+  fallback: "auto",
+  fallbackText: "auto",
 });
 
 export const chunkBytes = setting({

@@ -15,10 +15,10 @@ export const SUCCESS = "Your file has been uploaded successfully!";
 
 export interface ShellOptions {
   readonly to: Endpoint;
-  readonly streams: number;
+  readonly streams: number | "auto";
   readonly streamsMax: number;
   /** Sends the file; failures are in the result. */
-  readonly transfer: (path: string, to: Endpoint, streams: number) => Promise<TransferResult>;
+  readonly transfer: (path: string, to: Endpoint, streams: number | "auto") => Promise<TransferResult>;
   /** Whether there is something of this name to send; why not, otherwise. */
   readonly lookAt: (path: string) => Promise<string | undefined>;
   readonly out: (text: string) => void;
@@ -35,7 +35,7 @@ export class ShellSession {
   readonly #options: ShellOptions;
   readonly #commands: Readonly<Record<string, ShellCommand>>;
   #path: string | undefined;
-  #streams: number;
+  #streams: number | "auto";
   /** undefined after an address that could not be read: sending to the one before would be a surprise. */
   #to: Endpoint | undefined;
   #last: TransferResult | undefined;

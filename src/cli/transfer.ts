@@ -7,7 +7,7 @@ import type { FailureReport, SendOptions, TransferEvent, TransferResult } from "
 import type { RateLimit } from "../net/rate-limit.ts";
 import { escapeText } from "../protocol/names.ts";
 import { formatFailure } from "./errors.ts";
-import { formatBytes, formatLimit } from "./format.ts";
+import { formatBytes, formatLimit, plural } from "./format.ts";
 import type { Interrupts } from "./interrupts.ts";
 import type { Output } from "./output.ts";
 import { type ProgressMode, progressMode, progressView } from "./progress.ts";
@@ -117,6 +117,8 @@ function eventText(event: TransferEvent, { quiet, verbose }: TransferView): stri
       return event.file.status === "failed" ? failedFileText(event.file) : "";
     case "connected":
       return verbose ? `hawser: ${escapeText(connectedText(event))}\n` : "";
+    case "streams":
+      return verbose ? `hawser: ${plural(event.streams, "stream")} from here on\n` : "";
     case "spooled":
       return verbose ? `hawser: ${escapeText(event.path)} has the input, ${formatBytes(event.bytes)}\n` : "";
     case "progress":

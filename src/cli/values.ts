@@ -36,6 +36,15 @@ export function wholeNumber(min: number, max: number): ValueKind<number> {
   };
 }
 
+/** Or the word itself, which leaves it to the program. */
+export function orAuto(kind: ValueKind<number>): ValueKind<number | "auto"> {
+  return {
+    expected: `auto, or ${kind.expected}`,
+    read: (text) => (text === "auto" ? { value: "auto" } : kind.read(text)),
+    show: String,
+  };
+}
+
 export interface SizeBounds {
   readonly minBytes?: number;
   readonly maxBytes?: number;

@@ -2,6 +2,7 @@
 import type { BlockPool } from "../net/blocks.ts";
 import { Connection, type ConnectionEvents } from "../net/connection.ts";
 import { dial, type Endpoint, formatEndpoint } from "../net/dial.ts";
+import type { DirectReader } from "../net/direct-read.ts";
 import { isProof, proofOf } from "../net/proof.ts";
 import type { RateLimit } from "../net/rate-limit.ts";
 import type { SealedDials } from "../net/sealed-client.ts";
@@ -31,6 +32,8 @@ export interface HandshakeOptions {
   readonly identity?: ClientIdentity | undefined;
   /** Of a stream: sealed with keys of its control connection, in place of a TLS handshake of its own. */
   readonly sealed?: SealedDials | undefined;
+  /** Told how long TCP took to connect, in milliseconds: a round trip, where no name had to be looked up. */
+  readonly onConnected?: (ms: number) => void;
 }
 
 /** What is asked for, and what answers it. */
@@ -116,15 +119,19 @@ async function open<A extends "WELCOME" | "ATTACHED">(
 async function connect(
   connection: Connection,
   where: string,
-  { endpoint, identity, sealed, timeoutMs, signal }: HandshakeOptions,
+  { endpoint, identity, sealed, timeoutMs, signal, onConnected }: HandshakeOptions,
 ): Promise<void> {
   const dialOptions = { timeoutMs, signal };
-  if (sealed !== undefined) {
-    const socket = await sealed.open((reader) => dial(endpoint, reader, dialOptions));
-    connection.attach(socket, false, { kind: "sealed" });
-  } else if (identity === undefined) connection.attach(await dial(endpoint, connection, dialOptions), true);
+  const startedMs = performance.now();
+  const dialled = async (reader?: DirectReader) => {
+    const raw = await dial(endpoint, reader, dialOptions);
+    onConnected?.(performance.now() - startedMs);
+    return raw;
+  };
+  if (sealed !== undefined) connection.attach(await sealed.open(dialled), false, { kind: "sealed" });
+  else if (identity === undefined) connection.attach(await dialled(connection), true);
   else {
-    const raw = await dial(endpoint, undefined, dialOptions);
+    const raw = await dialled();
     const { secure } = await import("../net/tls-client.ts");
     const { socket, channel } = await secure(raw, identity.trust, where, dialOptions);
     connection.attach(socket, false, channel);

@@ -3,28 +3,37 @@
  * it breaks, for as long as the transfer may go without progress; a server that comes back from its disk with another
  * generation of the session gets all of them anew. It does not know which role this end has.
  */
-import { AGENT } from "../agent.ts";
 import { BlockPool } from "../net/blocks.ts";
 import type { Connection } from "../net/connection.ts";
 import type { Endpoint } from "../net/dial.ts";
 import { sliceBytesOf, WRITE_SLICE_MS } from "../net/pace.ts";
 import type { RateLimit } from "../net/rate-limit.ts";
-import type { SealedDials } from "../net/sealed-client.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
 import { asHawserError, ERRORS, type ErrorCode, endsSession, HawserError } from "../protocol/errors.ts";
+import { STREAMS_DEFAULT } from "../protocol/limits.ts";
 import type { Message } from "../protocol/messages.ts";
 import { escapeText } from "../protocol/names.ts";
 import type { Role } from "../protocol/states.ts";
+import { AutoStreams } from "./auto-streams.ts";
 import { backoffMs } from "./backoff.ts";
+import { Dials } from "./dials.ts";
 import { type ClientIdentity, type HandshakeOptions, openControl, openStream } from "./handshake.ts";
+import { helloOf } from "./hello.ts";
+import { Seals } from "./seals.ts";
+import { type StreamBounds, StreamControl, type StreamCounter } from "./stream-control.ts";
+import { StreamNumbers } from "./stream-numbers.ts";
 import { type PaceTimes, Watch } from "./watch.ts";
 
 export interface LinkOptions {
   readonly to: Endpoint;
   readonly role: Role;
   readonly purpose: Message<"HELLO">["purpose"];
-  readonly streams: number;
+  /** `auto`: as many as pay, beginning with `startStreams`. */
+  readonly streams: number | "auto";
+  readonly startStreams?: number;
+  /** Who says how many pay (a StreamControl). */
+  readonly makeControl?: (bounds: StreamBounds) => StreamCounter;
   readonly chunkBytes: number;
   /** By which the server knows what earlier runs left. */
   readonly keys?: readonly Uint8Array[];
@@ -50,7 +59,10 @@ export interface LinkOptions {
   readonly isWorking?: () => boolean;
   /** Whether this end can send nothing before it gets more itself, such as from a pipe. */
   readonly isWaitingForInput?: () => boolean;
-  readonly onReady: (terms: Terms, address: Endpoint) => void;
+  /** `streams`: to begin with. */
+  readonly onReady: (terms: Terms, address: Endpoint, streams: number) => void;
+  /** There should be so many from now on. */
+  readonly onStreams?: (streams: number) => void;
   readonly onWarning: (message: string) => void;
 }
 
@@ -88,11 +100,10 @@ export class Link {
   readonly #options: LinkOptions;
   readonly #blocks = new BlockPool();
   readonly #streams = new Map<number, Connection>();
-  /** Why each connection that is not there now broke, by number. */
-  readonly #broken = new Map<number, HawserError>();
-  /** How often each was dialled again in a row, and when last. */
-  readonly #failures = new Map<number, { count: number; sinceMs: number }>();
-  readonly #attempts = new Map<number, number>();
+  /** Which streams there should be. */
+  #numbers = new StreamNumbers(0);
+  #auto: AutoStreams | undefined;
+  readonly #dials = new Dials();
   /** Streams that wait for the control connection. */
   readonly #parked = new Set<number>();
   readonly #timers = new Set<NodeJS.Timeout>();
@@ -101,11 +112,7 @@ export class Link {
   #terms: Terms | undefined;
   #address: Endpoint;
   #control: Connection | undefined;
-  #sealing: typeof import("../net/sealed-client.ts") | undefined;
-  /** What streams are sealed with that are dialled now. */
-  #sealed: SealedDials | undefined;
-  /** Streams whose sealed connection was not answered: the next is TLS, which more paths let through. */
-  readonly #unsealed = new Set<number>();
+  readonly #seals: Seals;
   #ticker: NodeJS.Timeout | undefined;
   #pings = 0;
   #pingedMs = 0;
@@ -121,10 +128,13 @@ export class Link {
   readonly over: Promise<HawserError | undefined>;
 
   retries = 0;
+  /** As many as were asked for; where that was left to this end, the most that were attached at once. */
+  streamsUsed = 0;
 
   constructor(options: LinkOptions) {
     this.#options = options;
     this.#address = options.to;
+    this.#seals = new Seals(options.identity);
     this.#watch = new Watch(options.timeoutMs, this.#startedMs);
     this.over = new Promise((resolve) => {
       this.#resolve = resolve;
@@ -155,7 +165,7 @@ export class Link {
     if (this.#options.isWorking?.() && !this.#options.awaitsAcknowledgement()) return undefined;
     if (ms < STALL_MS || this.#terms === undefined || this.#settled) return undefined;
     const control = this.#control;
-    const lost = this.#broken.get(CONTROL);
+    const lost = this.#dials.whyBroken(CONTROL);
     if (control === undefined) return { ms, waitingFor: `the server to be reached again (${lost?.message ?? "lost"})` };
     const silentMs = performance.now() - control.lastHeardMs;
     if (silentMs > STALL_MS + this.#pingMs) return { ms, waitingFor: "the server to answer" };
@@ -191,6 +201,7 @@ export class Link {
     if (this.#settled) return;
     this.#settled = true;
     clearInterval(this.#ticker);
+    this.#auto?.stop();
     for (const timer of this.#timers) clearTimeout(timer);
     // What costs us a connection only would have the server wait for us.
     this.#control?.close(error === undefined || endsSession(error) ? error : given(error));
@@ -207,27 +218,16 @@ export class Link {
     const { role, timeoutMs, signal, limit: sending, identity } = this.#options;
     const endpoint = this.#address;
     const answerMs = Math.min(ANSWER_MS, timeoutMs);
-    return { endpoint, role, blocks: this.#blocks, timeoutMs: answerMs, signal, sending, identity };
+    // A name may have to be looked up first; streams go to the address that was found.
+    const onConnected = (ms: number) => {
+      this.#auto?.roundTrip(ms);
+      this.#end?.roundTrip?.(ms);
+    };
+    return { endpoint, role, blocks: this.#blocks, timeoutMs: answerMs, signal, sending, identity, onConnected };
   }
 
   async #openControl(): Promise<void> {
-    const { role, purpose, streams, chunkBytes, keys = [], fresh = false } = this.#options;
-    const { overwrite, preserveMode, verify, delta, identity } = this.#options;
-    const hello: Message<"HELLO"> = { agent: AGENT, role, purpose, streams, chunkBytes };
-    if (keys.length > 0) hello.keys = [...keys];
-    if (overwrite !== undefined) hello.overwrite = overwrite;
-    if (preserveMode !== undefined) hello.preserveMode = preserveMode;
-    if (verify !== undefined) hello.verify = verify;
-    if (delta !== undefined) hello.delta = delta;
-    if (identity !== undefined && identity.tlsStreams !== true) {
-      // What encrypts needs time to load, and is loaded where it is used.
-      this.#sealing = await import("../net/sealed-client.ts");
-      hello.seal = this.#sealing.sealCiphers();
-    }
-    if (this.#terms !== undefined) {
-      hello.session = this.#terms.session;
-      hello.generation = this.#terms.generation;
-    } else if (fresh) hello.fresh = true;
+    const hello = helloOf(this.#options, this.#terms, await this.#seals.offer());
     try {
       await openControl(this.#handshake, hello, (control, terms) => this.#onWelcome(control, terms));
     } catch (thrown) {
@@ -256,8 +256,8 @@ export class Link {
     }
     const before = this.#terms;
     this.#control = control;
-    this.#sealed = this.#sealing?.sealedDials(control, terms);
-    this.#broken.delete(CONTROL);
+    this.#seals.agreed(control, terms);
+    this.#dials.came(CONTROL);
     control.events = {
       onMessage: (message) => this.#onMessage(message),
       onClosed: (error) => this.#onControlClosed(control, error),
@@ -276,9 +276,48 @@ export class Link {
     // A name may stand for several addresses: the session belongs to the one that answered.
     this.#address = { host: control.remoteAddress ?? this.#address.host, port: this.#address.port };
     this.#end = this.#options.makeEnd(terms);
-    this.#options.onReady(terms, this.#address);
+    const { streams, startStreams = STREAMS_DEFAULT } = this.#options;
+    const bounds = { start: Math.min(startStreams, terms.streams), most: terms.streams };
+    if (streams === "auto") {
+      this.#auto = new AutoStreams(this.#options.makeControl?.(bounds) ?? new StreamControl(bounds), {
+        ping: () => this.#control?.send("PING", { id: this.#pings++ }),
+        attached: () => this.#streams.size,
+        demand: () => this.#end?.demand,
+        limitBytesPerSecond: () => this.limitBytesPerSecond,
+        resize: (count) => this.#resize(count),
+        onChanged: (count) => this.#options.onStreams?.(count),
+      });
+    }
+    this.#numbers = new StreamNumbers(terms.streams);
+    const count = this.#auto?.wanted ?? terms.streams;
+    if (this.#auto === undefined) this.streamsUsed = count;
+    this.#options.onReady(terms, this.#address, count);
     this.progress();
-    for (let index = 0; index < terms.streams; index++) void this.#openStream(index);
+    this.#resize(count);
+    this.#auto?.start();
+  }
+
+  /** There should be so many streams. */
+  #resize(count: number): void {
+    if (this.#settled) return;
+    const { open, close } = this.#numbers.resize(count);
+    for (const index of close) this.#closeStream(index);
+    for (const index of open) {
+      this.#dials.expect(index);
+      void this.#openStream(index);
+    }
+  }
+
+  /** A stream that is attached goes when all that is on it has arrived; one that is not does not come. */
+  #closeStream(index: number): void {
+    if (this.#streams.has(index)) this.#end?.closeStream?.(index);
+    else this.#forgetStream(index);
+  }
+
+  #forgetStream(index: number): void {
+    this.#dials.forget(index);
+    this.#parked.delete(index);
+    this.#numbers.gone(index);
   }
 
   /** The server remembers what is on its disk, and not which stream and which file is which. */
@@ -288,41 +327,56 @@ export class Link {
       return;
     }
     this.retries++;
-    for (const stream of this.#streams.values()) stream.destroy();
+    for (const [index, stream] of this.#streams) {
+      stream.destroy();
+      this.#numbers.gone(index);
+    }
     this.#streams.clear();
     this.#end.restart(terms);
-    for (let index = 0; index < terms.streams; index++) void this.#openStream(index);
+    for (const index of this.#numbers.all) void this.#openStream(index);
   }
 
   async #openStream(index: number): Promise<void> {
     const terms = this.#terms;
     const end = this.#end;
     if (terms === undefined || end === undefined || this.#settled) return;
-    const attempt = (this.#attempts.get(index) ?? 0) + 1;
-    this.#attempts.set(index, attempt);
+    const attempt = this.#dials.begin(index);
     const { session, generation, chunkBytes } = terms;
-    // Some paths let TLS through and nothing that they don't know: who was not answered is TLS the next time.
-    const sealed = this.#unsealed.delete(index) ? undefined : this.#sealed;
+    const sealed = this.#seals.of(index);
     try {
       await openStream({ ...this.#handshake, sealed }, { session, generation, stream: index, attempt }, (stream) => {
-        if (this.#settled || this.#terms !== terms || this.#attempts.get(index) !== attempt) {
+        if (this.#settled || this.#terms !== terms || this.#dials.current(index) !== attempt) {
           stream.destroy();
           return;
         }
         stream.chunkBytesMax = chunkBytes;
         this.#streams.set(index, stream);
-        this.#broken.delete(index);
+        if (this.#auto !== undefined) this.streamsUsed = Math.max(this.streamsUsed, this.#streams.size);
+        this.#dials.came(index);
         end.streamOpened(stream, index, (error) => this.#onStreamClosed(index, stream, error));
       });
     } catch (thrown) {
-      if (this.#terms === terms && this.#attempts.get(index) === attempt) {
+      if (this.#terms === terms && this.#dials.current(index) === attempt) {
         const error = asHawserError(thrown);
-        if (sealed !== undefined) this.#unsealed.add(index);
+        this.#seals.failed(index, sealed);
         // Who is not let in is not let in later either.
         if (error.exitCode === ERRORS.E_TOKEN.exit) this.fail(error);
+        else if (this.#isDispensable(index, error)) this.#doWithout(index);
         else this.#redial(index, error);
       }
     }
+  }
+
+  /** Where nobody said how many streams there are to be, one that is refused is none too few, nor one that was never there. */
+  #isDispensable(index: number, error: HawserError): boolean {
+    if (this.#auto === undefined || this.#streams.size === 0) return false;
+    return this.#dials.failed(index) || error.code === "E_BUSY";
+  }
+
+  #doWithout(index: number): void {
+    this.#numbers.giveUp(index);
+    this.#forgetStream(index);
+    this.#auto?.refused(this.#numbers.count, performance.now());
   }
 
   #onMessage(message: NamedMessage): void {
@@ -332,6 +386,7 @@ export class Link {
       this.#peerRate = message.body.limit ?? null;
       this.#end?.peerReads?.(this.#peerRate);
       this.#watch.onReceived(message.body.received ?? [], performance.now());
+      if (message.body.received !== undefined) this.#auto?.onReceived(message.body.received, performance.now());
       // Nothing is to be acknowledged: the server is at something that takes its time.
       if (!this.#options.awaitsAcknowledgement() && DOING.has(this.#doing)) this.#watch.waits(performance.now());
       // Nor is what waits for its turn, while the program that the server writes to takes its time.
@@ -360,17 +415,19 @@ export class Link {
       this.fail(error);
       return;
     }
+    if (!this.#numbers.has(index)) {
+      this.#forgetStream(index);
+      // Its number may be wanted again by now.
+      if (this.#auto !== undefined) this.#resize(this.#auto.wanted);
+      return;
+    }
     this.#redial(index, error ?? new HawserError("E_LOST", `the server closed stream ${index}`));
   }
 
   /** Dials again after a while that grows, until the transfer has gone without progress for too long. */
   #redial(index: number, error: HawserError): void {
     if (this.#settled) return;
-    this.#broken.set(index, error);
-    const before = this.#failures.get(index);
-    // What got on in between begins to count anew.
-    const count = before === undefined || before.sinceMs < this.#watch.progressMs ? 0 : before.count;
-    this.#failures.set(index, { count: count + 1, sinceMs: performance.now() });
+    const count = this.#dials.broke(index, error, performance.now(), this.#watch.progressMs);
     if (count >= (this.#options.retries ?? Number.POSITIVE_INFINITY)) {
       this.#giveUp(index, error);
       return;
@@ -378,11 +435,13 @@ export class Link {
     // Dialling in vain is no new break.
     if (count === 0) this.retries++;
     if (index === CONTROL && count === 1) this.#warn(`the server is lost, and dialled again: ${error.message}`);
-    const attempt = this.#attempts.get(index);
+    const attempt = this.#dials.current(index);
     void this.#pause(backoffMs(count, Math.random())).then(() => {
       // A session that was begun anew has dialled all its streams anew.
-      if (this.#settled || this.#attempts.get(index) !== attempt) return;
+      if (this.#settled || this.#dials.current(index) !== attempt) return;
       if (index === CONTROL) void this.#openControl().catch((thrown) => this.#onRedialFailed(asHawserError(thrown)));
+      // Not needed any more.
+      else if (!this.#numbers.has(index)) this.#forgetStream(index);
       // A stream is nothing without its session: that is found again first.
       else if (this.#control === undefined) this.#parked.add(index);
       else void this.#openStream(index);
@@ -453,7 +512,8 @@ export class Link {
     if (rate !== this.#rate) this.#watch.waits(nowMs);
     this.#rate = rate;
     if (rate === null || this.#terms === undefined) return { turnMs: 0, roundMs: 0 };
-    const { streams, chunkBytes } = this.#terms;
+    const { chunkBytes } = this.#terms;
+    const streams = this.#numbers.count;
     const round = streams * chunkBytes;
     // What moves is seen at a tick.
     const turn = Math.min(round, streams * sliceBytesOf(rate, WRITE_SLICE_MS));
@@ -475,11 +535,11 @@ export class Link {
 
   #timeoutError(): HawserError {
     const after = `for ${this.#options.timeoutMs / 1000} s`;
-    const lost = this.#broken.get(CONTROL);
+    const lost = this.#dials.whyBroken(CONTROL);
     if (this.#control === undefined && lost !== undefined) {
       return new HawserError("E_TIMEOUT", `the server could not be reached again ${after}: ${lost.message}`);
     }
-    const [broken] = this.#broken.values();
+    const broken = this.#dials.whyAnyBroke;
     if (this.#streams.size === 0 && broken !== undefined) {
       return new HawserError("E_TIMEOUT", `no stream could be opened again ${after}: ${broken.message}`);
     }

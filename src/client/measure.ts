@@ -13,8 +13,8 @@ export interface MeasureOptions {
   readonly to: Endpoint;
   /** As of `send`. Throws E_TICKET. */
   readonly secure?: ClientKeys | undefined;
-  /** 1 to 64 (4). */
-  readonly streams?: number;
+  /** 1 to 64; "auto": as many as pay (4). */
+  readonly streams?: number | "auto";
   /** How long to send (5). */
   readonly seconds?: number;
   readonly chunkBytes?: number;
@@ -61,8 +61,7 @@ export async function measure(options: MeasureOptions): Promise<MeasureResult> {
     timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
     signal: options.signal,
     awaitsAcknowledgement: () => session?.hasOutstanding ?? false,
-    onReady: (terms) => {
-      streams = terms.streams;
+    onReady: () => {
       startedMs = performance.now();
       startedCpu = process.cpuUsage();
       timers.push(setTimeout(() => session?.endEndless(), (options.seconds ?? SECONDS) * 1000));
@@ -97,6 +96,7 @@ export async function measure(options: MeasureOptions): Promise<MeasureResult> {
   options.signal?.removeEventListener("abort", onAbort);
   for (const timer of timers) clearTimeout(timer);
   await session?.dispose();
+  streams = link.streamsUsed;
   const { user, system } = process.cpuUsage(startedCpu);
   const seconds = Math.max(0, endedMs - startedMs) / 1000;
   return {

@@ -49,10 +49,13 @@ export class ProgressReporter {
     this.#timer = setInterval(() => this.#report(), EVERY_MS);
   }
 
-  begin(session: SourceSession, streams: number, stall: () => Stall | undefined): void {
+  begin(session: SourceSession, stall: () => Stall | undefined): void {
     this.#session = session;
     this.#stall = stall;
-    for (let i = 0; i < streams; i++) this.#streamBytes[i] ??= 0;
+  }
+  /** There are so many streams now. */
+  streams(count: number): void {
+    for (let i = this.#streamBytes.length; i < count; i++) this.#streamBytes[i] = 0;
   }
 
   /** One more is to be sent; `bytes` are null where its size isn't known. */
@@ -72,6 +75,7 @@ export class ProgressReporter {
   acknowledged(stream: number, bytes: number): void {
     this.#acknowledgedBytes += bytes;
     this.#carriedBytes += bytes;
+    this.streams(stream + 1);
     this.#streamBytes[stream] = (this.#streamBytes[stream] ?? 0) + bytes;
   }
 

@@ -69,6 +69,8 @@ export class ResultBuilder {
 
   /** What is sent can't be read again. */
   readOnce = false;
+  /** The most that were attached at once. */
+  streams = 0;
 
   constructor(dryRun = false) {
     this.#dryRun = dryRun;
@@ -134,7 +136,7 @@ export class ResultBuilder {
       chunks: { ...this.#chunks },
       durationMs,
       bytesPerSecond: (this.#bytesSent / durationMs) * 1000,
-      streams: this.#terms?.streams ?? 0,
+      streams: this.streams,
       retries,
       durability: this.#terms?.durability ?? null,
       limitBytesPerSecond,

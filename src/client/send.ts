@@ -82,7 +82,8 @@ async function transfer(
     ...(options.delta === true ? { delta: true } : {}),
     ...(options.preserveMode === undefined ? {} : { preserveMode: options.preserveMode }),
     ...(options.verify === "full" ? { verify: "full" } : {}),
-    streams: options.streams ?? STREAMS_DEFAULT,
+    streams: options.streams ?? "auto",
+    startStreams: startStreams(totals?.bytes ?? null, options.chunkBytes ?? CHUNK_BYTES_DEFAULT),
     chunkBytes: options.chunkBytes ?? CHUNK_BYTES_DEFAULT,
     keys,
     fresh: options.resume === false,
@@ -93,12 +94,14 @@ async function transfer(
     awaitsAcknowledgement: () => session?.hasOutstanding ?? false,
     isWorking: () => session?.isComparing ?? false,
     isWaitingForInput: () => session?.isWaitingForInput ?? false,
-    onReady: (terms, address) => {
+    onReady: (terms, address, streams) => {
       results.opened(terms);
-      const { transfer: transferId, agent, streams, chunkBytes, durability } = terms;
+      progress.streams(streams);
+      const { transfer: transferId, agent, chunkBytes, durability } = terms;
       emit({ type: "connected", ...address, transferId, agent, streams, chunkBytes, durability });
       if (options.verify === "full" && terms.verify !== "full") link.fail(cannotReadBack());
     },
+    onStreams: (streams) => emit({ type: "streams", streams }),
     onWarning: (message) => emit({ type: "warning", message }),
     makeEnd: (terms) => {
       const events: SourceEvents = {
@@ -132,7 +135,7 @@ async function transfer(
         onFailed: (error) => link.fail(error),
       };
       session = new SourceSession(feed, terms, events, options.trustMtime, options.compress ?? "auto");
-      progress.begin(session, terms.streams, () => link.stall);
+      progress.begin(session, () => link.stall);
       return session;
     },
   });
@@ -146,7 +149,13 @@ async function transfer(
   // Also what it never came to.
   feed.close();
   progress.stop();
+  results.streams = link.streamsUsed;
   return results.build(error, link.retries + resent, link.limitBytesPerSecond);
+}
+
+/** What fits into fewer chunks than there would be streams needs no more: each would cost a connection and carry nothing. */
+function startStreams(bytes: number | null, chunkBytes: number): number {
+  return bytes === null ? STREAMS_DEFAULT : Math.max(1, Math.min(STREAMS_DEFAULT, Math.ceil(bytes / chunkBytes)));
 }
 
 /** What stays as it is gives nothing to a new file. */

@@ -73,6 +73,7 @@ export interface TransferResult {
   readonly chunks: { readonly raw: number; readonly zstd: number; readonly sparse: number };
   readonly durationMs: number;
   readonly bytesPerSecond: number;
+  /** The most at once. */
   readonly streams: number;
   /** Connections dialled again and chunks sent again. */
   readonly retries: number;
@@ -97,6 +98,7 @@ export type TransferEvent =
       readonly transferId: string;
       /** The server's name and version. */
       readonly agent: string;
+      /** To begin with. */
       readonly streams: number;
       readonly chunkBytes: number;
       readonly durability: Durability;
@@ -125,6 +127,8 @@ export type TransferEvent =
       /** Bytes acknowledged on each stream, by its number. */
       readonly streamBytes: readonly number[];
     }
+  /** As many as pay changed: there are to be so many from now on. */
+  | { readonly type: "streams"; readonly streams: number }
   | { readonly type: "file"; readonly file: FileResult }
   /** The input was copied whole, and is sent from there. */
   | { readonly type: "spooled"; readonly path: string; readonly bytes: number }
@@ -157,8 +161,8 @@ export interface SendOptions {
   readonly to: Endpoint;
   /** TLS 1.3 (plain TCP, which whoever is on the path can read and change). */
   readonly secure?: ClientKeys | undefined;
-  /** Connections that carry data, 1 to 64 (4). */
-  readonly streams?: number;
+  /** Connections that carry data, 1 to 64; "auto": as many as pay, found out on the way ("auto"). */
+  readonly streams?: number | "auto";
   /** 64 KiB to 16 MiB, a multiple of 4 KiB (1 MiB). */
   readonly chunkBytes?: number;
   /** A directory below the served one; it is made where it is missing. */

@@ -28,7 +28,7 @@ const SETTINGS = {
     fallbackText: "256MiB",
     perRun: true,
   }),
-  streams: common.streams,
+  streams: common.autoStreams,
   chunkBytes: common.chunkBytes,
   json: common.json,
   progress: common.progress,

@@ -20,7 +20,7 @@ type CompressMode = NonNullable<SendOptions["compress"]>;
 
 const SETTINGS = {
   to: common.to,
-  streams: common.streams,
+  streams: common.autoStreams,
   chunkBytes: common.chunkBytes,
   into: common.setting({
     flag: "into",

@@ -17,7 +17,7 @@ import { HawserCommand } from "./base.ts";
 
 const SETTINGS = {
   to: common.to,
-  streams: common.streams,
+  streams: common.autoStreams,
   chunkBytes: common.chunkBytes,
   timeoutMs: common.timeoutMs,
   insecure: common.insecure,
@@ -112,7 +112,7 @@ export class ShellCommand extends HawserCommand {
 interface Asked {
   readonly path: string;
   readonly to: Endpoint;
-  readonly streams: number;
+  readonly streams: number | "auto";
 }
 
 /** What is wrong with sending `path`, as far as can be told now. */

@@ -11,6 +11,13 @@ import type { Connection } from "./connection.ts";
 /** What both ends agreed on when the session was opened. */
 export type Terms = Message<"WELCOME">;
 
+export interface Demand {
+  /** Whether a stream has had nothing to send since this was asked last. */
+  readonly isStarved: boolean;
+  /** Bytes that are to be sent and are on no stream yet, as far as that is known; infinite where no end is known. */
+  readonly remainingBytes: number;
+}
+
 export interface TransferEnd {
   readonly role: Role;
   /** A control connection is open: the first one, or one that takes a broken one's place. */
@@ -21,6 +28,12 @@ export interface TransferEnd {
   controlMessage(message: NamedMessage): void;
   /** A stream was attached; its events are this end's from now on, and its end is told to `onClosed`. */
   streamOpened(stream: Connection, index: number, onClosed: (error: HawserError | undefined) => void): void;
+  /** A stream is not needed any more: closes it when all that is on it has arrived, and `onClosed` hears of it. */
+  closeStream?(index: number): void;
+  /** A round trip of the path took so long; the shortest is the path's own. */
+  roundTrip?(ms: number): void;
+  /** What streams could be needed for; missing where this end does not know, as one that receives. */
+  readonly demand?: Demand;
   /** What the other end reads at most by its own word, in bytes a second; null: no limit. Where this end cares. */
   peerReads?(bytesPerSecond: number | null): void;
   /** One word of what this end is at, for a peer that sees nothing move. */

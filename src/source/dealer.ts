@@ -4,7 +4,7 @@
  */
 import type { Connection } from "../net/connection.ts";
 import { joinedPorts, type Port } from "../net/port.ts";
-import type { Terms } from "../net/transfer-end.ts";
+import type { Demand, Terms } from "../net/transfer-end.ts";
 import type { BundledFile } from "../protocol/bundle.ts";
 import { type Failure, HawserError } from "../protocol/errors.ts";
 import { CHUNK_RESENDS_MAX } from "../protocol/limits.ts";
@@ -16,6 +16,7 @@ import { InFlight } from "./in-flight.ts";
 import type { ReaderDescriptor } from "./reader.ts";
 import type { UnreadableFile } from "./small-reader.ts";
 import { type SentAs, type SourceOrder, type SourceReport, SourceStream } from "./stream.ts";
+import { StreamShares } from "./stream-shares.ts";
 
 export interface DealerOwner {
   /** What a stream reads a file with; undefined where nothing of it is to be sent any more. */
@@ -45,7 +46,13 @@ interface StreamState {
   credit: number;
   /** Files whose reader it has. */
   readonly files: Set<number>;
+  /** It gets nothing more. */
+  isLeaving: boolean;
 }
+
+const CHUNKS_NEAR_END = 2;
+/** A stream that may have no more than so many takes long for each. */
+const CHUNKS_OF_SLOW = 3;
 
 /** How often it is looked whether an idle stream should help one that is held up. */
 const LOOK_MS = 250;
@@ -56,11 +63,15 @@ export class Dealer {
   readonly #compression: Compression;
   readonly #dispatcher: Dispatcher;
   readonly #inFlight = new InFlight();
+  readonly #shares: StreamShares;
+  /** Memory of streams that are gone, for those that come. */
+  readonly #spareBlocks: Uint8Array[] = [];
   readonly #streams = new Map<number, StreamState>();
   /** How often each chunk arrived damaged, by 'file:offset'. */
   readonly #damages = new Map<string, number>();
   #lookTimer: NodeJS.Timeout | undefined;
   #peerBytesPerSecond: number | null = null;
+  #wasStarved = false;
   #stopped = false;
 
   constructor(terms: Terms, compression: Compression, owner: DealerOwner) {
@@ -68,6 +79,7 @@ export class Dealer {
     this.#owner = owner;
     this.#compression = compression;
     this.#dispatcher = new Dispatcher(terms.chunkBytes, terms.splitBytes, terms.inOrder);
+    this.#shares = new StreamShares(terms.chunkBytes);
   }
 
   /** Whether nothing was sent that is not acknowledged. */
@@ -83,6 +95,34 @@ export class Dealer {
   /** The other end reads so many bytes a second at most; null: no limit. */
   peerReads(bytesPerSecond: number | null): void {
     this.#peerBytesPerSecond = bytesPerSecond;
+  }
+
+  /** A round trip of the path took so long. */
+  roundTrip(ms: number): void {
+    this.#shares.roundTrip(ms);
+  }
+
+  /** How many streams there are. */
+  get streams(): number {
+    return this.#streams.size;
+  }
+
+  /** See TransferEnd. */
+  get demand(): Demand {
+    const isStarved = this.#wasStarved;
+    this.#wasStarved = false;
+    return { isStarved, remainingBytes: this.#dispatcher.remainingBytes };
+  }
+
+  /** A stream is to close: it gets nothing more, and what it had not begun goes to the others. */
+  closeStream(index: number): void {
+    const stream = this.#streams.get(index);
+    if (stream === undefined || stream.isLeaving) return;
+    stream.isLeaving = true;
+    stream.credit = 0;
+    this.#dispatcher.release(index);
+    stream.port.post({ type: "leave" });
+    this.deal();
   }
 
   /** Deals out nothing more. */
@@ -148,13 +188,20 @@ export class Dealer {
       // What a stream still says after another took its place counts for nothing.
       (message) => this.#streams.get(index) === state && this.#onReport(index, state, message),
     );
-    const stream = new SourceStream(connection, report, this.#terms, (error) => {
-      if (this.#streams.get(index) === state) this.#release(index);
-      onClosed(error);
-    });
-    const state: StreamState = { port, connection, credit: 0, files: new Set() };
+    const stream = new SourceStream(
+      connection,
+      report,
+      { ...this.#terms, stream: index },
+      this.#spareBlocks,
+      (error) => {
+        if (this.#streams.get(index) === state) this.#release(index);
+        onClosed(error);
+      },
+    );
+    const state: StreamState = { port, connection, credit: 0, files: new Set(), isLeaving: false };
     if (this.#streams.has(index)) this.#release(index);
     this.#streams.set(index, state);
+    this.#shares.opened(index, performance.now());
     stream.start();
   }
 
@@ -164,10 +211,12 @@ export class Dealer {
   }
 
   #dealTo(index: number, stream: StreamState): void {
-    while (stream.credit > 0 && !this.#stopped) {
+    while (stream.credit > 0 && !stream.isLeaving && !this.#stopped && !this.#hasShare(index)) {
       const nowMs = performance.now();
       const taken = this.#terms.inOrder === true ? this.#nextInOrder(index) : this.#next(index);
       if (taken === undefined) {
+        // What goes in order may wait for its turn.
+        this.#wasStarved ||= this.#terms.inOrder !== true || this.#inFlight.heldBy(index) === 0;
         this.#lookAgain();
         return;
       }
@@ -181,6 +230,21 @@ export class Dealer {
       this.#inFlight.deal(index, piece, waitsForTurn ? Number.POSITIVE_INFINITY : nowMs);
       stream.port.post({ type: "send", piece, compress: this.#compression.attempt(piece.bytes, nowMs) });
     }
+  }
+
+  /** Whether it has as many chunks as it may. */
+  #hasShare(index: number): boolean {
+    if (this.#terms.inOrder === true) return false;
+    const most = this.#shares.chunksMax(index);
+    if (most === Number.POSITIVE_INFINITY) return false;
+    const held = this.#inFlight.heldBy(index);
+    // Fast ones would only wait for acknowledgements.
+    return held >= most || (held > 0 && most <= CHUNKS_OF_SLOW && this.#isNearEnd);
+  }
+
+  /** There is no more left than a chunk or two for each stream: who has one leaves the others to those that have none. */
+  get #isNearEnd(): boolean {
+    return this.#dispatcher.remainingBytes <= CHUNKS_NEAR_END * this.#streams.size * this.#terms.chunkBytes;
   }
 
   #next(index: number): Piece | undefined {
@@ -259,8 +323,8 @@ export class Dealer {
       case "acknowledged":
         for (const chunk of report.chunks) this.#onAcknowledged(index, chunk);
         this.#owner.onIdle();
-        // There is room in its window again.
-        if (this.#terms.inOrder === true) this.#dealTo(index, stream);
+        // It may have more again.
+        this.#dealTo(index, stream);
         break;
       case "damaged":
         for (const chunk of report.chunks) this.#onDamaged(index, chunk);
@@ -281,6 +345,7 @@ export class Dealer {
     for (let at = offset; at < offset + bytes; at += this.#terms.chunkBytes) {
       const bytesOnWire = this.#inFlight.bytesOnWire(file, at);
       const piece = this.#inFlight.acknowledge(index, file, at, nowMs);
+      this.#shares.acknowledged(index, this.#terms.chunkBytes, nowMs);
       if (piece !== undefined) this.#compression.acknowledged(piece.bytes, bytesOnWire, nowMs);
       this.#owner.onAcknowledged(index, file, at, piece?.bytes ?? 0);
     }
@@ -303,6 +368,7 @@ export class Dealer {
   /** A stream is gone: what it had goes to the others. */
   #release(index: number): void {
     this.#streams.delete(index);
+    this.#shares.closed(index);
     this.#dispatcher.release(index);
     const lost = this.#inFlight.closeStream(index);
     if (lost.length > 0 && !this.#stopped) {

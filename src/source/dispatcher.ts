@@ -81,6 +81,15 @@ export class Dispatcher {
     return this.#again.shift() ?? this.#bundles.shift() ?? this.#next(stream) ?? this.#nextEndless();
   }
 
+  /** What is there to be handed out, in bytes; infinite while a file's end isn't known. */
+  get remainingBytes(): number {
+    let bytes = 0;
+    for (const piece of this.#again) bytes += piece.bytes;
+    for (const bundle of this.#bundles) bytes += bundle.bytes;
+    for (const { start, end } of [...this.#pending, ...this.#working.values()]) bytes += end - start;
+    return this.#endless.size > 0 ? Number.POSITIVE_INFINITY : bytes;
+  }
+
   /** The next of the chunks that are to be sent again. */
   takeAgain(): Piece | undefined {
     return this.#again.shift();

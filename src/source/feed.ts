@@ -16,7 +16,7 @@ export interface FeedEvents {
 
 export interface FeedLimits {
   readonly chunkBytes: number;
-  /** How many chunks are kept at most. */
+  /** How many chunks are kept at most; may change on the way. */
   readonly chunksKept: number;
 }
 

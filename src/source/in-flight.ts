@@ -24,6 +24,8 @@ const keyOf = (file: number, offset: number) => `${file}:${offset}`;
 export class InFlight {
   /** In the order of dealing. */
   readonly #dealt = new Map<string, Dealt>();
+  /** How many chunks each stream has. */
+  readonly #held = new Map<number, number>();
   /** How long each stream's last chunk took to be acknowledged. */
   readonly #tookMs = new Map<number, number>();
 
@@ -41,6 +43,7 @@ export class InFlight {
   deal(stream: number, piece: Piece, nowMs: number): void {
     const key = keyOf(piece.file, piece.offset);
     const known = this.#dealt.get(key);
+    if (!known?.holders.has(stream)) this.#count(stream, 1);
     if (known === undefined) this.#dealt.set(key, { piece, holders: new Map([[stream, nowMs]]), sinceMs: nowMs });
     else known.holders.set(stream, nowMs);
   }
@@ -70,7 +73,7 @@ export class InFlight {
     const dealt = this.#dealt.get(key);
     const sinceMs = dealt?.holders.get(stream);
     if (sinceMs !== undefined && Number.isFinite(sinceMs)) this.#tookMs.set(stream, nowMs - sinceMs);
-    this.#dealt.delete(key);
+    this.#remove(key);
     return dealt?.piece;
   }
 
@@ -78,27 +81,29 @@ export class InFlight {
   lose(stream: number, file: number, offset: number): Piece | undefined {
     const key = keyOf(file, offset);
     const dealt = this.#dealt.get(key);
-    if (dealt === undefined || !dealt.holders.delete(stream) || dealt.holders.size > 0) return undefined;
+    if (dealt === undefined || !dealt.holders.delete(stream)) return undefined;
+    this.#count(stream, -1);
+    if (dealt.holders.size > 0) return undefined;
     this.#dealt.delete(key);
     return dealt.piece;
   }
 
   /** Nobody waits for a chunk any more. */
   forget({ file, offset }: Piece): void {
-    this.#dealt.delete(keyOf(file, offset));
+    this.#remove(keyOf(file, offset));
   }
 
   /** A stream is gone. Returns the chunks that have to be sent again. */
   closeStream(stream: number): Piece[] {
     this.#tookMs.delete(stream);
-    return [...this.#dealt.values()].flatMap(({ piece }) => this.lose(stream, piece.file, piece.offset) ?? []);
+    const lost = [...this.#dealt.values()].flatMap(({ piece }) => this.lose(stream, piece.file, piece.offset) ?? []);
+    this.#held.delete(stream);
+    return lost;
   }
 
-  /** How many chunks a stream has. */
+  /** How many chunks a stream has that nobody brought yet. */
   heldBy(stream: number): number {
-    let held = 0;
-    for (const { holders } of this.#dealt.values()) if (holders.has(stream)) held++;
-    return held;
+    return this.#held.get(stream) ?? 0;
   }
 
   /** A file is settled, or given up. Returns what was on its way of it, each chunk with the stream that got it first. */
@@ -108,9 +113,18 @@ export class InFlight {
       if (piece.file !== file) continue;
       const [stream = 0] = holders.keys();
       forgotten.push({ stream, bytes: piece.bytes });
-      this.#dealt.delete(key);
+      this.#remove(key);
     }
     return forgotten;
+  }
+
+  #remove(key: string): void {
+    for (const stream of this.#dealt.get(key)?.holders.keys() ?? []) this.#count(stream, -1);
+    this.#dealt.delete(key);
+  }
+
+  #count(stream: number, by: number): void {
+    this.#held.set(stream, this.heldBy(stream) + by);
   }
 
   /** A chunk that `stream`, which is idle, should send as well; none where the others get on. */

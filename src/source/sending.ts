@@ -4,8 +4,9 @@
  */
 import { availableParallelism } from "node:os";
 import type { Connection } from "../net/connection.ts";
-import type { Terms } from "../net/transfer-end.ts";
+import type { Demand, Terms } from "../net/transfer-end.ts";
 import { asHawserError, type HawserError } from "../protocol/errors.ts";
+import { STREAMS_DEFAULT } from "../protocol/limits.ts";
 import type { FileExtent } from "../protocol/messages.ts";
 import { Compression, type CompressMode } from "./compression.ts";
 import { Dealer } from "./dealer.ts";
@@ -40,6 +41,7 @@ export class Sending {
   readonly #owner: SendingOwner;
   readonly #compression: Compression;
   #dealer: Dealer;
+  #roundTripMs: number | undefined;
   #stopped = false;
 
   constructor(terms: Terms, compress: CompressMode, owner: SendingOwner) {
@@ -58,6 +60,18 @@ export class Sending {
     return this.#dealer.bytesUnderWay;
   }
 
+  /** See TransferEnd. */
+  get demand(): Demand {
+    return this.#dealer.demand;
+  }
+  roundTrip(ms: number): void {
+    this.#roundTripMs = Math.min(ms, this.#roundTripMs ?? ms);
+    this.#dealer.roundTrip(ms);
+  }
+  closeStream(index: number): void {
+    this.#dealer.closeStream(index);
+  }
+
   peerReads(bytesPerSecond: number | null): void {
     this.#dealer.peerReads(bytesPerSecond);
   }
@@ -71,6 +85,7 @@ export class Sending {
     this.#terms = terms;
     this.#dealer.dispose();
     this.#dealer = this.#newDealer();
+    if (this.#roundTripMs !== undefined) this.#dealer.roundTrip(this.#roundTripMs);
     if (this.#stopped) this.#dealer.stop();
   }
 
@@ -144,9 +159,16 @@ export class Sending {
   #feed(file: SentFile, feed: Feed): void {
     const { chunkBytes, streams } = this.#terms;
     const { settlement, events } = this.#owner;
+    const dealer = () => this.#dealer;
     this.#dealer.addEndless(file.index, 0);
     feed.start(
-      { chunkBytes, chunksKept: chunksKept(chunkBytes, streams) },
+      {
+        chunkBytes,
+        // For those that there are: the terms say how many there may be.
+        get chunksKept() {
+          return chunksKept(chunkBytes, Math.min(streams, Math.max(STREAMS_DEFAULT, dealer().streams)));
+        },
+      },
       {
         onReady: (end) => this.#dealer.extend(file.index, end),
         onEnded: (size) => {

@@ -4,7 +4,7 @@
  * for `settlement.ts`; and what has no chunks, for `small-entries.ts`. The one owner of the files that are open.
  */
 import type { Connection } from "../net/connection.ts";
-import type { Terms, TransferEnd } from "../net/transfer-end.ts";
+import type { Demand, Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
 import { HawserError } from "../protocol/errors.ts";
 import type { Message, PlannedFile } from "../protocol/messages.ts";
@@ -155,6 +155,16 @@ export class SourceSession implements TransferEnd {
 
   streamOpened(connection: Connection, index: number, onClosed: (error: HawserError | undefined) => void): void {
     this.#sending.streamOpened(connection, index, onClosed);
+  }
+
+  closeStream(index: number): void {
+    this.#sending.closeStream(index);
+  }
+  roundTrip(ms: number): void {
+    this.#sending.roundTrip(ms);
+  }
+  get demand(): Demand {
+    return this.#sending.demand;
   }
 
   /** Deals out no more, and waits until what is under way is acknowledged, and what is sealed is settled. */

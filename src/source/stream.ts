@@ -21,7 +21,9 @@ import { readBundle, type UnreadableFile } from "./small-reader.ts";
 export type SourceOrder =
   | { readonly type: "file"; readonly file: number; readonly reader: ReaderDescriptor }
   | { readonly type: "send"; readonly piece: Piece; readonly compress: Attempt }
-  | { readonly type: "forget"; readonly file: number };
+  | { readonly type: "forget"; readonly file: number }
+  /** It gets nothing more, and closes when what it has has arrived. */
+  | { readonly type: "leave" };
 
 /** What a stream tells its session. */
 export type SourceReport =
@@ -53,8 +55,14 @@ export interface SentAs {
   readonly bytesOnWire: number;
 }
 
-/** Blocks of a stream: one is read into while the system takes the other. */
+/**
+ * Blocks of a stream: one is read into while the system takes the other. Where there are many streams each is slow, and what
+ * the system has of it lasts: the seventeenth and those after it have one, so that all of them need little memory.
+ */
 const BLOCKS = 2;
+const STREAMS_WITH_TWO = 16;
+/** Pieces that are asked for ahead, so that the next is here when a block is free. */
+const ASKED_AHEAD = 1;
 /** While chunks are compressed a stream may use more, so that few streams keep as many threads busy as there are. */
 const BLOCKS_MAX = 4;
 const COMPRESSING_BLOCKS = 8;
@@ -65,27 +73,47 @@ export class SourceStream {
   readonly #windowBytes: number;
   readonly #chunkBytes: number;
   readonly #readers = new Map<number, Reader>();
+  readonly #blocks: number;
   readonly #compressingBlocks: number;
   readonly #free: Uint8Array[] = [];
+  /** Blocks that streams left which are gone. */
+  readonly #spares: Uint8Array[];
   readonly #queue: Extract<SourceOrder, { type: "send" }>[] = [];
   #blocksUsed = 0;
   /** Pieces asked for and not got. */
   #asked = 0;
   /** Bytes read and not acknowledged. */
   #unacknowledgedBytes = 0;
+  #isLeaving = false;
 
   constructor(
     connection: Connection,
     report: Port<SourceReport>,
-    limits: { readonly windowBytes: number; readonly chunkBytes: number; readonly streams: number },
+    limits: {
+      readonly windowBytes: number;
+      readonly chunkBytes: number;
+      readonly streams: number;
+      /** Its number, of so many. */
+      readonly stream: number;
+    },
+    spares: Uint8Array[],
     onClosed: (error: HawserError | undefined) => void,
   ) {
     this.#connection = connection;
     this.#report = report;
     this.#windowBytes = limits.windowBytes;
     this.#chunkBytes = limits.chunkBytes;
-    this.#compressingBlocks = Math.min(BLOCKS_MAX, Math.max(BLOCKS, Math.ceil(COMPRESSING_BLOCKS / limits.streams)));
-    connection.events = { onMessage: (message) => this.#onMessage(message), onClosed };
+    this.#blocks = limits.stream < STREAMS_WITH_TWO ? BLOCKS : 1;
+    const sharedOut = Math.ceil(COMPRESSING_BLOCKS / limits.streams);
+    this.#compressingBlocks = Math.min(BLOCKS_MAX, Math.max(this.#blocks, sharedOut));
+    this.#spares = spares;
+    connection.events = {
+      onMessage: (message) => this.#onMessage(message),
+      onClosed: (error) => {
+        spares.push(...this.#free.splice(0));
+        onClosed(error);
+      },
+    };
   }
 
   /** Asks for the first pieces. */
@@ -96,7 +124,10 @@ export class SourceStream {
   receive(order: SourceOrder): void {
     if (order.type === "file") this.#readers.set(order.file, openReader(order.reader));
     else if (order.type === "forget") this.#readers.delete(order.file);
-    else {
+    else if (order.type === "leave") {
+      this.#isLeaving = true;
+      this.#closeIfDone();
+    } else {
       this.#asked--;
       this.#queue.push(order);
       this.#work();
@@ -113,13 +144,20 @@ export class SourceStream {
       this.#report.post({ type: "damaged", chunks: message.body.chunks });
       this.#ask();
     }
+    this.#closeIfDone();
+  }
+
+  /** Between two chunks, and with none on its way: nothing is lost, and nothing comes twice. */
+  #closeIfDone(): void {
+    const isDone = this.#queue.length === 0 && this.#blocksUsed === 0 && this.#unacknowledgedBytes <= 0;
+    if (this.#isLeaving && isDone) this.#connection.close();
   }
 
   #work(): void {
     while (this.#unacknowledgedBytes + this.#chunkBytes <= this.#windowBytes) {
       const [next] = this.#queue;
       if (next === undefined) break;
-      const block = this.#takeBlock(next.compress === "yes" ? this.#compressingBlocks : BLOCKS);
+      const block = this.#takeBlock(next.compress === "yes" ? this.#compressingBlocks : this.#blocks);
       if (block === undefined) return;
       this.#queue.shift();
       if (next.piece.bundle === undefined) this.#send(next.piece, next.compress, block);
@@ -215,12 +253,12 @@ export class SourceStream {
     if (!this.#connection.isOpen) return;
     if (this.#connection.sendingLimit !== undefined) this.#report.post({ type: "accepted", piece });
     this.#work();
+    this.#closeIfDone();
   }
 
-  /** As many pieces as there are blocks are asked for ahead, so that the next is here when a block is free. */
   #ask(): void {
-    const count = BLOCKS - this.#queue.length - this.#asked;
-    if (count <= 0 || !this.#connection.isOpen) return;
+    const count = ASKED_AHEAD - this.#queue.length - this.#asked;
+    if (count <= 0 || this.#isLeaving || !this.#connection.isOpen) return;
     this.#asked += count;
     this.#report.post({ type: "ready", count });
   }
@@ -228,12 +266,12 @@ export class SourceStream {
   #takeBlock(most: number): Uint8Array | undefined {
     if (this.#blocksUsed >= most) return undefined;
     this.#blocksUsed++;
-    return this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#chunkBytes);
+    return this.#free.pop() ?? this.#spares.pop() ?? Buffer.allocUnsafeSlow(this.#chunkBytes);
   }
 
   #giveBlock(block: Uint8Array): void {
     this.#blocksUsed--;
-    this.#free.push(block);
+    (this.#connection.isOpen ? this.#free : this.#spares).push(block);
   }
 }
 

@@ -32,7 +32,10 @@ function reporter(t: Pick<Test, "intercept">, totals: { files: number; bytes: nu
     events,
     session,
     shown,
-    begin: (streams = 2) => it.begin(session as unknown as SourceSession, streams, () => shown.stall),
+    begin: (streams = 2) => {
+      it.begin(session as unknown as SourceSession, () => shown.stall);
+      it.streams(streams);
+    },
     /** The event after so many milliseconds. */
     after: (ms: number): Progress => {
       nowMs += ms;

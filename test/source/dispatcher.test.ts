@@ -296,3 +296,21 @@ t.test("in order: streams take turns, and of what comes again the first goes fir
     [{ file: 0, offset: 4 * CHUNK, bytes: 1 }, { file: 1, offset: 0, bytes: CHUNK }, undefined],
   );
 });
+
+t.test("what is left to be handed out", async (t) => {
+  const dispatcher = new Dispatcher(CHUNK, CHUNK);
+  t.equal(dispatcher.remainingBytes, 0);
+  dispatcher.add(0, whole(5 * CHUNK));
+  dispatcher.addBundle({ file: 7, offset: 0, bytes: 3, bundle: [] });
+  t.equal(dispatcher.remainingBytes, 5 * CHUNK + 3);
+  t.match(dispatcher.take(0), { file: 7 });
+  const piece = dispatcher.take(0) as Piece;
+  t.equal(dispatcher.remainingBytes, 4 * CHUNK, "a range that is begun counts");
+  dispatcher.giveBack(piece);
+  t.equal(dispatcher.remainingBytes, 5 * CHUNK);
+  dispatcher.addEndless(1);
+  t.equal(dispatcher.remainingBytes, Number.POSITIVE_INFINITY);
+  dispatcher.endEndless(1);
+  dispatcher.drop(0);
+  t.equal(dispatcher.remainingBytes, 0);
+});

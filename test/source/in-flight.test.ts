@@ -33,3 +33,29 @@ t.test("under a rate limit a chunk is overdue only after the system has had it f
   t.equal(inFlight.overdueFor(1, 1_000_500), undefined);
   t.strictSame(inFlight.overdueFor(1, 1_000_501), piece(10));
 });
+
+t.test("how many chunks a stream has, whoever brings them", async (t) => {
+  const inFlight = new InFlight();
+  const piece = (offset: number) => ({ file: 0, offset, bytes: 10 });
+  for (const offset of [0, 10, 20, 30]) inFlight.deal(1, piece(offset), 0);
+  inFlight.deal(1, piece(0), 1);
+  inFlight.deal(2, piece(10), 2);
+  t.strictSame(
+    [1, 2, 3].map((stream) => inFlight.heldBy(stream)),
+    [4, 1, 0],
+  );
+  inFlight.acknowledge(2, 0, 10, 3);
+  t.strictSame(
+    [1, 2].map((stream) => inFlight.heldBy(stream)),
+    [3, 0],
+    "both had it",
+  );
+  inFlight.lose(1, 0, 0);
+  inFlight.forget(piece(20));
+  t.equal(inFlight.heldBy(1), 1);
+  inFlight.forgetFile(0);
+  t.equal(inFlight.heldBy(1), 0);
+  inFlight.deal(1, piece(40), 4);
+  inFlight.closeStream(1);
+  t.equal(inFlight.heldBy(1), 0);
+});

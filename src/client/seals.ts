@@ -1,0 +1,42 @@
+/** What the streams of a link are sealed with, and which of them come over TLS, because sealed ones were not answered. */
+import type { Connection } from "../net/connection.ts";
+import type { SealedDials } from "../net/sealed-client.ts";
+import type { Terms } from "../net/transfer-end.ts";
+import type { SealCipher } from "../protocol/sealed.ts";
+import type { ClientIdentity } from "./handshake.ts";
+
+export class Seals {
+  readonly #wanted: boolean;
+  #module: typeof import("../net/sealed-client.ts") | undefined;
+  /** Of the control connection that is there now. */
+  #dials: SealedDials | undefined;
+  /** Some paths let TLS through and nothing that they don't know: streams whose sealed dial failed are TLS the next time. */
+  readonly #unanswered = new Set<number>();
+
+  constructor(identity: ClientIdentity | undefined) {
+    this.#wanted = identity !== undefined && identity.tlsStreams !== true;
+  }
+
+  /** What the server is offered; undefined where streams are plain, or TLS. */
+  async offer(): Promise<readonly SealCipher[] | undefined> {
+    if (!this.#wanted) return undefined;
+    // What encrypts needs time to load, and is loaded where it is used.
+    this.#module = await import("../net/sealed-client.ts");
+    return this.#module.sealCiphers();
+  }
+
+  /** The server answered on this control connection: streams that are dialled from now on have its keys. */
+  agreed(control: Connection, terms: Terms): void {
+    this.#dials = this.#module?.sealedDials(control, terms);
+  }
+
+  /** What this dial of a stream is sealed with. */
+  of(stream: number): SealedDials | undefined {
+    return this.#unanswered.delete(stream) ? undefined : this.#dials;
+  }
+
+  /** A dial failed that was sealed with `dials`. */
+  failed(stream: number, dials: SealedDials | undefined): void {
+    if (dials !== undefined) this.#unanswered.add(stream);
+  }
+}
