@@ -51,6 +51,10 @@ export interface LinkOptions {
   readonly isWaitingForInput?: () => boolean;
   readonly onReady: (terms: Terms, address: Endpoint) => void;
   readonly onWarning: (message: string) => void;
+  /** How often connections are asked whether they live, at most, in milliseconds (5,000). */
+  readonly pingMs?: number;
+  /** The server's answer on the control connection, and how long it took. */
+  readonly onPong?: (pong: Message<"PONG">, roundTripMs: number) => void;
 }
 
 /** A server answers a HELLO within a round trip, and this is more than the longest. */
@@ -103,6 +107,8 @@ export class Link {
   #ticker: NodeJS.Timeout | undefined;
   #pings = 0;
   #pingedMs = 0;
+  /** When the control connection's last PING went out. */
+  #askedMs = 0;
   readonly #watch: Watch;
   /** What the server reads of this client at most, by its own word. */
   #peerRate: number | null = null;
@@ -194,7 +200,7 @@ export class Link {
   }
 
   get #pingMs(): number {
-    return Math.min(PING_MS, this.#options.timeoutMs / PINGS_MISSED / 2);
+    return Math.min(this.#options.pingMs ?? PING_MS, this.#options.timeoutMs / PINGS_MISSED / 2);
   }
 
   get #handshake(): HandshakeOptions {
@@ -257,6 +263,8 @@ export class Link {
     else if (!isSameSession(before, terms)) this.#beginAnew(terms);
     else for (const index of this.#parked) void this.#openStream(index);
     this.#parked.clear();
+    // How long the path is is seen best before there is anything on it.
+    if (!this.#settled && this.#options.onPong !== undefined) this.#ask({ id: this.#pings++ });
     if (!this.#settled) this.#end?.controlOpened(control);
   }
 
@@ -317,6 +325,7 @@ export class Link {
       this.#peerRate = message.body.limit ?? null;
       this.#end?.peerReads?.(this.#peerRate);
       this.#watch.onReceived(message.body.received ?? [], performance.now());
+      if (message.body.id === this.#pings - 1) this.#options.onPong?.(message.body, performance.now() - this.#askedMs);
       // Nothing is to be acknowledged: the server is at something that takes its time.
       if (!this.#options.awaitsAcknowledgement() && DOING.has(this.#doing)) this.#watch.waits(performance.now());
       // Nor is what waits for its turn, while the program that the server writes to takes its time.
@@ -427,8 +436,13 @@ export class Link {
     if (nowMs - this.#pingedMs < (isStill ? Math.min(this.#pingMs, TICK_MS) : this.#pingMs)) return;
     this.#pingedMs = nowMs;
     const ping = { id: this.#pings++ };
-    this.#control?.send("PING", ping);
+    this.#ask(ping);
     for (const stream of this.#streams.values()) if (stream.state === "data") stream.send("PING", ping);
+  }
+
+  #ask(ping: Message<"PING">): void {
+    this.#askedMs = performance.now();
+    this.#control?.send("PING", ping);
   }
 
   /** What the limit explains, with as much again for what it doesn't know of. */
@@ -455,7 +469,7 @@ export class Link {
   }
 
   get #tickMs(): number {
-    return Math.min(TICK_MS, this.#options.timeoutMs / PINGS_MISSED);
+    return Math.min(TICK_MS, this.#options.pingMs ?? TICK_MS, this.#options.timeoutMs / PINGS_MISSED);
   }
 
   #timeoutError(): HawserError {

@@ -4,6 +4,7 @@
  */
 import { availableParallelism } from "node:os";
 import type { Connection } from "../net/connection.ts";
+import { DiskWork } from "../net/load.ts";
 import type { Terms } from "../net/transfer-end.ts";
 import { asHawserError, type HawserError } from "../protocol/errors.ts";
 import type { FileExtent } from "../protocol/messages.ts";
@@ -41,6 +42,8 @@ export class Sending {
   readonly #compression: Compression;
   #dealer: Dealer;
   #stopped = false;
+  /** What was read of files in chunks. */
+  readonly disk = new DiskWork();
 
   constructor(terms: Terms, compress: CompressMode, owner: SendingOwner) {
     this.#terms = terms;
@@ -175,6 +178,7 @@ export class Sending {
       onUnreadable: (piece, failure) => settlement.onUnreadable(piece, failure),
       onAcknowledged: (stream, file, offset, bytes) => this.#onAcknowledged(stream, file, offset, bytes),
       onResent: (reason, count) => events.onResent(reason, count),
+      onReading: (spent, bytes) => this.disk.add(spent, bytes),
       onIdle: () => this.#owner.onIdle(),
       onFailed: (error) => events.onFailed(error),
     });
