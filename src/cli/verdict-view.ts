@@ -1,6 +1,6 @@
 /** What limits a transfer, and what to do about it, in one sentence with the figures behind it; and as JSON. */
 import type { Shares, Verdict } from "../client/verdict.ts";
-import { formatBytes, formatDuration, formatLimit, formatRate } from "./format.ts";
+import { formatBytes, formatCount, formatDuration, formatLimit, formatRate } from "./format.ts";
 
 /** `the server's CPU: ...`. The client is the one that sends. */
 export function verdictText(verdict: Verdict): string {
@@ -77,7 +77,7 @@ function destinationText({ run, receiver, bytesPerSecond }: Verdict): string {
 }
 
 function lossText({ lossShare, run }: Verdict): string {
-  return `${fine(lossShare ?? 0)} of ${run.segments?.sent ?? 0} segments of this machine were sent again`;
+  return `${fine(lossShare ?? 0)} of ${formatCount(run.segments?.sent ?? 0)} segments of this machine were sent again`;
 }
 
 function lostText({ lossShare }: Verdict): string {

@@ -176,9 +176,10 @@ const isDisk = ({ disk, busy }: Shares) => disk >= MOSTLY * busy;
 
 /** Neither end was at its limit, so what is between them is. */
 function pathCauseOf(run: RunFigures, growth: Growth): Cause {
-  // What more streams don't make faster is full, whatever it loses: a full path loses too.
-  if (growth === "flat" || (growth === "unknown" && isQueued(run))) return "path-rate";
+  // A full path loses too, and its queue shows that it is full; where there is none, loss is all that is seen of it.
+  if (growth !== "growing" && isQueued(run)) return "path-rate";
   if (isLossy(run)) return "path-loss";
+  if (growth === "flat") return "path-rate";
   if (growth === "growing" || (run.roundTrip?.leastMs ?? 0) >= LONG_MS) return "path-window";
   return "path-rate";
 }

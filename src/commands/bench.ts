@@ -38,8 +38,8 @@ const SETTINGS = {
     placeholder: "N",
     about: "how long to measure with each number of streams",
     kind: wholeNumber(1, 300),
-    fallback: 3,
-    fallbackText: "3",
+    fallback: 5,
+    fallbackText: "5",
     perRun: true,
   }),
   disk: common.setting({

@@ -77,7 +77,7 @@ const load = v.object({
   diskMicros: byteCount,
   /** In which streams were not read because what they had brought was not written yet, the mean of all. */
   heldMicros: byteCount,
-  /** Read from a disk, or written to it, in chunks. */
+  /** Read from files or a pipe, or written, in chunks. */
   diskBytes: byteCount,
   /** Processors that the process may use. */
   cores: integer(1, 0xffff),

@@ -85,7 +85,7 @@ t.test("text: golden, a sweep with disks", async (t) => {
     [
       "path        127.0.0.1:46491",
       "round trip  50 ms",
-      "sent        big\\x1b.iso, written to the disk there and dropped",
+      "sent        big\\u{1b}.iso, written to the disk there and dropped",
       "",
       "streams        rate  busy here  there  sent again",
       "      1   128 MiB/s        10%    25%          50  ████",
@@ -119,7 +119,7 @@ const SENTENCES: readonly [Cause, Partial<RunFigures>, RegExp][] = [
   [
     "path-loss",
     { bytes: GIB / 100, sender: load(0.1), receiver: load(0.1) },
-    /^loss on the path: 0\.050% of 100000 segments .* round trip of 50 ms, so 4 streams .*more streams would help: --streams 16/,
+    /^loss on the path: 0\.050% of 100,000 segments .* round trip of 50 ms, so 4 streams .*more streams would help: --streams 16/,
   ],
   [
     "path-window",

@@ -114,7 +114,11 @@ t.test("the path, by a sweep", async (t) => {
   t.match(sweepOf({ 1: 19, 8: 180, 32: 457 }), { cause: "path-window", streams: 32, wantsMoreStreams: true });
   const flat = { 1: 104, 4: 167, 16: 171, 32: 168 };
   t.match(sweepOf(flat), { cause: "path-rate", streams: 4, wantsMoreStreams: false }, "the fewest that come as far");
-  t.match(sweepOf(flat, lossy), { cause: "path-rate" }, "a full path loses as well");
+  const queued = { roundTrip: { leastMs: 50, medianMs: 90 } };
+  t.match(sweepOf(flat, { ...lossy, ...queued }), { cause: "path-rate" }, "a full path loses as well");
+  const noMore = { cause: "path-loss", streams: 4, wantsMoreStreams: false };
+  t.match(sweepOf(flat, lossy), noMore, "one that drops before it queues, or what was lost at the start");
+  t.match(sweepOf({ 1: 19, 8: 180 }, queued), { cause: "path-window" }, "what still grows is not full");
   t.match(sweepOf({ 1: 200, 2: 400 }, { roundTrip: null }), { cause: "path-window", wantsMoreStreams: true });
   t.match(sweepOf({ 16: 200, 1: 180, 4: 100 }), { cause: "path-rate", streams: 16 }, "in any order");
   t.match(sweepOf({ 1: 100, 4: 400 }, { receiver: load({ busy: 0.9 }) }), { cause: "receiver-cpu", streams: 4 });
