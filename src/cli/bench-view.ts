@@ -50,21 +50,14 @@ export function benchText(plan: BenchPlan, { runs, result, verdict }: SweepResul
     ? `${formatEndpoint(plan.to)} (a server of its own, on this machine)`
     : formatEndpoint(plan.to);
   const roundTrip = figures?.roundTrip ? [["round trip", formatDuration(figures.roundTrip.leastMs)]] : [];
+  const amount = `${formatBytes(bytes)}${plan.from === undefined ? "" : ` of ${escapeText(plan.from)}`}`;
+  const whereTo = plan.disk ? "written to the disk there and dropped" : "written nowhere";
   return [
-    rowsText([
-      ["path", where],
-      ...roundTrip,
-      [
-        "sent",
-        `${plan.from === undefined ? "bytes made up here" : escapeText(plan.from)}, ${plan.disk ? "written to the disk there and dropped" : "written nowhere"}`,
-      ],
-    ]),
+    rowsText([["path", where], ...roundTrip]),
     ...(runs.length > 1 ? ["\n", tableText(runs), "\n"] : []),
     rowsText([
-      [
-        "rate",
-        `${formatRate(bytesPerSecond)} (${formatBitRate(bytesPerSecond)}): ${formatBytes(bytes)} in ${formatDuration(seconds * 1000)} over ${streams} streams`,
-      ],
+      ["sent", `${amount} in ${formatDuration(seconds * 1000)} over ${streams} streams, ${whereTo}`],
+      ["rate", `${formatRate(bytesPerSecond)} (${formatBitRate(bytesPerSecond)})`],
       ["client", cpuText(cpuSeconds.client, bytes, seconds)],
       ["server", cpuText(cpuSeconds.server, bytes, seconds)],
       ...diskRows(result),
