@@ -1,16 +1,21 @@
-/** What a measurement came to, for people and for programs. Numbers in, text out. */
-import type { FailureReport, TransferEvent } from "../client/types.ts";
+/** What measurements came to, for people and for programs. Numbers in, text out. */
+import type { MeasureResult } from "../client/measure.ts";
+import type { SweepResult } from "../client/sweep.ts";
+import type { TransferEvent } from "../client/types.ts";
+import { rateOf, sharesOf } from "../client/verdict.ts";
 import { type Endpoint, formatEndpoint } from "../net/dial.ts";
-import { formatBitRate, formatBytes, formatDuration, formatRate } from "./format.ts";
+import { escapeText } from "../protocol/names.ts";
+import { formatBitRate, formatBytes, formatCount, formatDuration, formatRate } from "./format.ts";
+import { verdictRecord, verdictText } from "./verdict-view.ts";
 
-export interface Measured {
-  readonly ok: boolean;
-  readonly bytes: number;
-  readonly seconds: number;
-  readonly bytesPerSecond: number;
-  readonly streams: number;
-  readonly cpuSeconds: { readonly client: number; readonly server: number | null };
-  readonly error: FailureReport | null;
+/** What was asked for. */
+export interface BenchPlan {
+  readonly to: Endpoint;
+  /** The server is one of its own, on this machine. */
+  readonly own: boolean;
+  readonly disk: boolean;
+  /** What was read in place of bytes that are made up. */
+  readonly from: string | undefined;
 }
 
 /** How far a measurement is. */
@@ -39,21 +44,78 @@ export function progressOf({ bytes, elapsedMs }: MeasureProgress, seconds: numbe
 
 const GIB = 1024 ** 3;
 
-/** A thread this busy has nothing left to give. */
-const BUSY_SHARE = 0.85;
+export function benchText(plan: BenchPlan, { runs, result, verdict }: SweepResult): string {
+  const { bytes, seconds, bytesPerSecond, streams, cpuSeconds, figures } = result;
+  const where = plan.own
+    ? `${formatEndpoint(plan.to)} (a server of its own, on this machine)`
+    : formatEndpoint(plan.to);
+  const roundTrip = figures?.roundTrip ? [["round trip", formatDuration(figures.roundTrip.leastMs)]] : [];
+  const amount = `${formatBytes(bytes)}${plan.from === undefined ? "" : ` of ${escapeText(plan.from)}`}`;
+  const whereTo = plan.disk ? "written to the disk there and dropped" : "written nowhere";
+  return [
+    rowsText([["path", where], ...roundTrip]),
+    ...(runs.length > 1 ? ["\n", tableText(runs), "\n"] : []),
+    rowsText([
+      ["sent", `${amount} in ${formatDuration(seconds * 1000)} over ${streams} streams, ${whereTo}`],
+      ["rate", `${formatRate(bytesPerSecond)} (${formatBitRate(bytesPerSecond)})`],
+      ["client", cpuText(cpuSeconds.client, bytes, seconds)],
+      ["server", cpuText(cpuSeconds.server, bytes, seconds)],
+      ...diskRows(result),
+      ...segmentRows(result),
+      ...(verdict === null ? [] : [["limited by", verdictText(verdict)]]),
+    ]),
+  ].join("");
+}
 
-export function benchText(to: Endpoint, own: boolean, measured: Measured): string {
-  const { bytes, seconds, bytesPerSecond, streams, cpuSeconds } = measured;
-  const where = own ? `${formatEndpoint(to)} (a server of its own, on this machine)` : formatEndpoint(to);
-  const rows = [
-    ["path", where],
-    ["sent", `${formatBytes(bytes)} in ${formatDuration(seconds * 1000)} over ${streams} streams, written nowhere`],
-    ["rate", `${formatRate(bytesPerSecond)} (${formatBitRate(bytesPerSecond)})`],
-    ["client", cpuText(cpuSeconds.client, bytes, seconds)],
-    ["server", cpuText(cpuSeconds.server, bytes, seconds)],
-    ["limit", limitText(measured)],
+const rowsText = (rows: readonly (readonly string[])[]) =>
+  rows.map(([label = "", value = ""]) => `${label.padEnd(10)}  ${value}\n`).join("");
+
+const PLOT_WIDTH = 30;
+const COLUMNS = ["streams", "rate", "busy here", "there", "sent again"];
+
+/** One line for each number of streams, and its rate as a bar: the longest is that of the fastest. */
+function tableText(runs: readonly MeasureResult[]): string {
+  const most = Math.max(...runs.map(({ bytesPerSecond }) => bytesPerSecond));
+  const lines = runs.map(({ streams, bytesPerSecond, figures, error }) => {
+    if (figures === null || error !== null) return [String(streams), error?.code ?? "failed", "", "", "", ""];
+    const { sender, receiver, segments, seconds } = figures;
+    const busy = (load: typeof receiver) => (load === null ? "?" : percent(sharesOf(load, seconds).busy));
+    const again = segments === null ? "?" : formatCount(segments.retransmitted);
+    const bar = "█".repeat(most > 0 ? Math.max(1, Math.round((bytesPerSecond / most) * PLOT_WIDTH)) : 0);
+    return [String(streams), formatRate(bytesPerSecond), busy(sender), busy(receiver), again, bar];
+  });
+  const widths = COLUMNS.map((title, i) => Math.max(title.length, ...lines.map((line) => line[i]?.length ?? 0)));
+  const text = (line: readonly string[]) => {
+    const cells = COLUMNS.map((_, i) => (line[i] ?? "").padStart(widths[i] ?? 0));
+    return `${[...cells, line[COLUMNS.length] ?? ""].join("  ").trimEnd()}\n`;
+  };
+  return text(COLUMNS) + lines.map(text).join("");
+}
+
+const percent = (share: number) => `${Math.round(share * 100)}%`;
+
+function diskRows({ figures }: MeasureResult): string[][] {
+  const [read, written] = diskRates(figures);
+  const parts = [
+    ...(read ? [`${formatRate(read)} read here`] : []),
+    ...(written ? [`${formatRate(written)} written there`] : []),
   ];
-  return rows.map(([label = "", value = ""]) => `${label.padEnd(6)}  ${value}\n`).join("");
+  return parts.length === 0 ? [] : [["disk", parts.join(", ")]];
+}
+
+/** Bytes a second that this end read and the server wrote. */
+function diskRates(figures: MeasureResult["figures"]): readonly [number | null, number | null] {
+  if (figures === null || figures.seconds === 0) return [null, null];
+  const { sender, receiver, seconds } = figures;
+  return [sender.diskBytes / seconds, receiver === null ? null : receiver.diskBytes / seconds];
+}
+
+function segmentRows({ figures }: MeasureResult): string[][] {
+  if (!figures?.segments) return [];
+  const { sent, retransmitted } = figures.segments;
+  const share = sent > 0 ? ` (${((retransmitted / sent) * 100).toFixed(3)}%)` : "";
+  const text = `${formatCount(retransmitted)} of ${formatCount(sent)} segments${share}, of all programs on this machine`;
+  return [["sent again", text]];
 }
 
 function cpuText(cpuSeconds: number | null, bytes: number, seconds: number): string {
@@ -67,27 +129,46 @@ export function cpuPerGib(cpuSeconds: number | null, bytes: number): number | nu
   return cpuSeconds === null || bytes === 0 ? null : cpuSeconds / (bytes / GIB);
 }
 
-/** Which of the three a faster transfer would need; said only as far as the numbers show it. */
-function limitText({ cpuSeconds: { client, server }, seconds }: Measured): string {
-  const busy = (cpuSeconds: number | null) => cpuSeconds !== null && cpuSeconds >= seconds * BUSY_SHARE;
-  if (busy(client) && busy(server)) return "the CPU of both ends";
-  if (busy(client)) return "the CPU of this end";
-  if (busy(server)) return "the CPU of the server";
-  return "neither end's CPU: the path, or what else runs on the machines; more --streams may help";
+/** schema/bench.json describes it. */
+export function benchRecord(plan: BenchPlan, { runs, result, verdict }: SweepResult): Record<string, unknown> {
+  const { error } = result;
+  return {
+    ok: result.ok,
+    to: formatEndpoint(plan.to),
+    ...runFields(result),
+    disk: plan.disk,
+    from: plan.from ?? null,
+    runs: runs.map((run) => ({ ok: run.ok, ...runFields(run), ...figureFields(run) })),
+    verdict: verdict === null ? null : verdictRecord(verdict),
+    ...(error === null ? {} : { error }),
+  };
 }
 
-/** schema/bench.json describes it. */
-export function benchRecord(to: Endpoint, measured: Measured): Record<string, unknown> {
-  const { ok, bytes, seconds, bytesPerSecond, streams, cpuSeconds, error } = measured;
+function runFields({ bytes, seconds, bytesPerSecond, streams, cpuSeconds }: MeasureResult): Record<string, unknown> {
+  const { client, server } = cpuSeconds;
   return {
-    ok,
-    to: formatEndpoint(to),
     bytes,
     seconds,
     bytesPerSecond: Math.round(bytesPerSecond),
     streams,
     cpuSeconds,
-    cpuSecondsPerGib: { client: cpuPerGib(cpuSeconds.client, bytes), server: cpuPerGib(cpuSeconds.server, bytes) },
-    ...(error === null ? {} : { error }),
+    cpuSecondsPerGib: { client: cpuPerGib(client, bytes), server: cpuPerGib(server, bytes) },
+  };
+}
+
+function figureFields({ figures }: MeasureResult): Record<string, unknown> {
+  if (figures === null) return { figures: null };
+  const { roundTrip, segments, peerLimit, settlingSeconds, sender, receiver, seconds } = figures;
+  const [read, written] = diskRates(figures);
+  return {
+    figures: {
+      wireBytesPerSecond: Math.round(rateOf(figures)),
+      settlingSeconds,
+      roundTripMs: roundTrip === null ? null : { least: roundTrip.leastMs, median: roundTrip.medianMs },
+      segments: segments === null ? null : { ...segments, ofAllPrograms: true },
+      serverLimitBytesPerSecond: peerLimit,
+      shares: { client: sharesOf(sender, seconds), server: receiver && sharesOf(receiver, seconds) },
+      diskBytesPerSecond: { client: read, server: written },
+    },
   };
 }

@@ -4,6 +4,7 @@ import { escapeText } from "../protocol/names.ts";
 import { formatFailure } from "./errors.ts";
 import { formatBytes, formatCount, formatDuration, formatLimit, formatRate, plural } from "./format.ts";
 import { ListDocument, milliseconds } from "./json.ts";
+import { verdictText } from "./verdict-view.ts";
 
 export interface ResultsView {
   file(file: FileResult): void;
@@ -15,13 +16,13 @@ export const NO_RESULTS: ResultsView = { file: () => {}, finish: () => {} };
 
 /** `write` puts text where results go. */
 /** `sizesKnown`: false where a dry run leaves unread what is piped in, so that nobody knows how much it is. */
-export function receipt(write: (text: string) => void, sizesKnown = true): ResultsView {
+export function receipt(write: (text: string) => void, sizesKnown = true, verbose = false): ResultsView {
   return {
     file: (file) => {
       if (file.status !== "failed") write(fileLine(file, sizesKnown) + digestLine(file));
     },
     finish: (result) => {
-      if (result.filesCommitted > 0 || result.dryRun) write(receiptText(result, sizesKnown));
+      if (result.filesCommitted > 0 || result.dryRun) write(receiptText(result, sizesKnown, verbose));
     },
   };
 }
@@ -39,7 +40,8 @@ export function digestLine({ blake3, name }: FileResult): string {
   return blake3 === undefined ? "" : `${blake3}  ${escapeText(name)}\n`;
 }
 
-export function receiptText(result: TransferResult, sizesKnown = true): string {
+/** `verbose`: with what limited it. */
+export function receiptText(result: TransferResult, sizesKnown = true, verbose = false): string {
   const { filesCommitted, filesUnchanged, filesSkipped, bytes, bytesSent, durationMs, bytesResumed, retries, streams } =
     result;
   const bytesChanged = bytesSent + bytesResumed + result.bytesMatched;
@@ -80,6 +82,7 @@ export function receiptText(result: TransferResult, sizesKnown = true): string {
     ["retries", formatCount(retries)],
     ["streams", formatCount(streams)],
     ["durability", result.durability ?? "unknown"],
+    ...(verbose && result.verdict !== undefined ? [["limited by", verdictText(result.verdict)]] : []),
     ["transfer", escapeText(result.transferId ?? "none")],
   ]);
 }

@@ -45,6 +45,20 @@ export function orAuto(kind: ValueKind<number>): ValueKind<number | "auto"> {
   };
 }
 
+/** Numbers with commas between, each once; `auto` stands for `automatic`. */
+export function wholeNumbers(min: number, max: number, automatic: readonly number[]): ValueKind<readonly number[]> {
+  return {
+    expected: `whole numbers from ${min} to ${max} with commas between, or auto`,
+    read(text) {
+      if (text.trim().toLowerCase() === "auto") return { value: automatic };
+      const list = text.split(",").map((one) => parseWhole(one.trim()));
+      if (!list.every((one) => one !== undefined && one >= min && one <= max)) return undefined;
+      return { value: [...new Set(list as number[])] };
+    },
+    show: (value) => value.join(", "),
+  };
+}
+
 export interface SizeBounds {
   readonly minBytes?: number;
   readonly maxBytes?: number;

@@ -64,6 +64,10 @@ export interface LinkOptions {
   /** There should be so many from now on. */
   readonly onStreams?: (streams: number) => void;
   readonly onWarning: (message: string) => void;
+  /** How often connections are asked whether they live, at most, in milliseconds (5,000). */
+  readonly pingMs?: number;
+  /** The server's answer on the control connection, and how long it took. */
+  readonly onPong?: (pong: Message<"PONG">, roundTripMs: number) => void;
 }
 
 /** A server answers a HELLO within a round trip, and this is more than the longest. */
@@ -116,6 +120,8 @@ export class Link {
   #ticker: NodeJS.Timeout | undefined;
   #pings = 0;
   #pingedMs = 0;
+  /** When the control connection's last PING went out. */
+  #askedMs = 0;
   readonly #watch: Watch;
   /** What the server reads of this client at most, by its own word. */
   #peerRate: number | null = null;
@@ -211,7 +217,7 @@ export class Link {
   }
 
   get #pingMs(): number {
-    return Math.min(PING_MS, this.#options.timeoutMs / PINGS_MISSED / 2);
+    return Math.min(this.#options.pingMs ?? PING_MS, this.#options.timeoutMs / PINGS_MISSED / 2);
   }
 
   get #handshake(): HandshakeOptions {
@@ -269,6 +275,8 @@ export class Link {
     else if (!isSameSession(before, terms)) this.#beginAnew(terms);
     else for (const index of this.#parked) void this.#openStream(index);
     this.#parked.clear();
+    // How long the path is is seen best before there is anything on it.
+    if (!this.#settled && this.#options.onPong !== undefined) this.#ask();
     if (!this.#settled) this.#end?.controlOpened(control);
   }
 
@@ -280,7 +288,7 @@ export class Link {
     const bounds = { start: Math.min(startStreams, terms.streams), most: terms.streams };
     if (streams === "auto") {
       this.#auto = new AutoStreams(this.#options.makeControl?.(bounds) ?? new StreamControl(bounds), {
-        ping: () => this.#control?.send("PING", { id: this.#pings++ }),
+        ping: () => this.#ask(),
         attached: () => this.#streams.size,
         demand: () => this.#end?.demand,
         limitBytesPerSecond: () => this.limitBytesPerSecond,
@@ -387,6 +395,7 @@ export class Link {
       this.#end?.peerReads?.(this.#peerRate);
       this.#watch.onReceived(message.body.received ?? [], performance.now());
       if (message.body.received !== undefined) this.#auto?.onReceived(message.body.received, performance.now());
+      if (message.body.id === this.#pings - 1) this.#options.onPong?.(message.body, performance.now() - this.#askedMs);
       // Nothing is to be acknowledged: the server is at something that takes its time.
       if (!this.#options.awaitsAcknowledgement() && DOING.has(this.#doing)) this.#watch.waits(performance.now());
       // Nor is what waits for its turn, while the program that the server writes to takes its time.
@@ -500,9 +509,16 @@ export class Link {
     const isStill = this.#watch.stillMs(nowMs) > STILL_MS;
     if (nowMs - this.#pingedMs < (isStill ? Math.min(this.#pingMs, TICK_MS) : this.#pingMs)) return;
     this.#pingedMs = nowMs;
-    const ping = { id: this.#pings++ };
-    this.#control?.send("PING", ping);
+    const ping = this.#ask();
     for (const stream of this.#streams.values()) if (stream.state === "data") stream.send("PING", ping);
+  }
+
+  /** How the server is, and what it has got; its answer says how long the path is. */
+  #ask(): Message<"PING"> {
+    const ping = { id: this.#pings++ };
+    this.#askedMs = performance.now();
+    this.#control?.send("PING", ping);
+    return ping;
   }
 
   /** What the limit explains, with as much again for what it doesn't know of. */
@@ -530,7 +546,7 @@ export class Link {
   }
 
   get #tickMs(): number {
-    return Math.min(TICK_MS, this.#options.timeoutMs / PINGS_MISSED);
+    return Math.min(TICK_MS, this.#options.pingMs ?? TICK_MS, this.#options.timeoutMs / PINGS_MISSED);
   }
 
   #timeoutError(): HawserError {

@@ -7,6 +7,7 @@ import type { PassedOver } from "../source/entry.ts";
 import type { SettledItem } from "../source/events.ts";
 import type { SentAs } from "../source/stream.ts";
 import type { FailureReport, FileResult, FileStatus, TransferResult } from "./types.ts";
+import type { Verdict } from "./verdict.ts";
 
 export function reportOf({ code, message }: Failure): FailureReport {
   const { hint, retryable } = ERRORS[code];
@@ -67,6 +68,9 @@ export class ResultBuilder {
   #terms: Message<"WELCOME"> | undefined;
   #receipt: Message<"RECEIPT"> | undefined;
 
+  /** What limited the transfer. */
+  verdict: Verdict | undefined;
+
   /** What is sent can't be read again. */
   readOnce = false;
   /** The most that were attached at once. */
@@ -78,6 +82,9 @@ export class ResultBuilder {
 
   get filesSettled(): number {
     return this.#committed + this.#failed;
+  }
+  get bytesOnWire(): number {
+    return this.#bytesOnWire;
   }
   get elapsedMs(): number {
     return performance.now() - this.#startedMs;
@@ -144,6 +151,7 @@ export class ResultBuilder {
         client: (user + system) / 1e6,
         server: this.#receipt === undefined ? null : this.#receipt.cpuMicros / 1e6,
       },
+      ...(this.verdict === undefined ? {} : { verdict: this.verdict }),
       exitCode: error === null ? 0 : ERRORS[error.code].exit,
       error,
       resumable: error?.retryable === true && this.#keeps,

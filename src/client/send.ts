@@ -5,12 +5,14 @@ import { CHUNK_BYTES_DEFAULT, STREAMS_DEFAULT } from "../protocol/limits.ts";
 import type { SourceEvents } from "../source/events.ts";
 import { SourceSession } from "../source/session.ts";
 import { abortReason } from "./abort.ts";
+import { Gauge } from "./gauge.ts";
 import type { ClientIdentity } from "./handshake.ts";
 import { Link } from "./link.ts";
 import { type Plan, planTransfer } from "./plan.ts";
 import { ProgressReporter } from "./progress.ts";
 import { fileResultOf, passedOver, ResultBuilder } from "./result.ts";
 import type { FileResult, SendOptions, TransferEvent, TransferResult } from "./types.ts";
+import { judge } from "./verdict.ts";
 
 const TIMEOUT_MS = 60_000;
 
@@ -73,6 +75,7 @@ async function transfer(
   const progress = new ProgressReporter(totals, emit, () => link.limitBytesPerSecond);
   let session: SourceSession | undefined;
   let resent = 0;
+  let gauge: Gauge | undefined;
   const link: Link = new Link({
     to: options.to,
     identity,
@@ -94,7 +97,9 @@ async function transfer(
     awaitsAcknowledgement: () => session?.hasOutstanding ?? false,
     isWorking: () => session?.isComparing ?? false,
     isWaitingForInput: () => session?.isWaitingForInput ?? false,
+    onPong: (pong, roundTripMs) => gauge?.pong(pong, roundTripMs),
     onReady: (terms, address, streams) => {
+      gauge = new Gauge(() => session);
       results.opened(terms);
       progress.streams(streams);
       const { transfer: transferId, agent, chunkBytes, durability } = terms;
@@ -122,6 +127,7 @@ async function transfer(
         onRestarted: () => progress.restarted(),
         onAcknowledged: (stream, bytes) => {
           link.progress();
+          gauge?.acknowledged();
           progress.acknowledged(stream, bytes);
         },
         onResent: (_reason, count) => {
@@ -130,6 +136,7 @@ async function transfer(
         onSent: (bytes, sent) => results.sent(bytes, sent),
         onReceipt: (receipt) => {
           results.receipt(receipt);
+          gauge?.receipt(receipt);
           link.finish();
         },
         onFailed: (error) => link.fail(error),
@@ -145,6 +152,10 @@ async function transfer(
   else void link.start();
   const error = await link.over;
   options.signal?.removeEventListener("abort", onAbort);
+  gauge?.stop();
+  const ownLimit = options.bwlimit?.bytesPerSecond ?? null;
+  const figures = gauge?.figures(link.streamsUsed, results.bytesOnWire, ownLimit);
+  if (figures !== undefined && figures.bytes > 0) results.verdict = judge([figures]);
   await session?.dispose();
   // Also what it never came to.
   feed.close();

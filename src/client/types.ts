@@ -7,6 +7,7 @@ import type { Terms } from "../net/transfer-end.ts";
 import type { ErrorCode } from "../protocol/errors.ts";
 import type { Message } from "../protocol/messages.ts";
 import type { FilterRule } from "../source/filter-rules.ts";
+import type { Verdict } from "./verdict.ts";
 
 /** What becomes of what has a name already: `--overwrite` of send. */
 export type Overwrite = NonNullable<Message<"HELLO">["overwrite"]>;
@@ -82,6 +83,8 @@ export interface TransferResult {
   readonly limitBytesPerSecond: number | null;
   /** CPU time of this process during the transfer, and of the server's during the session, in seconds. */
   readonly cpuSeconds: { readonly client: number; readonly server: number | null };
+  /** What limited it; missing where nothing was sent. */
+  readonly verdict?: Verdict;
   readonly exitCode: number;
   readonly error: FailureReport | null;
   /** After a failure: whether the same call goes on where this one stopped. */

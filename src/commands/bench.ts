@@ -1,6 +1,6 @@
 /** hawser bench: what the path carries, measured with the real protocol. Parses, measures, renders. */
 
-import { benchRecord, benchText, type MeasureProgress, progressOf } from "../cli/bench-view.ts";
+import { type BenchPlan, benchRecord, benchText, type MeasureProgress, progressOf } from "../cli/bench-view.ts";
 import { clientKeys, secureOption } from "../cli/client-keys.ts";
 import * as common from "../cli/common-settings.ts";
 import { formatFailure } from "../cli/errors.ts";
@@ -11,23 +11,51 @@ import { progressMode, progressView } from "../cli/progress.ts";
 import { errorLine } from "../cli/progress-json.ts";
 import { makeScratch } from "../cli/scratch.ts";
 import { type ServerChild, startServerChild } from "../cli/self.ts";
-import type { Resolved } from "../cli/settings.ts";
+import { optional, type Resolved } from "../cli/settings.ts";
 import { stateDirectory } from "../cli/state-directory.ts";
-import { wholeNumber } from "../cli/values.ts";
-import type { MeasureOptions, MeasureResult } from "../client/measure.ts";
+import { onOff, text, wholeNumber, wholeNumbers } from "../cli/values.ts";
+import type { MeasureOptions } from "../client/measure.ts";
+import type { SweepResult } from "../client/sweep.ts";
 import type { Endpoint } from "../net/dial.ts";
+import { STREAMS_MAX } from "../protocol/limits.ts";
 import { HawserCommand } from "./base.ts";
+
+/** From what one does to where more make no difference on most paths. */
+const SWEEP = [1, 2, 4, 8, 16, 32];
 
 const SETTINGS = {
   to: { ...common.to, about: "a running server (without it: one of its own, on this machine)" },
-  streams: common.streams,
+  streams: common.setting({
+    ...common.streams,
+    placeholder: "N,N,...",
+    about: `connections that carry data, 1 to ${STREAMS_MAX}: each number is measured, one after the other`,
+    kind: wholeNumbers(1, STREAMS_MAX, SWEEP),
+    fallback: SWEEP,
+    fallbackText: SWEEP.join(","),
+  }),
   seconds: common.setting({
     flag: "seconds",
     placeholder: "N",
-    about: "how long to measure",
-    kind: wholeNumber(1, 3600),
+    about: "how long to measure with each number of streams",
+    kind: wholeNumber(1, 300),
     fallback: 5,
     fallbackText: "5",
+    perRun: true,
+  }),
+  disk: common.setting({
+    flag: "disk",
+    about:
+      "have the server write what it gets to its disk, as it would a file, and drop it; 4 GiB a measurement at most",
+    kind: onOff,
+    fallback: false,
+    perRun: true,
+  }),
+  from: common.setting({
+    flag: "from",
+    placeholder: "FILE",
+    about: "send what is in FILE, again and again, in place of bytes that are made up: to see the disk that it is on",
+    kind: optional(text),
+    fallback: undefined,
     perRun: true,
   }),
   chunkBytes: common.chunkBytes,
@@ -43,14 +71,19 @@ type Values = Resolved<typeof SETTINGS>["values"];
 
 export class BenchCommand extends HawserCommand {
   static override id = "bench";
-  static override summary = "measures the path with the real protocol";
+  static override summary = "measures the path with the real protocol, and says what limits it";
   static override description =
-    "Sends data that the server checks and drops, over real connections, and prints the rate and what the CPUs of both " +
-    "ends spent on it. Nothing is written to a disk.";
+    "Sends data that the server checks and drops, over real connections, with one number of streams after the other. Prints " +
+    "the rate of each, what both ends were busy with, what was sent again where the system tells (Linux; of all programs on " +
+    "this machine), and at last what limits: the CPU of an end, a disk, loss on the path, how much a stream may have on its " +
+    "way, the path's own rate, or a limit that somebody has set; and what would help. Without --to it measures this " +
+    "machine. Nothing is written to a disk unless --disk says so. Who may send may measure; a server lets four clients " +
+    "measure at once, for ten minutes and 8 GiB on its disk each.";
   static override usage = "bench [--to HOST[:PORT]]";
   static override examples = [
     "<%= config.bin %> bench",
-    "<%= config.bin %> bench --to nas --streams 16 --seconds 10 --json",
+    "<%= config.bin %> bench --to nas --disk --from /srv/big.iso",
+    "<%= config.bin %> bench --to nas --streams 4,16,64 --seconds 10 --json",
   ];
   static override flags = flagsOf(SETTINGS);
 
@@ -93,20 +126,24 @@ export class BenchCommand extends HawserCommand {
     values: Values,
     signal: AbortSignal,
   ): Promise<void> {
-    const { streams, seconds, chunkBytes, json, quiet } = values;
-    const { measure } = await import("../client/measure.ts");
+    const { streams, seconds, chunkBytes, disk, from, json, quiet } = values;
+    const { sweep } = await import("../client/sweep.ts");
     const mode = progressMode(values.progress, quiet, this.output, process.env);
     const progress = await progressView(mode, this.output);
     signal.throwIfAborted();
-    let result: MeasureResult;
+    let swept: SweepResult;
     try {
-      const onEvent = (at: MeasureProgress) => progress.show(progressOf(at, seconds));
-      result = await measure({ to, ...keys, streams, seconds, chunkBytes, signal, onEvent });
+      let left = streams.length;
+      const onEvent = (at: MeasureProgress) => progress.show(progressOf(at, seconds * left));
+      const onMeasured = () => left--;
+      swept = await sweep({ to, ...keys, streams, seconds, chunkBytes, disk, from, signal, onEvent, onMeasured });
     } finally {
       progress.stop();
     }
-    if (json) this.output.out(`${toJson(benchRecord(to, result))}\n`);
-    else if (result.ok) this.output.out(benchText(to, own, result));
+    const { result } = swept;
+    const plan: BenchPlan = { to, own, disk, from };
+    if (json) this.output.out(`${toJson(benchRecord(plan, swept))}\n`);
+    else if (result.ok) this.output.out(benchText(plan, swept));
     // What ended it here is known here better than there.
     if (signal.aborted) throw signal.reason;
     if (result.error !== null) this.output.err(mode === "json" ? errorLine(result.error) : formatFailure(result.error));

@@ -197,7 +197,7 @@ export class SendCommand extends HawserCommand {
   override async run(): Promise<void> {
     if (this.#wantsJson()) this.#json = new JsonResults((text) => this.output.out(text));
     const { values, operands, origins, tokens } = await this.settings(SETTINGS);
-    const { to, into, name, quiet, filesFrom } = values;
+    const { to, into, name, filesFrom } = values;
     const isPiped = sendSourceOf(operands, values, origins) === "input";
     if (to === undefined) {
       throw new UsageError("send needs a server", 'Give it with --to HOST[:PORT], HAWSER_TO, or to = "..." in [send].');
@@ -240,7 +240,7 @@ export class SendCommand extends HawserCommand {
       };
       const view = {
         ...values,
-        results: this.#results(quiet, !isPiped || !values.dryRun || values.spool !== undefined),
+        results: this.#results(values, !isPiped || !values.dryRun || values.spool !== undefined),
         ...(isPiped || filesFrom === "-" ? {} : { limitKeys: { limit, interrupts } }),
       };
       const noting: typeof send = (all) => send({ ...all, onEvent: (event) => this.#note(event, all.onEvent) });
@@ -276,9 +276,9 @@ export class SendCommand extends HawserCommand {
     return (end === -1 ? this.argv : this.argv.slice(0, end)).includes("--json");
   }
 
-  #results(quiet: boolean, sizesKnown: boolean): ResultsView {
+  #results({ quiet, verbose }: Settings["values"], sizesKnown: boolean): ResultsView {
     if (this.#json !== undefined) return this.#json;
-    return quiet ? NO_RESULTS : receipt((text) => this.output.out(text), sizesKnown);
+    return quiet ? NO_RESULTS : receipt((text) => this.output.out(text), sizesKnown, verbose);
   }
 }
 

@@ -7,6 +7,7 @@ import type { HawserError } from "../protocol/errors.ts";
 import type { Message } from "../protocol/messages.ts";
 import type { Role } from "../protocol/states.ts";
 import type { Connection } from "./connection.ts";
+import type { Load } from "./load.ts";
 
 /** What both ends agreed on when the session was opened. */
 export type Terms = Message<"WELCOME">;
@@ -38,6 +39,8 @@ export interface TransferEnd {
   peerReads?(bytesPerSecond: number | null): void;
   /** One word of what this end is at, for a peer that sees nothing move. */
   readonly doing?: string | undefined;
+  /** What its time goes into, as far as it tells. */
+  readonly load?: Load | undefined;
   /** Ends this end's part: files are let go, and what is unfinished is left for another run. Also after the receipt. */
   dispose(): Promise<void>;
 }

@@ -65,6 +65,26 @@ const fileExtent = v.pipe(
 /** An error by its number in the error table, with a sentence. */
 const failure = v.object({ code: integer(0, 0xffff), message: text });
 
+/** What an end's time went into since the session began: times in microseconds. */
+const load = v.object({
+  /** How long that is. */
+  clockMicros: byteCount,
+  /** Of the processor, by all threads of its process. */
+  cpuMicros: byteCount,
+  /** The same by the thread that has the session's connections. */
+  threadMicros: byteCount,
+  /** In which this thread had something to do, whether or not it had a processor for it. */
+  busyMicros: byteCount,
+  /** In which it waited for a disk. */
+  diskMicros: byteCount,
+  /** In which streams were not read because what they had brought was not written yet, the mean of all. */
+  heldMicros: byteCount,
+  /** Read from files or a pipe, or written, in chunks. */
+  diskBytes: byteCount,
+  /** Processors that the process may use. */
+  cores: integer(1, 0xffff),
+});
+
 const offeredFile = v.object({
   file: uint32,
   name: bytes(0, NAME_BYTES_MAX + 1),
@@ -116,7 +136,7 @@ export const SCHEMAS = {
   HELLO: v.object({
     agent: text,
     role: v.picklist(["source", "sink"]),
-    purpose: v.picklist(["transfer", "discard", "plan"]),
+    purpose: v.picklist(["transfer", "discard", "scratch", "plan"]),
     streams: integer(1, STREAMS_MAX),
     chunkBytes,
     /** Joins a session whose control connection broke, instead of opening one. */
@@ -200,6 +220,7 @@ export const SCHEMAS = {
     durationMs: v.pipe(v.number(), v.finite(), v.minValue(0)),
     /** CPU time of the sink's process while the session lived, in microseconds. */
     cpuMicros: v.pipe(v.number(), v.finite(), v.minValue(0)),
+    load: v.optional(load),
   }),
   PING: v.object({ id: uint32 }),
   PONG: v.object({
@@ -210,6 +231,8 @@ export const SCHEMAS = {
     received: v.optional(v.pipe(v.array(byteCount), v.maxLength(STREAMS_MAX))),
     /** On control: what this end reads of the peer at most, all its connections together, in bytes a second. */
     limit: v.optional(integer(1, FILE_BYTES_MAX)),
+    /** On control: what this end's time goes into. */
+    load: v.optional(load),
   }),
   ERROR: failure,
   ATTACH: v.object({

@@ -75,7 +75,13 @@ export class LiveSession {
     control.role = this.#end.role;
     control.status = () => {
       const limit = this.#options.limit?.() ?? null;
-      return { ...this.#status, received: this.#received, ...(limit === null ? {} : { limit }) };
+      const { load } = this.#end;
+      return {
+        ...this.#status,
+        received: this.#received,
+        ...(limit === null ? {} : { limit }),
+        ...(load === undefined ? {} : { load }),
+      };
     };
     control.events = {
       onMessage: (message) => this.#onMessage(control, message),

@@ -9,7 +9,6 @@ import { asHawserError, HawserError } from "../protocol/errors.ts";
 import { DEFAULT_PORT } from "../protocol/limits.ts";
 import type { Message } from "../protocol/messages.ts";
 import { escapeText } from "../protocol/names.ts";
-import { DiscardSink } from "../sink/discard-sink.ts";
 import { MemorySessionStore } from "../sink/memory-session-store.ts";
 import { SinkSession, type SinkSessionOptions } from "../sink/session.ts";
 import { Unfinished } from "../sink/unfinished.ts";
@@ -20,6 +19,7 @@ import { Door } from "./door.ts";
 import { Expiry } from "./expiry.ts";
 import { GivingWay } from "./giving-way.ts";
 import { LiveSession } from "./live-session.ts";
+import { isMeasurement, Measurements } from "./measurements.ts";
 import { openDirectory } from "./open-directory.ts";
 import { openOutput } from "./open-output.ts";
 import { networkOf, peerOf } from "./peer.ts";
@@ -71,6 +71,7 @@ class Server implements HawserServer {
   readonly #door: Door;
   readonly #places: Places<Connection>;
   readonly #givingWay: GivingWay;
+  readonly #measurements = new Measurements();
   #listener: Listener | undefined;
   readonly #tickers: NodeJS.Timeout[] = [];
   #draining = false;
@@ -262,6 +263,7 @@ class Server implements HawserServer {
     if (hello.role === "sink" && makeSource === undefined) {
       throw new HawserError("E_ILLEGAL", "this server sends no files");
     }
+    this.#measurements.assertMayOpen(hello.purpose, this.#backend.sink);
     const busy = this.#admission.openSession(networkOf(peer));
     if (busy !== undefined) throw new HawserError(busy.code, busy.message);
     const agent = escapeText(hello.agent);
@@ -272,7 +274,7 @@ class Server implements HawserServer {
         ? undefined
         : new TransferLog(this.#backend.history, spared, (event) => this.#emit(event));
     this.#emit({ type: "session", transferId: terms.transfer, peer, agent, resumed: terms.generation > 1 });
-    return new LiveSession({
+    const session = new LiveSession({
       peer,
       terms,
       agent,
@@ -311,17 +313,20 @@ class Server implements HawserServer {
       },
       onEnded: (session, error) => this.#onEnded(session, error, log),
     });
+    if (isMeasurement(hello.purpose)) this.#measurements.opened(session);
+    return session;
   }
 
   /** What is thrown away, or only planned, leaves no trace. */
   #whereTo(purpose: Message<"HELLO">["purpose"]): Pick<SinkSessionOptions, "sink" | "store" | "unfinished"> {
     const { sink, store } = this.#backend;
     if (purpose === "transfer") return { sink, store, unfinished: this.#unfinished };
-    return { sink: purpose === "discard" ? new DiscardSink() : sink, store: new MemorySessionStore() };
+    return { sink: this.#measurements.sinkFor(purpose, sink), store: new MemorySessionStore() };
   }
 
   async #onEnded(session: LiveSession, error: HawserError | undefined, log: TransferLog | undefined): Promise<void> {
     this.#sessions.remove(session);
+    this.#measurements.ended(session);
     this.#givingWay.forget(session);
     if (!session.isFinished) this.#admission.closeSession(networkOf(session.peer));
     if (error !== undefined) {

@@ -21,6 +21,7 @@ export class DiscardSink extends ForgetfulSink {
     blockBytes: 1,
     fileBytesMax: FILE_BYTES_MAX,
     durability: "none",
+    keepsNothing: true,
   };
 
   reserve(): Promise<Part> {

@@ -3,6 +3,7 @@
  * was stored. The one owner of the streams.
  */
 import type { Connection } from "../net/connection.ts";
+import { DiskWork } from "../net/load.ts";
 import { joinedPorts, type Port } from "../net/port.ts";
 import type { Terms } from "../net/transfer-end.ts";
 import { asHawserError, type Failure, HawserError } from "../protocol/errors.ts";
@@ -36,11 +37,16 @@ interface StreamState {
   readonly files: Set<number>;
 }
 
+const NOT_WAITED_FOR = { wallMicros: 0, cpuMicros: 0 };
+
 export class Receiving {
   readonly #terms: Terms;
   readonly #owner: ReceivingOwner;
   readonly #streams = new Set<StreamState>();
   #writing = 0;
+  /** What was written at once. */
+  readonly disk = new DiskWork();
+  #heldMs = 0;
 
   constructor(terms: Terms, owner: ReceivingOwner) {
     this.#terms = terms;
@@ -50,6 +56,11 @@ export class Receiving {
   /** Chunks are to be stored that are not yet. */
   get isWriting(): boolean {
     return this.#writing > 0;
+  }
+
+  /** For how long streams were not read because what they had brought was not written yet, the mean of all. */
+  get heldMs(): number {
+    return this.#heldMs / this.#terms.streams;
   }
 
   streamOpened(connection: Connection, onClosed: (error: HawserError | undefined) => void): void {
@@ -84,6 +95,7 @@ export class Receiving {
       }
       case "stored":
         this.#writing--;
+        this.disk.add(report.spent ?? NOT_WAITED_FOR, report.chunk.bytes);
         this.#onStored(report.chunk);
         break;
       case "unwritable":
@@ -92,6 +104,9 @@ export class Receiving {
         break;
       case "bundle":
         this.#onBundle(stream, report.ticket, report.payload);
+        break;
+      case "held":
+        this.#heldMs += report.ms;
         break;
       case "damaged":
         this.#isLegal(report.chunk);

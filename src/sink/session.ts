@@ -4,6 +4,7 @@
  * for `settlement.ts`; and what has no chunks, for `small-files.ts`. The one owner of the files that are open.
  */
 import type { Connection } from "../net/connection.ts";
+import { type Load, LoadMeter } from "../net/load.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
 import { errorCodeOf, HawserError } from "../protocol/errors.ts";
@@ -74,6 +75,7 @@ export class SinkSession implements TransferEnd {
   readonly #disposal = new AbortController();
   readonly #startedMs = performance.now();
   readonly #startedCpu = process.cpuUsage();
+  readonly #meter = new LoadMeter();
   #control: Connection | undefined;
   /** Of committed files, what an earlier run had brought. */
   #bytesResumed = 0;
@@ -189,6 +191,11 @@ export class SinkSession implements TransferEnd {
     if (this.#checkpoints.isSyncing) return "syncing";
     if (this.#comparison.isRunning || this.#copies.isRunning) return "comparing";
     return this.#offers.isPlanning || this.#check.isRunning ? "checking" : "receiving";
+  }
+
+  get load(): Load {
+    const load = this.#meter.read(this.#receiving.disk, this.#receiving.heldMs * 1000);
+    return this.#options.sink.capabilities.keepsNothing ? { ...load, diskBytes: 0 } : load;
   }
 
   controlOpened(control: Connection): void {
@@ -356,7 +363,7 @@ export class SinkSession implements TransferEnd {
     const { user, system } = process.cpuUsage(this.#startedCpu);
     const { files, failed, bytes } = this.#outcomes.totals;
     const durationMs = performance.now() - this.#startedMs;
-    const receipt = { files, failed, bytes, durationMs, cpuMicros: user + system };
+    const receipt = { files, failed, bytes, durationMs, cpuMicros: user + system, load: this.load };
     await this.#options.events.onFinished(receipt);
     return receipt;
   }

@@ -19,6 +19,8 @@ export interface SinkCapabilities {
    * There is one part, and none can be gone on with.
    */
   readonly inOrder?: boolean;
+  /** Nothing that is written goes anywhere. */
+  readonly keepsNothing?: boolean;
 }
 
 /**

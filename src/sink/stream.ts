@@ -4,6 +4,7 @@
  * It touches payload bytes and nothing else: which chunk belongs where, says the session, through a port.
  */
 import type { Connection } from "../net/connection.ts";
+import { type Spent, startWork } from "../net/load.ts";
 import type { Port } from "../net/port.ts";
 import type { Terms } from "../net/transfer-end.ts";
 import type { ArrivedChunk } from "../protocol/conversation.ts";
@@ -29,9 +30,12 @@ export type SinkOrder =
 /** What a stream tells its session. */
 export type SinkReport =
   | { readonly type: "arrived"; readonly ticket: number; readonly chunk: ChunkFacts }
-  | { readonly type: "stored"; readonly chunk: ChunkFacts }
+  /** `spent`: where it was written at once, what that took; missing where the stream could do other things meanwhile. */
+  | { readonly type: "stored"; readonly chunk: ChunkFacts; readonly spent?: Spent | undefined }
   | { readonly type: "unwritable"; readonly file: number; readonly failure: Failure }
   | { readonly type: "damaged"; readonly chunk: ChunkFacts }
+  /** For so long nothing was read, since what had come was not written yet. */
+  | { readonly type: "held"; readonly ms: number }
   /** A bundle of whole files: who gets it writes them, since that is more about names than about bytes. */
   | { readonly type: "bundle"; readonly ticket: number; readonly payload: Uint8Array };
 
@@ -77,6 +81,8 @@ export class SinkStream {
   #tickets = 0;
   #acks: FileExtent[] = [];
   #unackedBytes = 0;
+  /** Since when nothing is read. */
+  #heldSinceMs: number | undefined;
   #ackTimer: NodeJS.Timeout | undefined;
 
   constructor(
@@ -156,13 +162,14 @@ export class SinkStream {
       this.#done(ticket, arrived);
       return;
     }
+    const spent = startWork();
     try {
       const writer = this.#writers.get(arrived.file);
       const writing = isSparse(content)
         ? writer?.writeSparse(arrived.offset, content, fresh)
         : writer?.write(arrived.offset, content);
       waiting.inUse = true;
-      if (writing === undefined) this.#stored(ticket, arrived);
+      if (writing === undefined) this.#stored(ticket, arrived, spent());
       else
         writing.then(
           () => this.#stored(ticket, arrived),
@@ -173,9 +180,9 @@ export class SinkStream {
     }
   }
 
-  #stored(ticket: number, arrived: ArrivedChunk): void {
+  #stored(ticket: number, arrived: ArrivedChunk, spent?: Spent): void {
     const chunk = factsOf(arrived);
-    this.#report.post({ type: "stored", chunk });
+    this.#report.post({ type: "stored", chunk, spent });
     this.#acknowledge(chunk);
     this.#done(ticket, arrived);
   }
@@ -194,8 +201,16 @@ export class SinkStream {
   }
 
   #pauseOrGoOn(): void {
-    if (this.#waiting.size + this.#decoding >= this.#waitingMax) this.#connection.pause();
-    else this.#connection.resume();
+    if (this.#waiting.size + this.#decoding >= this.#waitingMax) {
+      this.#heldSinceMs ??= performance.now();
+      this.#connection.pause();
+      return;
+    }
+    if (this.#heldSinceMs !== undefined) {
+      this.#report.post({ type: "held", ms: performance.now() - this.#heldSinceMs });
+      this.#heldSinceMs = undefined;
+    }
+    this.#connection.resume();
   }
 
   /** Neighbours become one range. */

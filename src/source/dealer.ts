@@ -3,6 +3,7 @@
  * damaged is dealt again, and what one holds up for too long another sends as well. The one owner of ranges and streams.
  */
 import type { Connection } from "../net/connection.ts";
+import type { Spent } from "../net/load.ts";
 import { joinedPorts, type Port } from "../net/port.ts";
 import type { Demand, Terms } from "../net/transfer-end.ts";
 import type { BundledFile } from "../protocol/bundle.ts";
@@ -34,6 +35,8 @@ export interface DealerOwner {
   /** The sink has a chunk. `bytes` are zero where that was known. */
   onAcknowledged(stream: number, file: number, offset: number, bytes: number): void;
   onResent(reason: "damaged" | "lost", count: number): void;
+  /** What a stream's reading of so many bytes took. */
+  onReading(spent: Spent, bytes: number): void;
   /** Something may have become idle. */
   onIdle(): void;
   onFailed(error: HawserError): void;
@@ -297,6 +300,9 @@ export class Dealer {
       case "read":
         this.#inFlight.sent(report.piece, report.sent.bytesOnWire);
         this.#owner.onSent(report.piece, report.crc32, report.sent);
+        break;
+      case "spent":
+        this.#owner.onReading(report.spent, report.bytes);
         break;
       case "compressed":
         this.#compression.compressed(report.came, performance.now());

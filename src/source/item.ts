@@ -192,9 +192,16 @@ export class PatternItem implements SourceItem {
   readonly mtime: [number, number] = [0, 0];
   readonly mode = 0o600;
   readonly key = undefined;
+  readonly #file: FileItem | undefined;
+
+  /** `file`: its bytes, again and again, in place of some that are made up. */
+  constructor(file?: FileItem) {
+    this.#file = file;
+  }
 
   open(): ReaderDescriptor {
-    return { kind: "pattern" };
+    const found = this.#file?.open();
+    return found?.kind === "file" ? { ...found, kind: "loop", fileBytes: this.#file?.size ?? 0 } : { kind: "pattern" };
   }
   assertUnchanged(): void {}
   read(): Promise<number> {
@@ -203,7 +210,9 @@ export class PatternItem implements SourceItem {
   digest(): Promise<ItemDigest> {
     return Promise.reject(new HawserError("E_ILLEGAL", "what has no end has no digest"));
   }
-  close(): void {}
+  close(): void {
+    this.#file?.close();
+  }
 }
 
 /** Whether two runs offer the same file under the same name: where it is, and that nobody wrote to it in between. */

@@ -11,7 +11,9 @@ export type ReaderDescriptor =
   /** What was read once: only on the feed's own thread. */
   | { readonly kind: "kept"; readonly feed: Feed }
   /** Bytes made up on the spot, for measuring. */
-  | { readonly kind: "pattern" };
+  | { readonly kind: "pattern" }
+  /** The whole chunks of a file, again and again, for measuring the disk that it is on. */
+  | { readonly kind: "loop"; readonly fd: number; readonly shownName: string; readonly fileBytes: number };
 
 export interface Reader {
   /**
@@ -29,6 +31,8 @@ export function openReader(descriptor: ReaderDescriptor): Reader {
       return new KeptReader(descriptor.feed);
     case "pattern":
       return new PatternReader();
+    case "loop":
+      return new LoopReader(descriptor.fd, descriptor.shownName, descriptor.fileBytes);
   }
 }
 
@@ -70,6 +74,20 @@ class FileReader implements Reader {
       });
     }
     return room.subarray(0, count);
+  }
+}
+
+class LoopReader implements Reader {
+  readonly #file: FileReader;
+  readonly #fileBytes: number;
+
+  constructor(fd: number, shownName: string, fileBytes: number) {
+    this.#file = new FileReader(fd, shownName);
+    this.#fileBytes = fileBytes;
+  }
+
+  read(offset: number, bytes: number, room: Uint8Array): Uint8Array {
+    return this.#file.read(offset % (Math.floor(this.#fileBytes / bytes) * bytes), bytes, room);
   }
 }
 

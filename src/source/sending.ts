@@ -4,6 +4,7 @@
  */
 import { availableParallelism } from "node:os";
 import type { Connection } from "../net/connection.ts";
+import { DiskWork } from "../net/load.ts";
 import type { Demand, Terms } from "../net/transfer-end.ts";
 import { asHawserError, type HawserError } from "../protocol/errors.ts";
 import { STREAMS_DEFAULT } from "../protocol/limits.ts";
@@ -43,6 +44,8 @@ export class Sending {
   #dealer: Dealer;
   #roundTripMs: number | undefined;
   #stopped = false;
+  /** What was read of files in chunks. */
+  readonly disk = new DiskWork();
 
   constructor(terms: Terms, compress: CompressMode, owner: SendingOwner) {
     this.#terms = terms;
@@ -197,6 +200,7 @@ export class Sending {
       onUnreadable: (piece, failure) => settlement.onUnreadable(piece, failure),
       onAcknowledged: (stream, file, offset, bytes) => this.#onAcknowledged(stream, file, offset, bytes),
       onResent: (reason, count) => events.onResent(reason, count),
+      onReading: (spent, bytes) => this.disk.add(spent, bytes),
       onIdle: () => this.#owner.onIdle(),
       onFailed: (error) => events.onFailed(error),
     });

@@ -4,6 +4,7 @@
  * for `settlement.ts`; and what has no chunks, for `small-entries.ts`. The one owner of the files that are open.
  */
 import type { Connection } from "../net/connection.ts";
+import { type Load, LoadMeter } from "../net/load.ts";
 import type { Demand, Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
 import { HawserError } from "../protocol/errors.ts";
@@ -30,6 +31,7 @@ export class SourceSession implements TransferEnd {
   readonly #sending: Sending;
   readonly #settlement: Settlement;
   readonly #digests = new Digests();
+  readonly #meter = new LoadMeter();
   #control: Connection | undefined;
   #idle: (() => void) | undefined;
   /** It came while files were still being confirmed. */
@@ -107,6 +109,10 @@ export class SourceSession implements TransferEnd {
       readThere: (file) => this.#comparison.readThere(file),
       onIdle: () => this.#checkIdle(),
     });
+  }
+
+  get load(): Load {
+    return this.#meter.read(this.#sending.disk);
   }
 
   controlOpened(control: Connection): void {

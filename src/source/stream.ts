@@ -3,6 +3,7 @@
  * what is not acknowledged. It touches payload bytes and nothing else: which chunks, says the session, through a port.
  */
 import type { Connection } from "../net/connection.ts";
+import { type Spent, startWork } from "../net/load.ts";
 import type { Port } from "../net/port.ts";
 import type { BundledFile } from "../protocol/bundle.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
@@ -31,6 +32,8 @@ export type SourceReport =
   | { readonly type: "ready"; readonly count: number }
   /** A chunk was read, and is sent now. */
   | { readonly type: "read"; readonly piece: Piece; readonly crc32: number; readonly sent: SentAs }
+  /** What reading so many bytes took. */
+  | { readonly type: "spent"; readonly bytes: number; readonly spent: Spent }
   /** Of a bundle: what could be read, and is sent, and what could not. */
   | {
       readonly type: "bundled";
@@ -170,6 +173,7 @@ export class SourceStream {
     const reader = this.#readers.get(piece.file);
     let payload: Uint8Array | undefined;
     let failure: Failure | null = null;
+    const spent = startWork();
     try {
       payload = reader?.read(piece.offset, piece.bytes, block);
     } catch (thrown) {
@@ -180,6 +184,7 @@ export class SourceStream {
       this.#report.post({ type: "unreadable", piece, failure });
       return;
     }
+    this.#report.post({ type: "spent", bytes: piece.bytes, spent: spent() });
     const crc = crc32(payload);
     this.#unacknowledgedBytes += piece.bytes;
     const data = findData(payload);

@@ -59,7 +59,7 @@ t.test("demo: the user's settings for servers do not break it", async (t) => {
 
 t.test("bench: its own server is not the one that a ticket is for", async (t) => {
   const env = { HAWSER_TICKET_FILE: "/dev/null", HAWSER_CA: "/dev/null" };
-  const { code, err } = await run(["bench", "--seconds", "1", "-q"], inside(t.testdir({}), env));
+  const { code, err } = await run(["bench", "--seconds", "1", "-P", "2", "-q"], inside(t.testdir({}), env));
   t.equal(code, 0, err);
 });
 
@@ -99,13 +99,19 @@ t.test("bench: with a server of its own", async (t) => {
   t.match(out, /^rate +\d.* [GM]iB\/s \(.*bit\/s\)$/m);
   t.match(out, /^client +\d+\.\d\d CPU seconds per GiB/m);
   t.match(out, /^server +\d+\.\d\d CPU seconds per GiB/m);
+  t.match(out, /^limited by {2}\S.*\n$/m, "and a verdict");
   t.same(readdirSync(tmpdir), []);
 });
 
 t.test("bench: --to and --json", async (t) => {
   const server = await startServe(t.testdir({}));
-  const { code, out } = await run(["bench", "--to", server.address, "--seconds", "1", "--json"]);
+  const { code, out } = await run(["bench", "--to", server.address, "--seconds", "1", "-P", "1,2", "--disk", "--json"]);
   t.equal(code, 0);
+  t.same(
+    JSON.parse(out).runs.map(({ streams }: { streams: number }) => streams),
+    [1, 2],
+  );
+  t.equal(JSON.parse(out).disk, true);
   t.equal(nonconformity("bench", JSON.parse(out)), undefined);
   t.equal(JSON.parse(out).to, server.address);
   await server.stop();

@@ -36,6 +36,16 @@ function record(model: Record<string, fc.Arbitrary<unknown>>, required = Object.
   return fc.record(model, { noNullPrototype: true, requiredKeys: required });
 }
 
+const load = record({
+  clockMicros: byteCount,
+  cpuMicros: byteCount,
+  threadMicros: byteCount,
+  busyMicros: byteCount,
+  diskMicros: byteCount,
+  heldMicros: byteCount,
+  diskBytes: byteCount,
+  cores: fc.integer({ min: 1, max: 0xffff }),
+});
 const failure = record({ code: fc.integer({ min: 0, max: 0xffff }), message: text });
 
 /** Ends within 2^53 - 1, too. */
@@ -72,7 +82,7 @@ export const MESSAGES: { readonly [N in MessageName]: fc.Arbitrary<Message<N>> }
     {
       agent: text,
       role: fc.constantFrom("source", "sink"),
-      purpose: fc.constantFrom("transfer", "discard", "plan"),
+      purpose: fc.constantFrom("transfer", "discard", "scratch", "plan"),
       streams: fc.integer({ min: 1, max: STREAMS_MAX }),
       chunkBytes,
       session,
@@ -164,7 +174,13 @@ export const MESSAGES: { readonly [N in MessageName]: fc.Arbitrary<Message<N>> }
     ),
   }),
   FINISH: record({ files: uint32 }),
-  RECEIPT: record({ files: uint32, failed: uint32, bytes: byteCount, durationMs: count, cpuMicros: count }),
+  RECEIPT: record({ files: uint32, failed: uint32, bytes: byteCount, durationMs: count, cpuMicros: count, load }, [
+    "files",
+    "failed",
+    "bytes",
+    "durationMs",
+    "cpuMicros",
+  ]),
   PING: record({ id: uint32 }),
   PONG: record(
     {
@@ -172,6 +188,7 @@ export const MESSAGES: { readonly [N in MessageName]: fc.Arbitrary<Message<N>> }
       doing: text,
       received: fc.array(byteCount, { maxLength: STREAMS_MAX }),
       limit: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
+      load,
     },
     ["id"],
   ),

@@ -127,18 +127,21 @@ export interface ChildOptions {
   readonly nodeArgs?: readonly string[];
   /** A shell's commands before the program, in its process: what `ulimit` sets lasts. */
   readonly shell?: string;
+  /** A command that runs the one that follows it, such as `ip netns exec NAME`. */
+  readonly under?: readonly string[];
 }
 
 /** Runs one of the helper programs of this directory, which print their events as lines of JSON. */
 export function startChild<E extends { readonly type: string }>(
   t: Test,
-  program: "server-child.ts" | "client-child.ts" | "crowd-child.ts",
+  program: "server-child.ts" | "client-child.ts" | "crowd-child.ts" | "bench-child.ts",
   options: unknown,
-  { uid, gid, env = {}, nodeArgs = [], shell }: ChildOptions = {},
+  { uid, gid, env = {}, nodeArgs = [], shell, under = [] }: ChildOptions = {},
 ): Child<E> {
   const path = fileURLToPath(new URL(program, import.meta.url));
   const command = [process.execPath, ...nodeArgs, path, JSON.stringify(options)];
   if (shell !== undefined) command.unshift("/bin/sh", "-c", `${shell}; exec "$0" "$@"`);
+  command.unshift(...under);
   const child = spawn(command[0] as string, command.slice(1), {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, ...env },
@@ -194,8 +197,9 @@ export type ClientEvent =
 export async function sendInChild(
   t: Test,
   options: SendOptions,
+  how: ChildOptions = {},
 ): Promise<Sent & { readonly crash: string | null; readonly grownBytes: number }> {
-  const child = startChild<ClientEvent>(t, "client-child.ts", options);
+  const child = startChild<ClientEvent>(t, "client-child.ts", options, how);
   const { code, signal } = await child.exited;
   const last = child.log.of("result")[0];
   const crash = last === undefined || code !== 0 ? `${code ?? signal}: ${child.stderr()}` : null;

@@ -45,6 +45,17 @@ const tuple =
 const MOST = Number.MAX_SAFE_INTEGER;
 const u32 = integer(0, 2 ** 32 - 1);
 const count = optional(integer(1, 1024));
+const amount = integer(0, MOST);
+const load = {
+  clockMicros: amount,
+  cpuMicros: amount,
+  threadMicros: amount,
+  busyMicros: amount,
+  diskMicros: amount,
+  heldMicros: amount,
+  diskBytes: amount,
+  cores: integer(1, 65_535),
+};
 const error = { code: integer(0, 65_535), message: text };
 const measure: Check = (value) => typeof value === "number" && Number.isFinite(value) && value >= 0;
 const chunkBytes: Check = (value) => integer(65_536, 16_777_216)(value) && (value as number) % 4096 === 0;
@@ -59,7 +70,7 @@ const MESSAGES: Readonly<Record<Exclude<Name, "CHUNK" | "BUNDLE">, Readonly<Reco
   HELLO: {
     agent: text,
     role: oneOf("source", "sink"),
-    purpose: oneOf("transfer", "discard", "plan"),
+    purpose: oneOf("transfer", "discard", "scratch", "plan"),
     streams,
     chunkBytes,
     session: optional(bytes(16)),
@@ -134,6 +145,7 @@ const MESSAGES: Readonly<Record<Exclude<Name, "CHUNK" | "BUNDLE">, Readonly<Reco
     bytes: integer(0, MOST),
     durationMs: measure,
     cpuMicros: measure,
+    load: optional(map(load)),
   },
   PING: { id: u32 },
   PONG: {
@@ -141,6 +153,7 @@ const MESSAGES: Readonly<Record<Exclude<Name, "CHUNK" | "BUNDLE">, Readonly<Reco
     doing: optional(text),
     received: optional(list(64, integer(0, MOST))),
     limit: optional(integer(1, MOST)),
+    load: optional(map(load)),
   },
   ERROR: error,
   ATTACH: {

@@ -1,0 +1,88 @@
+/** Collects, while a transfer is under way, what its verdict is made of. */
+import type { Load } from "../net/load.ts";
+import type { Message } from "../protocol/messages.ts";
+import { segmentsBetween, segmentsNow } from "./segments.ts";
+import type { RunFigures } from "./verdict.ts";
+
+/** What it asks of the end that sends. */
+export interface Gauged {
+  readonly load: Load;
+  readonly isWaitingForInput: boolean;
+}
+
+/** How often it is looked whether there is anything to send. */
+const LOOK_MS = 50;
+/** Of the round trips, the last ones: what an hour brought is not kept. */
+const ROUND_TRIPS_MAX = 64;
+
+export class Gauge {
+  readonly #segments = segmentsNow();
+  readonly #startedMs = performance.now();
+  #endedMs = this.#startedMs;
+  #committedMs: number | undefined;
+  readonly #session: () => Gauged | undefined;
+  readonly #timer: NodeJS.Timeout;
+  #looks = 0;
+  #looksInVain = 0;
+  #leastMs = Number.POSITIVE_INFINITY;
+  readonly #roundTrips: number[] = [];
+  #peerLimit: number | null = null;
+  #peerLoad: Load | undefined;
+
+  /** From now on. */
+  constructor(session: () => Gauged | undefined) {
+    this.#session = session;
+    this.#timer = setInterval(() => this.#look(), LOOK_MS);
+    this.#timer.unref();
+  }
+
+  #look(): void {
+    const session = this.#session();
+    if (session === undefined || this.#committedMs !== undefined) return;
+    this.#looks++;
+    if (session.isWaitingForInput) this.#looksInVain++;
+  }
+
+  acknowledged(): void {
+    this.#endedMs = performance.now();
+  }
+
+  pong({ limit, load }: Message<"PONG">, roundTripMs: number): void {
+    this.#peerLimit = limit ?? null;
+    this.#peerLoad = load ?? this.#peerLoad;
+    this.#leastMs = Math.min(this.#leastMs, roundTripMs);
+    this.#roundTrips.push(roundTripMs);
+    if (this.#roundTrips.length > ROUND_TRIPS_MAX) this.#roundTrips.shift();
+  }
+
+  receipt({ load }: Message<"RECEIPT">): void {
+    this.#committedMs = performance.now();
+    this.#peerLoad = load ?? this.#peerLoad;
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** Of all until now; while the session is there. `bytes` as they were on the wire; undefined where nothing was begun. */
+  figures(streams: number, bytes: number, ownLimit: number | null): RunFigures | undefined {
+    const session = this.#session();
+    if (session === undefined) return undefined;
+    const seconds = (this.#endedMs - this.#startedMs) / 1000;
+    const sorted = this.#roundTrips.toSorted((a, b) => a - b);
+    const medianMs = sorted[sorted.length >> 1];
+    return {
+      streams,
+      seconds,
+      bytes,
+      settlingSeconds: Math.max(0, (this.#committedMs ?? this.#endedMs) - this.#endedMs) / 1000,
+      inputSeconds: this.#looks === 0 ? 0 : (this.#looksInVain / this.#looks) * seconds,
+      ownLimit,
+      peerLimit: this.#peerLimit,
+      roundTrip: medianMs === undefined ? null : { leastMs: this.#leastMs, medianMs },
+      segments: segmentsBetween(this.#segments, segmentsNow()),
+      sender: session.load,
+      receiver: this.#peerLoad ?? null,
+    };
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * What an end's time goes into while a session lives: its processor, its thread, its disk. Each end measures itself and
+ * tells the other in plain numbers, so that somebody can say which of them holds a transfer up.
+ */
+import { availableParallelism } from "node:os";
+import type { Message } from "../protocol/messages.ts";
+
+/** As PONG and RECEIPT carry it (PROTOCOL.md, Load). */
+export type Load = NonNullable<Message<"RECEIPT">["load"]>;
+
+/** What a piece of work took, in microseconds: on the clock, and of the processor by this thread. */
+export interface Spent {
+  readonly wallMicros: number;
+  readonly cpuMicros: number;
+}
+
+/** Begins to count; what is returned says what was spent since. Costs a microsecond. */
+export function startWork(): () => Spent {
+  const startedMs = performance.now();
+  const startedCpu = threadMicros();
+  return () => ({ wallMicros: (performance.now() - startedMs) * 1000, cpuMicros: threadMicros() - startedCpu });
+}
+
+/** Work on a disk: how much, and how long it kept whoever asked for it waiting. */
+export class DiskWork {
+  #wallMicros = 0;
+  #cpuMicros = 0;
+  bytes = 0;
+
+  add({ wallMicros, cpuMicros }: Spent, bytes: number): void {
+    this.#wallMicros += wallMicros;
+    this.#cpuMicros += cpuMicros;
+    this.bytes += bytes;
+  }
+
+  /**
+   * What was not spent at the processor. Of the sums: the system counts a thread's time in ticks, so that one call seems to
+   * take nothing and the next a whole tick (Linux, getrusage(2)).
+   */
+  get waitedMicros(): number {
+    return Math.max(0, this.#wallMicros - this.#cpuMicros);
+  }
+}
+
+/** Of one session, from when it is made. */
+export class LoadMeter {
+  readonly #startedMs = performance.now();
+  readonly #startedCpu = process.cpuUsage();
+  readonly #startedThread = threadMicros();
+  readonly #startedLoop = performance.eventLoopUtilization();
+
+  /** `heldMicros`: how long connections were not read because what they brought was not written yet, their mean. */
+  read(disk: DiskWork, heldMicros = 0): Load {
+    const { user, system } = process.cpuUsage(this.#startedCpu);
+    const { active } = performance.eventLoopUtilization(this.#startedLoop);
+    return {
+      clockMicros: whole((performance.now() - this.#startedMs) * 1000),
+      cpuMicros: user + system,
+      threadMicros: whole(threadMicros() - this.#startedThread),
+      busyMicros: whole(active * 1000),
+      diskMicros: whole(disk.waitedMicros),
+      heldMicros: whole(heldMicros),
+      diskBytes: disk.bytes,
+      cores: availableParallelism(),
+    };
+  }
+}
+
+const whole = (value: number) => Math.max(0, Math.round(value));
+
+function threadMicros(): number {
+  const { user, system } = process.threadCpuUsage();
+  return user + system;
+}
