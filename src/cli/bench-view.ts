@@ -112,9 +112,10 @@ function diskRates(figures: MeasureResult["figures"]): readonly [number | null, 
 
 function segmentRows({ figures }: MeasureResult): string[][] {
   if (!figures?.segments) return [];
+  const { isOfAllPrograms } = figures;
   const { sent, retransmitted } = figures.segments;
   const share = sent > 0 ? ` (${((retransmitted / sent) * 100).toFixed(3)}%)` : "";
-  const text = `${formatCount(retransmitted)} of ${formatCount(sent)} segments${share}, of all programs on this machine`;
+  const text = `${formatCount(retransmitted)} of ${formatCount(sent)} segments${share}${isOfAllPrograms ? ", of all programs on this machine" : ""}`;
   return [["sent again", text]];
 }
 
@@ -158,14 +159,14 @@ function runFields({ bytes, seconds, bytesPerSecond, streams, cpuSeconds }: Meas
 
 function figureFields({ figures }: MeasureResult): Record<string, unknown> {
   if (figures === null) return { figures: null };
-  const { roundTrip, segments, peerLimit, settlingSeconds, sender, receiver, seconds } = figures;
+  const { roundTrip, segments, isOfAllPrograms, peerLimit, settlingSeconds, sender, receiver, seconds } = figures;
   const [read, written] = diskRates(figures);
   return {
     figures: {
       wireBytesPerSecond: Math.round(rateOf(figures)),
       settlingSeconds,
       roundTripMs: roundTrip === null ? null : { least: roundTrip.leastMs, median: roundTrip.medianMs },
-      segments: segments === null ? null : { ...segments, ofAllPrograms: true },
+      segments: segments === null ? null : { ...segments, ofAllPrograms: isOfAllPrograms },
       serverLimitBytesPerSecond: peerLimit,
       shares: { client: sharesOf(sender, seconds), server: receiver && sharesOf(receiver, seconds) },
       diskBytesPerSecond: { client: read, server: written },

@@ -77,7 +77,7 @@ function destinationText({ run, receiver, bytesPerSecond }: Verdict): string {
 }
 
 function lossText({ lossShare, run }: Verdict): string {
-  return `${fine(lossShare ?? 0)} of ${formatCount(run.segments?.sent ?? 0)} segments of this machine were sent again`;
+  return `${fine(lossShare ?? 0)} of ${formatCount(run.segments?.sent ?? 0)} segments ${run.isOfAllPrograms ? "of this machine " : ""}were sent again`;
 }
 
 function lostText({ lossShare }: Verdict): string {

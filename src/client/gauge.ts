@@ -1,8 +1,15 @@
 /** Collects, while a transfer is under way, what its verdict is made of. */
 import type { Load } from "../net/load.ts";
 import type { Message } from "../protocol/messages.ts";
-import { segmentsBetween, segmentsNow } from "./segments.ts";
+import { askSegments } from "./connection-segments.ts";
+import { type Segments, segmentsBetween, segmentsNow } from "./segments.ts";
 import type { RunFigures } from "./verdict.ts";
+
+/** Connections that the system is asked of while they are there. */
+export interface Connections {
+  readonly localPorts: ReadonlySet<number>;
+  readonly port: number;
+}
 
 /** What it asks of the end that sends. */
 export interface Gauged {
@@ -12,6 +19,8 @@ export interface Gauged {
 
 /** How often it is looked whether there is anything to send. */
 const LOOK_MS = 50;
+/** How often the system is asked of the connections, which costs a process each time. */
+const ASK_MS = 500;
 /** Of the round trips, the last ones: what an hour brought is not kept. */
 const ROUND_TRIPS_MAX = 64;
 
@@ -21,7 +30,7 @@ export class Gauge {
   #endedMs = this.#startedMs;
   #committedMs: number | undefined;
   readonly #session: () => Gauged | undefined;
-  readonly #timer: NodeJS.Timeout;
+  readonly #timers: readonly NodeJS.Timeout[];
   #looks = 0;
   #looksInVain = 0;
   #leastMs = Number.POSITIVE_INFINITY;
@@ -29,11 +38,23 @@ export class Gauge {
   #peerLimit: number | null = null;
   #peerLoad: Load | undefined;
 
-  /** From now on. */
-  constructor(session: () => Gauged | undefined) {
+  #connectionSegments: Segments | null = null;
+  #isAsking = false;
+
+  /** From now on. Without `connections` what the system sent for all programs counts. */
+  constructor(session: () => Gauged | undefined, connections?: () => Connections) {
     this.#session = session;
-    this.#timer = setInterval(() => this.#look(), LOOK_MS);
-    this.#timer.unref();
+    const timers = [setInterval(() => this.#look(), LOOK_MS)];
+    if (connections !== undefined) timers.push(setInterval(() => void this.#askSystem(connections()), ASK_MS));
+    for (const timer of timers) timer.unref();
+    this.#timers = timers;
+  }
+
+  async #askSystem({ localPorts, port }: Connections): Promise<void> {
+    if (this.#isAsking || localPorts.size === 0) return;
+    this.#isAsking = true;
+    this.#connectionSegments = (await askSegments(localPorts, port)) ?? this.#connectionSegments;
+    this.#isAsking = false;
   }
 
   #look(): void {
@@ -61,7 +82,7 @@ export class Gauge {
   }
 
   stop(): void {
-    clearInterval(this.#timer);
+    for (const timer of this.#timers) clearInterval(timer);
   }
 
   /** Of all until now; while the session is there. `bytes` as they were on the wire; undefined where nothing was begun. */
@@ -80,7 +101,8 @@ export class Gauge {
       ownLimit,
       peerLimit: this.#peerLimit,
       roundTrip: medianMs === undefined ? null : { leastMs: this.#leastMs, medianMs },
-      segments: segmentsBetween(this.#segments, segmentsNow()),
+      segments: this.#connectionSegments ?? segmentsBetween(this.#segments, segmentsNow()),
+      isOfAllPrograms: this.#connectionSegments === null,
       sender: session.load,
       receiver: this.#peerLoad ?? null,
     };

@@ -181,6 +181,12 @@ export class Link {
     return { ms, waitingFor: "the path to carry data" };
   }
 
+  /** Of the streams that are there. */
+  get localPorts(): ReadonlySet<number> {
+    const ports = [...this.#streams.values()].map(({ localPort }) => localPort);
+    return new Set(ports.filter((port) => port !== undefined));
+  }
+
   /** Nobody is late then; but a server that can't be reached is. */
   get #waitsForInput(): boolean {
     const { awaitsAcknowledgement, isWaitingForInput } = this.#options;

@@ -93,7 +93,10 @@ export async function measure(options: MeasureOptions): Promise<MeasureResult> {
     onPong: (pong, roundTripMs) => gauge?.pong(pong, roundTripMs),
     onReady: () => {
       const started = performance.now();
-      gauge = new Gauge(() => session);
+      gauge = new Gauge(
+        () => session,
+        () => ({ localPorts: link.localPorts, port: options.to.port }),
+      );
       const forMs = (options.seconds ?? SECONDS) * 1000;
       timers.push(
         setTimeout(() => session?.endEndless(), forMs),

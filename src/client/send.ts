@@ -99,7 +99,8 @@ async function transfer(
     isWaitingForInput: () => session?.isWaitingForInput ?? false,
     onPong: (pong, roundTripMs) => gauge?.pong(pong, roundTripMs),
     onReady: (terms, address, streams) => {
-      gauge = new Gauge(() => session);
+      const connections = () => ({ localPorts: link.localPorts, port: options.to.port });
+      gauge = new Gauge(() => session, options.watchConnections === true ? connections : undefined);
       results.opened(terms);
       progress.streams(streams);
       const { transfer: transferId, agent, chunkBytes, durability } = terms;

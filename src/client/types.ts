@@ -208,6 +208,11 @@ export interface SendOptions {
   readonly dryRun?: boolean;
   /** What all streams together may send. The caller keeps it, and can change it on the way. */
   readonly bwlimit?: RateLimit;
+  /**
+   * Asks the system twice a second what the connections sent again, so that the verdict is of them alone and not of all
+   * programs on this machine (false).
+   */
+  readonly watchConnections?: boolean;
   /** `auto`: chunks are compressed where that makes the transfer faster; `zstd`: always; `none`: never (`auto`). */
   readonly compress?: "auto" | "zstd" | "none";
   /** Aborting hands out no more chunks, lets what is in flight be recorded, and ends the transfer. */

@@ -20,8 +20,9 @@ export interface RunFigures {
   readonly peerLimit: number | null;
   /** From asking to the answer; null where nobody asked. The least is the path's, the median also its queues'. */
   readonly roundTrip: { readonly leastMs: number; readonly medianMs: number } | null;
-  /** Of all programs on this machine; null where the system does not tell. */
+  /** Of the streams, or `isOfAllPrograms` on this machine; null where the system does not tell. */
   readonly segments: Segments | null;
+  readonly isOfAllPrograms: boolean;
   readonly sender: Load;
   /** null: the server does not tell. */
   readonly receiver: Load | null;

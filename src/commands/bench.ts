@@ -74,8 +74,7 @@ export class BenchCommand extends HawserCommand {
   static override summary = "measures the path with the real protocol, and says what limits it";
   static override description =
     "Sends data that the server checks and drops, over real connections, with one number of streams after the other. Prints " +
-    "the rate of each, what both ends were busy with, what was sent again where the system tells (Linux; of all programs on " +
-    "this machine), and at last what limits: the CPU of an end, a disk, loss on the path, how much a stream may have on its " +
+    "the rate of each, what both ends were busy with, what was sent again where the system tells (Linux), and at last what limits: the CPU of an end, a disk, loss on the path, how much a stream may have on its " +
     "way, the path's own rate, or a limit that somebody has set; and what would help. Without --to it measures this " +
     "machine. Nothing is written to a disk unless --disk says so. Who may send may measure; a server lets four clients " +
     "measure at once, for ten minutes and 8 GiB on its disk each.";

@@ -232,6 +232,8 @@ export class SendCommand extends HawserCommand {
         preserveMode: values.preserveMode,
         dryRun: values.dryRun,
         bwlimit: limit,
+        // What limits it is said then.
+        watchConnections: values.verbose,
         compress: values.compress,
         ...(values.retries === undefined ? {} : { retries: values.retries }),
         signal: interrupts.signal,

@@ -9,6 +9,7 @@ import { STREAM_SECRET_BYTES, STREAM_SECRET_LABEL } from "./sealing.ts";
 /** What bytes go over, whatever is below: a TCP connection, TLS, or a sealed stream. */
 export type Carrier = Duplex &
   Pick<Socket, "remoteAddress"> & {
+    readonly localPort?: number | undefined;
     setNoDelay(on: boolean): unknown;
     setKeepAlive(on: boolean, afterMs: number): unknown;
     /** What it gave as 'data' is of no more use. */

@@ -156,6 +156,9 @@ export class Connection implements DirectReader {
   get remoteAddress(): string | undefined {
     return this.#socket?.remoteAddress;
   }
+  get localPort(): number | undefined {
+    return this.#socket?.localPort;
+  }
   /** What it has to show for itself; undefined where it is plain. */
   get channel(): Channel | undefined {
     return this.#channel;

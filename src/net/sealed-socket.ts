@@ -44,6 +44,9 @@ export class SealedSocket extends Duplex implements DirectReader {
   get remoteAddress(): string | undefined {
     return this.#raw?.remoteAddress;
   }
+  get localPort(): number | undefined {
+    return this.#raw?.localPort;
+  }
   setNoDelay(on: boolean): void {
     this.#raw?.setNoDelay(on);
   }

@@ -35,6 +35,7 @@ const figures = (rest: Partial<RunFigures> = {}): RunFigures => ({
   peerLimit: null,
   roundTrip: { leastMs: 50, medianMs: 51 },
   segments: { sent: 100_000, retransmitted: 50 },
+  isOfAllPrograms: true,
   sender: load(0.96),
   receiver: load(0.76),
   ...rest,
@@ -74,6 +75,11 @@ t.test("text: golden, one number of streams", async (t) => {
       "",
     ].join("\n"),
   );
+});
+
+t.test("segments of the streams alone", async (t) => {
+  const text = benchText(PLAN, swept(measured(4, 4, { isOfAllPrograms: false })));
+  t.match(text, /^sent again {2}50 of 100,000 segments \(0\.050%\)$/m);
 });
 
 t.test("text: golden, a sweep with disks", async (t) => {

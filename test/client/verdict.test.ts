@@ -40,6 +40,7 @@ const run = (rest: Partial<RunFigures> = {}): RunFigures => ({
   peerLimit: null,
   roundTrip: { leastMs: 0.3, medianMs: 0.5 },
   segments: { sent: 300_000, retransmitted: 0 },
+  isOfAllPrograms: false,
   sender: load(),
   receiver: load(),
   ...rest,
