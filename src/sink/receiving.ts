@@ -3,7 +3,7 @@
  * was stored. The one owner of the streams.
  */
 import type { Connection } from "../net/connection.ts";
-import { DiskWork } from "../net/load.ts";
+import { DiskWork, WorkSampler } from "../net/load.ts";
 import { joinedPorts, type Port } from "../net/port.ts";
 import type { Terms } from "../net/transfer-end.ts";
 import { asHawserError, type Failure, HawserError } from "../protocol/errors.ts";
@@ -37,8 +37,6 @@ interface StreamState {
   readonly files: Set<number>;
 }
 
-const NOT_WAITED_FOR = { wallMicros: 0, cpuMicros: 0 };
-
 export class Receiving {
   readonly #terms: Terms;
   readonly #owner: ReceivingOwner;
@@ -46,6 +44,7 @@ export class Receiving {
   #writing = 0;
   /** What was written at once. */
   readonly disk = new DiskWork();
+  readonly #bundleWork = new WorkSampler();
   #heldMs = 0;
 
   constructor(terms: Terms, owner: ReceivingOwner) {
@@ -95,7 +94,7 @@ export class Receiving {
       }
       case "stored":
         this.#writing--;
-        this.disk.add(report.spent ?? NOT_WAITED_FOR, report.chunk.bytes);
+        this.disk.add(report.chunk.bytes, report.spent);
         this.#onStored(report.chunk);
         break;
       case "unwritable":
@@ -115,8 +114,10 @@ export class Receiving {
   }
 
   #onBundle({ port }: StreamState, ticket: number, payload: Uint8Array): void {
+    const done = this.#bundleWork.start();
     try {
       const taking = this.#owner.small.take(payload);
+      if (taking === undefined) this.disk.add(payload.length, done?.());
       if (taking === undefined) port.post({ type: "taken", ticket });
       else void taking.then(() => port.post({ type: "taken", ticket }));
     } catch (thrown) {

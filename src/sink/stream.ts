@@ -4,7 +4,7 @@
  * It touches payload bytes and nothing else: which chunk belongs where, says the session, through a port.
  */
 import type { Connection } from "../net/connection.ts";
-import { type Spent, startWork } from "../net/load.ts";
+import { type Spent, WorkSampler } from "../net/load.ts";
 import type { Port } from "../net/port.ts";
 import type { Terms } from "../net/transfer-end.ts";
 import type { ArrivedChunk } from "../protocol/conversation.ts";
@@ -30,8 +30,8 @@ export type SinkOrder =
 /** What a stream tells its session. */
 export type SinkReport =
   | { readonly type: "arrived"; readonly ticket: number; readonly chunk: ChunkFacts }
-  /** `spent`: where it was written at once, what that took; missing where the stream could do other things meanwhile. */
-  | { readonly type: "stored"; readonly chunk: ChunkFacts; readonly spent?: Spent | undefined }
+  /** `spent`: what writing took of the stream's time, where that was measured. */
+  | { readonly type: "stored"; readonly chunk: ChunkFacts; readonly spent: Spent | undefined }
   | { readonly type: "unwritable"; readonly file: number; readonly failure: Failure }
   | { readonly type: "damaged"; readonly chunk: ChunkFacts }
   /** For so long nothing was read, since what had come was not written yet. */
@@ -68,6 +68,9 @@ interface Waiting {
 const ACK_DELAY_MS = 5;
 const ACK_WINDOW_PART = 8;
 
+/** The stream could do other things meanwhile. */
+const NOT_WAITED_FOR: Spent = { wallMicros: 0, cpuMicros: 0 };
+
 export class SinkStream {
   readonly #connection: Connection;
   readonly #report: Port<SinkReport>;
@@ -84,6 +87,7 @@ export class SinkStream {
   /** Since when nothing is read. */
   #heldSinceMs: number | undefined;
   #ackTimer: NodeJS.Timeout | undefined;
+  readonly #writingWork = new WorkSampler();
 
   constructor(
     connection: Connection,
@@ -162,17 +166,17 @@ export class SinkStream {
       this.#done(ticket, arrived);
       return;
     }
-    const spent = startWork();
+    const done = this.#writingWork.start();
     try {
       const writer = this.#writers.get(arrived.file);
       const writing = isSparse(content)
         ? writer?.writeSparse(arrived.offset, content, fresh)
         : writer?.write(arrived.offset, content);
       waiting.inUse = true;
-      if (writing === undefined) this.#stored(ticket, arrived, spent());
+      if (writing === undefined) this.#stored(ticket, arrived, done?.());
       else
         writing.then(
-          () => this.#stored(ticket, arrived),
+          () => this.#stored(ticket, arrived, NOT_WAITED_FOR),
           (thrown) => this.#unwritable(ticket, arrived, thrown),
         );
     } catch (thrown) {
@@ -180,7 +184,7 @@ export class SinkStream {
     }
   }
 
-  #stored(ticket: number, arrived: ArrivedChunk, spent?: Spent): void {
+  #stored(ticket: number, arrived: ArrivedChunk, spent: Spent | undefined): void {
     const chunk = factsOf(arrived);
     this.#report.post({ type: "stored", chunk, spent });
     this.#acknowledge(chunk);

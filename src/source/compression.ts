@@ -22,8 +22,11 @@ export interface Compressed {
 
 /** A shorter chunk costs more to hand to a thread than it can save. */
 const CHUNK_BYTES_MIN = 4096;
-/** Of what is sent as it is, one chunk in so many bytes is sampled, and one in so long on a slow path. */
-const SAMPLE_EVERY_BYTES = 32 * 1024 * 1024;
+/**
+ * Of what is sent as it is, one chunk in so many bytes is sampled, and one in so long on a path that is slower: where more
+ * come by in a second, each sample costs as much of a core as some two chunks do.
+ */
+const SAMPLE_EVERY_BYTES = 256 * 1024 * 1024;
 const SAMPLE_MS = 1000;
 /** Before there is a rate nothing can be decided, but the more is known when there is one. */
 const FIRST_SAMPLES = 4;

@@ -35,8 +35,8 @@ export interface DealerOwner {
   /** The sink has a chunk. `bytes` are zero where that was known. */
   onAcknowledged(stream: number, file: number, offset: number, bytes: number): void;
   onResent(reason: "damaged" | "lost", count: number): void;
-  /** What a stream's reading of so many bytes took. */
-  onReading(spent: Spent, bytes: number): void;
+  /** A stream has read so many bytes; `spent` where it measured what that took. */
+  onReading(bytes: number, spent: Spent | undefined): void;
   /** Something may have become idle. */
   onIdle(): void;
   onFailed(error: HawserError): void;
@@ -299,10 +299,8 @@ export class Dealer {
         break;
       case "read":
         this.#inFlight.sent(report.piece, report.sent.bytesOnWire);
+        this.#owner.onReading(report.piece.bytes, report.spent);
         this.#owner.onSent(report.piece, report.crc32, report.sent);
-        break;
-      case "spent":
-        this.#owner.onReading(report.spent, report.bytes);
         break;
       case "compressed":
         this.#compression.compressed(report.came, performance.now());
@@ -315,6 +313,7 @@ export class Dealer {
         break;
       case "bundle-sent":
         this.#inFlight.sent(report.piece, report.sent.bytesOnWire);
+        this.#owner.onReading(report.bytes, report.spent);
         this.#owner.onSentBundle(report.bytes, report.sent);
         break;
       case "bundled":

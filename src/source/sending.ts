@@ -44,7 +44,7 @@ export class Sending {
   #dealer: Dealer;
   #roundTripMs: number | undefined;
   #stopped = false;
-  /** What was read of files in chunks. */
+  /** What was read of files. */
   readonly disk = new DiskWork();
 
   constructor(terms: Terms, compress: CompressMode, owner: SendingOwner) {
@@ -200,7 +200,7 @@ export class Sending {
       onUnreadable: (piece, failure) => settlement.onUnreadable(piece, failure),
       onAcknowledged: (stream, file, offset, bytes) => this.#onAcknowledged(stream, file, offset, bytes),
       onResent: (reason, count) => events.onResent(reason, count),
-      onReading: (spent, bytes) => this.disk.add(spent, bytes),
+      onReading: (bytes, spent) => this.disk.add(bytes, spent),
       onIdle: () => this.#owner.onIdle(),
       onFailed: (error) => events.onFailed(error),
     });

@@ -3,7 +3,7 @@
  * what is not acknowledged. It touches payload bytes and nothing else: which chunks, says the session, through a port.
  */
 import type { Connection } from "../net/connection.ts";
-import { type Spent, startWork } from "../net/load.ts";
+import { type Spent, WorkSampler } from "../net/load.ts";
 import type { Port } from "../net/port.ts";
 import type { BundledFile } from "../protocol/bundle.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
@@ -30,10 +30,14 @@ export type SourceOrder =
 export type SourceReport =
   /** It can take `count` more pieces. */
   | { readonly type: "ready"; readonly count: number }
-  /** A chunk was read, and is sent now. */
-  | { readonly type: "read"; readonly piece: Piece; readonly crc32: number; readonly sent: SentAs }
-  /** What reading so many bytes took. */
-  | { readonly type: "spent"; readonly bytes: number; readonly spent: Spent }
+  /** A chunk was read, and is sent now. `spent`: what reading it took, where that was measured. */
+  | {
+      readonly type: "read";
+      readonly piece: Piece;
+      readonly crc32: number;
+      readonly sent: SentAs;
+      readonly spent: Spent | undefined;
+    }
   /** Of a bundle: what could be read, and is sent, and what could not. */
   | {
       readonly type: "bundled";
@@ -42,7 +46,13 @@ export type SourceReport =
       readonly unreadable: readonly UnreadableFile[];
     }
   /** The bundle is sent now; `bytes` of all of it. */
-  | { readonly type: "bundle-sent"; readonly piece: Piece; readonly bytes: number; readonly sent: SentAs }
+  | {
+      readonly type: "bundle-sent";
+      readonly piece: Piece;
+      readonly bytes: number;
+      readonly sent: SentAs;
+      readonly spent: Spent | undefined;
+    }
   /** What compressing a chunk, or a sample of one, came to. */
   | { readonly type: "compressed" | "sampled"; readonly came: Compressed }
   /** Under a rate limit: the system has taken the piece, and it waits for its turn no more. */
@@ -88,6 +98,7 @@ export class SourceStream {
   /** Bytes read and not acknowledged. */
   #unacknowledgedBytes = 0;
   #isLeaving = false;
+  readonly #reading = new WorkSampler();
 
   constructor(
     connection: Connection,
@@ -173,7 +184,7 @@ export class SourceStream {
     const reader = this.#readers.get(piece.file);
     let payload: Uint8Array | undefined;
     let failure: Failure | null = null;
-    const spent = startWork();
+    const done = this.#reading.start();
     try {
       payload = reader?.read(piece.offset, piece.bytes, block);
     } catch (thrown) {
@@ -184,11 +195,11 @@ export class SourceStream {
       this.#report.post({ type: "unreadable", piece, failure });
       return;
     }
-    this.#report.post({ type: "spent", bytes: piece.bytes, spent: spent() });
+    const spent = done?.();
     const crc = crc32(payload);
     this.#unacknowledgedBytes += piece.bytes;
     const data = findData(payload);
-    const chunk = { piece, crc32: crc, payload, block };
+    const chunk = { piece, crc32: crc, payload, block, spent };
     const isSparse = data !== undefined && isWorthSparse(data, piece.bytes);
     if (attempt === "yes" && !(isSparse && data.length === 0)) this.#compress(chunk, isSparse ? data : undefined);
     else if (isSparse) this.#sendSparse(chunk, data);
@@ -196,14 +207,16 @@ export class SourceStream {
   }
 
   #sendBundle(piece: Piece, members: readonly BundleMember[], attempt: Attempt, block: Uint8Array): void {
+    const done = this.#reading.start();
     const { payload, files, unreadable } = readBundle(members, block);
+    const spent = done?.();
     this.#report.post({ type: "bundled", piece, files, unreadable });
     if (files.length === 0) {
       this.#giveBlock(block);
       return;
     }
     this.#unacknowledgedBytes += payload.length;
-    const chunk = { piece, crc32: crc32(payload), payload, block };
+    const chunk = { piece, crc32: crc32(payload), payload, block, spent };
     if (attempt === "yes") this.#compress(chunk, undefined);
     else this.#sendRaw(chunk, attempt);
   }
@@ -223,8 +236,9 @@ export class SourceStream {
     });
   }
 
-  #sendRaw({ piece, crc32: crc, payload, block }: ReadChunk, attempt: Attempt): void {
-    this.#reportSent(piece, crc, payload.length, { encoding: "raw", bytesOnWire: payload.length });
+  #sendRaw(chunk: ReadChunk, attempt: Attempt): void {
+    const { piece, crc32: crc, payload, block } = chunk;
+    this.#reportSent(chunk, { encoding: "raw", bytesOnWire: payload.length });
     const name = nameOf(piece);
     this.#connection.sendChunk(piece.file, piece.offset, payload, crc, () => this.#accepted(piece, block), name);
     if (attempt === "sample") sample(payload, (came) => this.#report.post({ type: "sampled", came }));
@@ -238,7 +252,7 @@ export class SourceStream {
     const { piece, crc32: crc, payload, block } = chunk;
     const bytesOnWire = slices.reduce((sum, { length }) => sum + length, 0);
     const decodedBytes = payload.length;
-    this.#reportSent(piece, crc, decodedBytes, { encoding, bytesOnWire });
+    this.#reportSent(chunk, { encoding, bytesOnWire });
     const { file, offset } = piece;
     // The block stays in use until the system has taken what was made of it: so what waits for that is bounded.
     this.#connection.sendEncodedChunk(
@@ -248,9 +262,9 @@ export class SourceStream {
     );
   }
 
-  #reportSent(piece: Piece, crc: number, bytes: number, sent: SentAs): void {
-    if (piece.bundle === undefined) this.#report.post({ type: "read", piece, crc32: crc, sent });
-    else this.#report.post({ type: "bundle-sent", piece, bytes, sent });
+  #reportSent({ piece, crc32: crc, payload, spent }: ReadChunk, sent: SentAs): void {
+    if (piece.bundle === undefined) this.#report.post({ type: "read", piece, crc32: crc, sent, spent });
+    else this.#report.post({ type: "bundle-sent", piece, bytes: payload.length, sent, spent });
   }
 
   #accepted(piece: Piece, block: Uint8Array): void {
@@ -288,4 +302,6 @@ interface ReadChunk {
   readonly payload: Uint8Array;
   /** Where it lies, unless it lies elsewhere. */
   readonly block: Uint8Array;
+  /** What reading it took, where that was measured. */
+  readonly spent: Spent | undefined;
 }
