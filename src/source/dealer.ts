@@ -112,9 +112,17 @@ export class Dealer {
 
   /** See TransferEnd. */
   get demand(): Demand {
-    const isStarved = this.#wasStarved;
+    // A stream that nothing was dealt to has asked for nothing since: it waits still.
+    const isStarved = this.#wasStarved || [...this.#streams.keys()].some((index) => this.#isStarving(index));
     this.#wasStarved = false;
     return { isStarved, remainingBytes: this.#dispatcher.remainingBytes };
+  }
+
+  /** Whether it could take a piece, and there is none for it; what goes in order may wait for its turn. */
+  #isStarving(index: number): boolean {
+    const { credit = 0, isLeaving = true } = this.#streams.get(index) ?? {};
+    if (credit === 0 || isLeaving || this.#hasShare(index)) return false;
+    return this.#terms.inOrder !== true || this.#inFlight.heldBy(index) === 0;
   }
 
   /** A stream is to close: it gets nothing more, and what it had not begun goes to the others. */
@@ -218,8 +226,7 @@ export class Dealer {
       const nowMs = performance.now();
       const taken = this.#terms.inOrder === true ? this.#nextInOrder(index) : this.#next(index);
       if (taken === undefined) {
-        // What goes in order may wait for its turn.
-        this.#wasStarved ||= this.#terms.inOrder !== true || this.#inFlight.heldBy(index) === 0;
+        this.#wasStarved ||= this.#isStarving(index);
         this.#lookAgain();
         return;
       }

@@ -304,9 +304,10 @@ t.test("a slow consumer, and one that goes", async (t) => {
 
 t.test("a transfer that fails after some came out: pipefail sees it", async (t) => {
   const server = await startStreaming("wc -c");
-  const running = start(["send", "-", "--name", "a", "--to", server.address, "--progress", "json"], {
-    stdio: ["pipe", "pipe", "pipe"],
-  });
+  const running = start(
+    ["send", "-", "--name", "a", "--chunk-size", "512KiB", "--to", server.address, "--progress", "json"],
+    { stdio: ["pipe", "pipe", "pipe"] },
+  );
   running.child.stdin?.write(contentOf(3 * MIB));
   await running.said(/"phase":"sending","stall":null,"bytesDone":3145728/);
   running.child.kill("SIGTERM");

@@ -917,3 +917,23 @@ t.test(
     t.equal(bundles(), 1);
   },
 );
+
+t.test("a stream that has nothing to send is starved whenever that is asked, and not once", async (t) => {
+  const { hand, told } = await begun(t);
+  hand.plan(0);
+  await told.until("all of it", () => told.acknowledged === content.length);
+  t.same(
+    [1, 2, 3].map(() => hand.session.demand?.isStarved),
+    [true, true, true],
+  );
+});
+
+t.test("one whose chunks wait for their turn is not starved", async (t) => {
+  const { hand } = await begun(t, { terms: { inOrder: true } });
+  hand.acknowledges = false;
+  hand.plan(0);
+  await hand.chunks(1);
+  // What was before the plan is told the first time.
+  t.equal(hand.session.demand?.isStarved, true);
+  t.equal(hand.session.demand?.isStarved, false);
+});
