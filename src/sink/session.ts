@@ -4,7 +4,7 @@
  * for `settlement.ts`; and what has no chunks, for `small-files.ts`. The one owner of the files that are open.
  */
 import type { Connection } from "../net/connection.ts";
-import { type Load, LoadMeter } from "../net/load.ts";
+import { type Load, LoadMeter, processMicros } from "../net/load.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
 import { errorCodeOf, HawserError } from "../protocol/errors.ts";
@@ -74,7 +74,7 @@ export class SinkSession implements TransferEnd {
   readonly #receiving: Receiving;
   readonly #disposal = new AbortController();
   readonly #startedMs = performance.now();
-  readonly #startedCpu = process.cpuUsage();
+  readonly #startedCpu = processMicros();
   readonly #meter = new LoadMeter();
   #control: Connection | undefined;
   /** Of committed files, what an earlier run had brought. */
@@ -360,10 +360,10 @@ export class SinkSession implements TransferEnd {
   }
 
   async #finish(): Promise<Message<"RECEIPT">> {
-    const { user, system } = process.cpuUsage(this.#startedCpu);
+    const cpuMicros = processMicros() - this.#startedCpu;
     const { files, failed, bytes } = this.#outcomes.totals;
     const durationMs = performance.now() - this.#startedMs;
-    const receipt = { files, failed, bytes, durationMs, cpuMicros: user + system, load: this.load };
+    const receipt = { files, failed, bytes, durationMs, cpuMicros, load: this.load };
     await this.#options.events.onFinished(receipt);
     return receipt;
   }
