@@ -54,6 +54,9 @@ export interface SinkSessionOptions {
   readonly events: SinkEvents;
 }
 
+/** Made once: without a reason each abort makes one, with its stack. */
+const DISPOSED = new Error("the session has ended");
+
 export class SinkSession implements TransferEnd {
   readonly role = "sink";
   readonly #options: SinkSessionOptions;
@@ -246,7 +249,7 @@ export class SinkSession implements TransferEnd {
 
   /** What is unfinished stays, for the next run to go on with. */
   async #dispose(): Promise<void> {
-    this.#disposal.abort();
+    this.#disposal.abort(DISPOSED);
     await this.#offers.idle();
     // What is being committed gets its outcome, and its place in history, also when nobody hears of it any more.
     await this.#check.idle();
