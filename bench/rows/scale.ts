@@ -165,8 +165,8 @@ async function byClients({ rounds, say }: Context, scratch: string): Promise<Par
       say(round === 0 ? "clients, warming up" : `clients, round ${round} of ${rounds}`);
       for (const { bytes, clients, sent } of found) {
         const source = join(scratch, "source.bin");
-        touchMemory(scratch, bytes * 1.25);
         writeRandomFile(source, bytes / clients);
+        touchMemory(scratch, bytes * 1.25);
         const args = [CLIENTS_SCRIPT, to, source, String(clients), String(server.pid), warm];
         const { stdout } = await run(process.execPath, args);
         if (round > 0) sent.push(JSON.parse(stdout));
