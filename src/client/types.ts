@@ -164,7 +164,7 @@ export interface SendOptions {
   readonly to: Endpoint;
   /** TLS 1.3 (plain TCP, which whoever is on the path can read and change). */
   readonly secure?: ClientKeys | undefined;
-  /** Connections that carry data, 1 to 64; "auto": as many as pay, found out on the way ("auto"). */
+  /** Connections that carry data, 1 to 128; "auto": as many as pay, found out on the way ("auto"). */
   readonly streams?: number | "auto";
   /** 64 KiB to 16 MiB, a multiple of 4 KiB (1 MiB). */
   readonly chunkBytes?: number;

@@ -203,8 +203,8 @@ export class Unfinished {
       await this.#store.forgetFiles(useless.map(({ id }) => id));
       await this.#store.close(sessionId);
     }
-    // What was committed has none any more.
-    for (const file of useless) if (!isDone(file)) await this.#sink.dropPart(file.partId);
+    // Of what was committed as well: whoever moves directories about meanwhile may have kept it from going.
+    for (const { partId } of useless) await this.#sink.dropPart(partId);
   }
 
   /** Forgets a session that nobody has open, with its parts. */
