@@ -24,16 +24,11 @@ const LATER = new Set(["node:crypto"]);
 const BANNER = `const require = process.getBuiltinModule("node:module").createRequire(import.meta.url);
 const clockMs = () => { const [s, ns] = process.hrtime(); return s * 1e3 + ns / 1e6; };`;
 
-const { metafile } = await build({
+const COMMON = {
   absWorkingDir: root,
-  // index.ts is what oclif's help is told to read.
-  entryPoints: ["src/commands/main.ts", "src/commands/index.ts"],
   outdir: "dist/program",
   outbase: "src",
-  // As deep as commands/, so that paths hold from both.
-  chunkNames: "chunks/[name]-[hash]",
   bundle: true,
-  splitting: true,
   format: "esm",
   platform: "node",
   target: "node24",
@@ -46,15 +41,24 @@ const { metafile } = await build({
   banner: { js: BANNER },
   // The global `performance` loads all that node:perf_hooks has.
   define: { "performance.now": "clockMs" },
-  plugins: [
-    { name: "oclif bit by bit", setup: loadLazily },
-    { name: "in few pieces", setup: keepTogether },
-    { name: "built-in modules bit by bit", setup: takeBuiltins },
-  ],
   legalComments: "none",
   metafile: true,
   logLevel: "warning",
+};
+const BUILTINS = { name: "built-in modules bit by bit", setup: takeBuiltins };
+
+const program = await build({
+  ...COMMON,
+  // index.ts is what oclif's help is told to read.
+  entryPoints: ["src/commands/main.ts", "src/commands/index.ts"],
+  // As deep as commands/, so that paths hold from both.
+  chunkNames: "chunks/[name]-[hash]",
+  splitting: true,
+  plugins: [{ name: "oclif bit by bit", setup: loadLazily }, { name: "in few pieces", setup: keepTogether }, BUILTINS],
 });
+
+// A worker thread is a program of its own: in one file, it shares none with the other, whose pieces stay as they are.
+const worker = await build({ ...COMMON, entryPoints: ["src/client/worker.ts"], plugins: [BUILTINS] });
 
 writeFileSync(join(root, "dist", "program", "LICENSES.txt"), licenses());
 
@@ -125,7 +129,9 @@ function takeBuiltins({ onLoad, onResolve }) {
 
 /** The licences of all that became part of the program, each with its package's name and version. */
 function licenses() {
-  const inputs = Object.values(metafile.outputs).flatMap(({ inputs }) => Object.keys(inputs));
+  const inputs = [program, worker]
+    .flatMap(({ metafile }) => Object.values(metafile.outputs))
+    .flatMap(({ inputs }) => Object.keys(inputs));
   const homes = new Set(
     inputs.map((path) => /^node_modules\/(?:.*\/node_modules\/)?(?:@[^/]+\/)?[^/]+/.exec(path)?.[0]).filter(Boolean),
   );
