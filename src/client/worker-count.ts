@@ -2,12 +2,15 @@
 
 /** More than these share out what a few do alone. */
 export const WORKERS_MAX = 16;
-/** The most that are had unasked: the memory of each is the user's. */
-const AUTO_MAX = 4;
-/** A processor for the main thread, and one for the system's part of it: on fewer there is none for a worker. */
-const AUTO_CORES_MIN = 3;
-/** Less is sent before a worker has loaded what it needs. */
-const AUTO_BYTES_MIN = 64 * 1024 * 1024;
+/**
+ * With two each has half of what one thread had, and then the server, which has one, is the slower end: more would bring
+ * nothing. One alone is as busy as the main thread was.
+ */
+const AUTO_WORKERS = 2;
+/** One for each, one for the main thread, and one for whatever else there is. */
+const AUTO_CORES_MIN = 4;
+/** Starting them costs what sealing this much does (docs/decisions/0035). */
+const AUTO_BYTES_MIN = 256 * 1024 * 1024;
 
 export interface WorkerCircumstances {
   /** Processors that the process may use. */
@@ -28,6 +31,6 @@ export function workersFor(
 ): number {
   if (isPiped) return 0;
   if (wanted !== "auto") return Math.min(wanted, WORKERS_MAX, streams);
-  if (cores < AUTO_CORES_MIN || !isEncrypted || (bytes !== null && bytes < AUTO_BYTES_MIN)) return 0;
-  return Math.min(cores - 1, AUTO_MAX, streams);
+  const isLarge = bytes === null || bytes >= AUTO_BYTES_MIN;
+  return isEncrypted && isLarge && cores >= AUTO_CORES_MIN && streams >= AUTO_WORKERS ? AUTO_WORKERS : 0;
 }
