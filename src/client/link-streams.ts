@@ -3,6 +3,7 @@
  * breaks.
  */
 import type { Connection } from "../net/connection.ts";
+import type { ThreadLoad } from "../net/load.ts";
 import type { SealedDial } from "../net/sealed-client.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import { asHawserError, ERRORS, endsSession, HawserError } from "../protocol/errors.ts";
@@ -76,6 +77,11 @@ export class LinkStreams {
   get localPorts(): ReadonlySet<number> {
     const ports = [...this.#attached.values()].map(({ localPort }) => localPort);
     return new Set(ports.filter((port) => port !== undefined));
+  }
+
+  /** What the workers have done. */
+  get threadLoads(): readonly ThreadLoad[] {
+    return this.#workers?.loads ?? [];
   }
 
   /** They live in these from now on. */

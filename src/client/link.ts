@@ -6,6 +6,7 @@
 import { BlockPool } from "../net/blocks.ts";
 import type { Connection } from "../net/connection.ts";
 import type { Endpoint } from "../net/dial.ts";
+import type { ThreadLoad } from "../net/load.ts";
 import { sliceBytesOf, WRITE_SLICE_MS } from "../net/pace.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
@@ -143,6 +144,11 @@ export class Link {
   /** Of the streams that are there. */
   get localPorts(): ReadonlySet<number> {
     return this.#streams.localPorts;
+  }
+
+  /** What threads besides this one have done for it. */
+  get threadLoads(): readonly ThreadLoad[] {
+    return this.#streams.threadLoads;
   }
 
   /** Nobody is late then; but a server that can't be reached is. */

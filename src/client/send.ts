@@ -164,7 +164,7 @@ async function transfer(
   options.signal?.removeEventListener("abort", onAbort);
   gauge?.stop();
   const ownLimit = options.bwlimit?.bytesPerSecond ?? null;
-  const figures = gauge?.figures(link.streamsUsed, results.bytesOnWire, ownLimit);
+  const figures = gauge?.figures(link, results.bytesOnWire, ownLimit);
   if (figures !== undefined && figures.bytes > 0) results.verdict = judge([figures]);
   await session?.dispose();
   // Also what it never came to.

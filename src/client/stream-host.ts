@@ -5,6 +5,7 @@
 import { BlockPool } from "../net/blocks.ts";
 import type { Connection } from "../net/connection.ts";
 import { DistantLimit } from "../net/distant-limit.ts";
+import { threadLoad } from "../net/load.ts";
 import { asHawserError, HawserError } from "../protocol/errors.ts";
 import { type SourceReport, SourceStream } from "../source/stream.ts";
 import { openStream } from "./handshake.ts";
@@ -14,6 +15,9 @@ interface Hosted {
   readonly connection: Connection;
   readonly stream: SourceStream;
 }
+
+/** How often it says what it has done, at most. */
+const LOAD_MS = 100;
 
 export class StreamHost {
   readonly #outbox: Outbox<FromWorker>;
@@ -25,7 +29,13 @@ export class StreamHost {
   readonly #streams = new Map<number, Hosted>();
 
   constructor(send: (messages: readonly FromWorker[]) => void) {
-    this.#outbox = new Outbox(send);
+    let toldMs = 0;
+    this.#outbox = new Outbox((messages) => {
+      const nowMs = performance.now();
+      const isTime = nowMs - toldMs >= LOAD_MS;
+      if (isTime) toldMs = nowMs;
+      send(isTime ? [...messages, { type: "load", load: threadLoad() }] : messages);
+    });
     this.#limit = new DistantLimit((request) => this.#outbox.post({ type: "limit", request }));
   }
 

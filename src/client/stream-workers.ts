@@ -4,6 +4,7 @@
  */
 import { Worker } from "node:worker_threads";
 import type { LimitRequest } from "../net/distant-limit.ts";
+import type { ThreadLoad } from "../net/load.ts";
 import type { RateLimit } from "../net/rate-limit.ts";
 import type { DistantStream } from "../net/transfer-end.ts";
 import { asHawserError, type Failure, HawserError } from "../protocol/errors.ts";
@@ -48,6 +49,11 @@ export class StreamWorkers {
     return thread?.isAlive === true ? thread : undefined;
   }
 
+  /** What each has done. */
+  get loads(): readonly ThreadLoad[] {
+    return this.#threads.flatMap(({ load }) => load ?? []);
+  }
+
   /** Ends them. Resolves when nothing of them is at work any more. */
   async end(): Promise<void> {
     await Promise.all(this.#threads.map((thread) => thread.end()));
@@ -65,6 +71,8 @@ export class StreamThread {
   readonly #turns = new Set<() => void>();
   readonly #exited: Promise<void>;
   isAlive = true;
+  /** What it has done, by its last word. */
+  load: ThreadLoad | undefined;
   #isEnding = false;
 
   constructor(limit: RateLimit | undefined, onWarning: (message: string) => void) {
@@ -119,6 +127,7 @@ export class StreamThread {
 
   #onMessage(message: FromWorker): void {
     if (message.type === "limit") this.#onLimit(message.request);
+    else if (message.type === "load") this.load = message.load;
     else {
       this.#streams.get(message.dial)?.receive(message);
       if (message.type === "closed" || message.type === "refused") this.#streams.delete(message.dial);
@@ -184,7 +193,7 @@ export class WorkerStream implements DistantStream {
   }
 
   /** Its worker says something of it. */
-  receive(message: Exclude<FromWorker, { type: "limit" }>): void {
+  receive(message: Exclude<FromWorker, { type: "limit" | "load" }>): void {
     if (message.type === "report") {
       const { report } = message;
       if (report.type === "acknowledged" || report.type === "damaged") this.lastHeardMs = performance.now();

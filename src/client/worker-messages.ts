@@ -1,5 +1,6 @@
 /** What the main thread and a worker that has streams say to each other: plain data, many of them in one message. */
 import type { LimitRequest } from "../net/distant-limit.ts";
+import type { ThreadLoad } from "../net/load.ts";
 import type { Failure } from "../protocol/errors.ts";
 import type { Message } from "../protocol/messages.ts";
 import type { SourceOrder, SourceReport } from "../source/stream.ts";
@@ -31,7 +32,9 @@ export type FromWorker =
   | { readonly type: "heard"; readonly dial: number }
   /** Of one that was attached, and of one that was not. */
   | { readonly type: "closed" | "refused"; readonly dial: number; readonly failure: Failure | null }
-  | { readonly type: "limit"; readonly request: LimitRequest };
+  | { readonly type: "limit"; readonly request: LimitRequest }
+  /** What it has done so far. */
+  | { readonly type: "load"; readonly load: ThreadLoad };
 
 /** Gathers what is said until whoever speaks is done, and sends it in one message: each costs some microseconds. */
 export class Outbox<M> {

@@ -86,6 +86,7 @@ for (const [what, options, encryption] of WAYS) {
       assertOk(t, sent);
       t.equal(sent.result.retries, 0, "no stream was lost");
       t.equal(made.length, workers, `${workers} workers`);
+      t.ok((sent.result.verdict?.run.sender.threadMicros ?? 0) > 0, "the busiest thread is known");
       await server.server.close();
       t.same(differences(readTree(from), readTree(dir)), [], "what arrived is what was there");
       seen.push(facts(sent));
