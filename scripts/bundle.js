@@ -23,17 +23,12 @@ const LATER = new Set(["node:child_process", "node:crypto", "node:zlib"]);
 /** What each file has at its beginning: the clock, in milliseconds. */
 const BANNER = `const clockMs = () => { const [s, ns] = process.hrtime(); return s * 1e3 + ns / 1e6; };`;
 
-const { metafile, outputFiles } = await build({
+const COMMON = {
   absWorkingDir: root,
-  // index.ts is what oclif's help is told to read.
-  entryPoints: ["src/commands/main.ts", "src/commands/index.ts"],
   outdir: "dist/program",
   outbase: "src",
   outExtension: { ".js": ".cjs" },
-  // As deep as commands/, so that paths hold from both.
-  chunkNames: "chunks/[name]-[hash]",
   bundle: true,
-  splitting: true,
   format: "esm",
   platform: "node",
   target: "node24",
@@ -46,29 +41,48 @@ const { metafile, outputFiles } = await build({
   banner: { js: BANNER },
   // The global `performance` loads all that node:perf_hooks has.
   define: { "performance.now": "clockMs" },
-  plugins: [
-    { name: "oclif bit by bit", setup: loadLazily },
-    { name: "in few pieces", setup: keepTogether },
-    { name: "built-in modules bit by bit", setup: takeBuiltins },
-  ],
   legalComments: "none",
   metafile: true,
   logLevel: "warning",
+};
+const BUILTINS = { name: "built-in modules bit by bit", setup: takeBuiltins };
+
+const program = await build({
+  ...COMMON,
+  // index.ts is what oclif's help is told to read.
+  entryPoints: ["src/commands/main.ts", "src/commands/index.ts"],
+  // As deep as commands/, so that paths hold from both.
+  chunkNames: "chunks/[name]-[hash]",
+  splitting: true,
+  plugins: [{ name: "oclif bit by bit", setup: loadLazily }, { name: "in few pieces", setup: keepTogether }, BUILTINS],
   write: false,
 });
+await writeScripts(program.outputFiles);
 
-const maps = new Map(outputFiles.filter(({ path }) => path.endsWith(".map")).map(({ path, text }) => [path, text]));
-for (const { path, text } of outputFiles) {
-  if (maps.has(path)) continue;
-  const { code, map } = await asScript(text, maps.get(`${path}.map`), path);
-  const stamp = createHash("sha256").update(code).digest("hex");
-  mkdirSync(dirname(path), { recursive: true });
-  // The map counts one line more; bin/load.cjs wants the stamp where the file begins.
-  writeFileSync(path, `//${stamp}\n${code}//# sourceMappingURL=${basename(path)}.map\n`);
-  writeFileSync(`${path}.map`, map);
-}
+// A worker thread is a program of its own: in one file, it shares none with the other, whose pieces stay as they are.
+const worker = await build({
+  ...COMMON,
+  format: "cjs",
+  define: { ...COMMON.define, "import.meta.url": "moduleUrl" },
+  banner: { js: `${BANNER}\nconst moduleUrl = require("node:url").pathToFileURL(__filename).href;` },
+  entryPoints: ["src/client/worker.ts"],
+  plugins: [BUILTINS],
+});
 
 writeFileSync(join(root, "dist", "program", "LICENSES.txt"), licenses());
+
+async function writeScripts(outputFiles) {
+  const maps = new Map(outputFiles.filter(({ path }) => path.endsWith(".map")).map(({ path, text }) => [path, text]));
+  for (const { path, text } of outputFiles) {
+    if (maps.has(path)) continue;
+    const { code, map } = await asScript(text, maps.get(`${path}.map`), path);
+    const stamp = createHash("sha256").update(code).digest("hex");
+    mkdirSync(dirname(path), { recursive: true });
+    // The map counts one line more; bin/load.cjs wants the stamp where the file begins.
+    writeFileSync(path, `//${stamp}\n${code}//# sourceMappingURL=${basename(path)}.map\n`);
+    writeFileSync(`${path}.map`, map);
+  }
+}
 
 /**
  * A piece as bin/load.cjs runs it: only the bundler's modules can be cut in pieces, and only of a script keeps V8 what
@@ -162,7 +176,9 @@ function takeBuiltins({ onLoad, onResolve }) {
 
 /** The licences of all that became part of the program, each with its package's name and version. */
 function licenses() {
-  const inputs = Object.values(metafile.outputs).flatMap(({ inputs }) => Object.keys(inputs));
+  const inputs = [program, worker]
+    .flatMap(({ metafile }) => Object.values(metafile.outputs))
+    .flatMap(({ inputs }) => Object.keys(inputs));
   const homes = new Set(
     inputs.map((path) => /^node_modules\/(?:.*\/node_modules\/)?(?:@[^/]+\/)?[^/]+/.exec(path)?.[0]).filter(Boolean),
   );

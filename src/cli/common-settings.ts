@@ -1,4 +1,6 @@
 /** Settings that several commands share, so that they read and mean the same everywhere. Data only. */
+
+import { WORKERS_MAX } from "../client/worker-count.ts";
 import {
   CHUNK_BYTES_DEFAULT,
   CHUNK_BYTES_MAX,
@@ -48,6 +50,15 @@ export const autoStreams = setting<number | "auto">({
   placeholder: "auto|N",
   about: `connections that carry data, 1 to ${STREAMS_ASKED_MAX}; auto: as many as pay, found out on the way`,
   kind: orAuto(streams.kind),
+  fallback: "auto",
+  fallbackText: "auto",
+});
+
+export const workers = setting<number | "auto">({
+  flag: "workers",
+  placeholder: "auto|N",
+  about: `threads beside the main one that read, seal and send, 0 to ${WORKERS_MAX}; auto: where there are processors for them`,
+  kind: orAuto(wholeNumber(0, WORKERS_MAX)),
   fallback: "auto",
   fallbackText: "auto",
 });

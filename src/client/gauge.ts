@@ -1,5 +1,5 @@
 /** Collects, while a transfer is under way, what its verdict is made of. */
-import type { Load } from "../net/load.ts";
+import { type Load, type ThreadLoad, withThreads } from "../net/load.ts";
 import type { Message } from "../protocol/messages.ts";
 import { askSegments } from "./connection-segments.ts";
 import { type Segments, segmentsBetween, segmentsNow } from "./segments.ts";
@@ -15,6 +15,12 @@ export interface Connections {
 export interface Gauged {
   readonly load: Load;
   readonly isWaitingForInput: boolean;
+}
+
+/** And of its link. */
+export interface GaugedLink {
+  readonly streamsUsed: number;
+  readonly threadLoads: readonly ThreadLoad[];
 }
 
 /** How often it is looked whether there is anything to send. */
@@ -86,7 +92,11 @@ export class Gauge {
   }
 
   /** Of all until now; while the session is there. `bytes` as they were on the wire; undefined where nothing was begun. */
-  figures(streams: number, bytes: number, ownLimit: number | null): RunFigures | undefined {
+  figures(
+    { streamsUsed: streams, threadLoads }: GaugedLink,
+    bytes: number,
+    ownLimit: number | null,
+  ): RunFigures | undefined {
     const session = this.#session();
     if (session === undefined) return undefined;
     const seconds = (this.#endedMs - this.#startedMs) / 1000;
@@ -103,7 +113,7 @@ export class Gauge {
       roundTrip: medianMs === undefined ? null : { leastMs: this.#leastMs, medianMs },
       segments: this.#connectionSegments ?? segmentsBetween(this.#segments, segmentsNow()),
       isOfAllPrograms: this.#connectionSegments === null,
-      sender: session.load,
+      sender: withThreads(session.load, threadLoads),
       receiver: this.#peerLoad ?? null,
     };
   }

@@ -4,8 +4,8 @@ import { Connection, type ConnectionEvents } from "../net/connection.ts";
 import { dial, type Endpoint, formatEndpoint } from "../net/dial.ts";
 import type { DirectReader } from "../net/direct-read.ts";
 import { isProof, proofOf } from "../net/proof.ts";
-import type { RateLimit } from "../net/rate-limit.ts";
-import type { SealedDials } from "../net/sealed-client.ts";
+import type { SendingLimit } from "../net/rate-limit.ts";
+import type { SealedDial } from "../net/sealed-client.ts";
 import type { ClientTrust } from "../net/tls-client.ts";
 import { HawserError } from "../protocol/errors.ts";
 import type { Message } from "../protocol/messages.ts";
@@ -26,12 +26,12 @@ export interface HandshakeOptions {
   readonly blocks: BlockPool;
   readonly timeoutMs: number;
   /** What limits all connections of the transfer together. */
-  readonly sending?: RateLimit | undefined;
+  readonly sending?: SendingLimit | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Missing: plain TCP. */
   readonly identity?: ClientIdentity | undefined;
   /** Of a stream: sealed with keys of its control connection, in place of a TLS handshake of its own. */
-  readonly sealed?: SealedDials | undefined;
+  readonly sealed?: SealedDial | undefined;
   /** Told how long TCP took to connect, in milliseconds: a round trip, where no name had to be looked up. */
   readonly onConnected?: (ms: number) => void;
 }
@@ -128,8 +128,10 @@ async function connect(
     onConnected?.(performance.now() - startedMs);
     return raw;
   };
-  if (sealed !== undefined) connection.attach(await sealed.open(dialled), false, { kind: "sealed" });
-  else if (identity === undefined) connection.attach(await dialled(connection), true);
+  if (sealed !== undefined) {
+    const { openSealed } = await import("../net/sealed-client.ts");
+    connection.attach(await openSealed(sealed, dialled), false, { kind: "sealed" });
+  } else if (identity === undefined) connection.attach(await dialled(connection), true);
   else {
     const raw = await dialled();
     const { secure } = await import("../net/tls-client.ts");

@@ -1,5 +1,6 @@
 /** Measures the path to a server with the real protocol: bytes made up here, and thrown away there, unless it is told otherwise. */
 
+import { availableParallelism } from "node:os";
 import type { Endpoint } from "../net/dial.ts";
 import type { Load } from "../net/load.ts";
 import { asHawserError, errorCodeOf, HawserError } from "../protocol/errors.ts";
@@ -13,6 +14,7 @@ import { Link } from "./link.ts";
 import { reportOf } from "./result.ts";
 import type { ClientKeys, FailureReport } from "./types.ts";
 import type { RunFigures } from "./verdict.ts";
+import { workersFor } from "./worker-count.ts";
 
 export interface MeasureOptions {
   readonly to: Endpoint;
@@ -22,6 +24,8 @@ export interface MeasureOptions {
   readonly streams?: number | "auto";
   /** How long to send (5). */
   readonly seconds?: number;
+  /** As of `send` ("auto"). */
+  readonly workers?: number | "auto";
   readonly chunkBytes?: number;
   /** The server writes what it gets to its disk, as it would a file, and drops it (false). */
   readonly disk?: boolean;
@@ -82,6 +86,13 @@ export async function measure(options: MeasureOptions): Promise<MeasureResult> {
   const link: Link = new Link({
     to: options.to,
     identity,
+    workers: workersFor(options.workers ?? "auto", {
+      cores: availableParallelism(),
+      isEncrypted: identity !== undefined,
+      isPiped: false,
+      bytes: null,
+      streams: typeof options.streams === "number" ? options.streams : STREAMS_DEFAULT,
+    }),
     role: "source",
     purpose: disk ? "scratch" : "discard",
     streams: options.streams ?? STREAMS_DEFAULT,
@@ -145,7 +156,7 @@ export async function measure(options: MeasureOptions): Promise<MeasureResult> {
   options.signal?.removeEventListener("abort", onAbort);
   for (const timer of timers) clearTimeout(timer);
   gauge?.stop();
-  const figures = withoutMadeUp(gauge?.figures(link.streamsUsed, bytes, null), options.from !== undefined);
+  const figures = withoutMadeUp(gauge?.figures(link, bytes, null), options.from !== undefined);
   await session?.dispose();
   const seconds = figures?.seconds ?? 0;
   return {

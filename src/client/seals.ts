@@ -1,6 +1,6 @@
 /** What the streams of a link are sealed with, and which of them come over TLS, because sealed ones were not answered. */
 import type { Connection } from "../net/connection.ts";
-import type { SealedDials } from "../net/sealed-client.ts";
+import type { SealedDial, SealedDials } from "../net/sealed-client.ts";
 import type { Terms } from "../net/transfer-end.ts";
 import type { SealCipher } from "../protocol/sealed.ts";
 import type { ClientIdentity } from "./handshake.ts";
@@ -31,12 +31,12 @@ export class Seals {
   }
 
   /** What this dial of a stream is sealed with. */
-  of(stream: number): SealedDials | undefined {
-    return this.#unanswered.delete(stream) ? undefined : this.#dials;
+  of(stream: number): SealedDial | undefined {
+    return this.#unanswered.delete(stream) ? undefined : this.#dials?.next();
   }
 
-  /** A dial failed that was sealed with `dials`. */
-  failed(stream: number, dials: SealedDials | undefined): void {
-    if (dials !== undefined) this.#unanswered.add(stream);
+  /** A dial failed that was sealed with `dial`. */
+  failed(stream: number, dial: SealedDial | undefined): void {
+    if (dial !== undefined) this.#unanswered.add(stream);
   }
 }

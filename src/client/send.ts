@@ -1,7 +1,8 @@
 /** One transfer from this machine: look at the files, connect, send, and say what became of it. */
+import { availableParallelism } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import { asHawserError, HawserError } from "../protocol/errors.ts";
-import { CHUNK_BYTES_DEFAULT, STREAMS_DEFAULT } from "../protocol/limits.ts";
+import { CHUNK_BYTES_DEFAULT, STREAMS_DEFAULT, STREAMS_MAX } from "../protocol/limits.ts";
 import type { SourceEvents } from "../source/events.ts";
 import { SourceSession } from "../source/session.ts";
 import { abortReason } from "./abort.ts";
@@ -13,6 +14,7 @@ import { ProgressReporter } from "./progress.ts";
 import { fileResultOf, passedOver, ResultBuilder } from "./result.ts";
 import type { FileResult, SendOptions, TransferEvent, TransferResult } from "./types.ts";
 import { judge } from "./verdict.ts";
+import { workersFor } from "./worker-count.ts";
 
 const TIMEOUT_MS = 60_000;
 
@@ -79,6 +81,13 @@ async function transfer(
   const link: Link = new Link({
     to: options.to,
     identity,
+    workers: workersFor(options.dryRun === true ? 0 : (options.workers ?? "auto"), {
+      cores: availableParallelism(),
+      isEncrypted: identity !== undefined,
+      isPiped: options.input !== undefined,
+      bytes: totals?.bytes ?? null,
+      streams: typeof options.streams === "number" ? options.streams : STREAMS_MAX,
+    }),
     role: "source",
     purpose: options.dryRun ? "plan" : "transfer",
     ...(overwrite === undefined ? {} : { overwrite }),
@@ -155,7 +164,7 @@ async function transfer(
   options.signal?.removeEventListener("abort", onAbort);
   gauge?.stop();
   const ownLimit = options.bwlimit?.bytesPerSecond ?? null;
-  const figures = gauge?.figures(link.streamsUsed, results.bytesOnWire, ownLimit);
+  const figures = gauge?.figures(link, results.bytesOnWire, ownLimit);
   if (figures !== undefined && figures.bytes > 0) results.verdict = judge([figures]);
   await session?.dispose();
   // Also what it never came to.

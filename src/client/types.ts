@@ -166,6 +166,11 @@ export interface SendOptions {
   readonly secure?: ClientKeys | undefined;
   /** Connections that carry data, 1 to 128; "auto": as many as pay, found out on the way ("auto"). */
   readonly streams?: number | "auto";
+  /**
+   * Threads beside the main one that read, seal and write, 0 to 16; "auto": where there are processors for them and they pay
+   * ("auto"). What comes through a pipe is sent by the main thread, however many there are.
+   */
+  readonly workers?: number | "auto";
   /** 64 KiB to 16 MiB, a multiple of 4 KiB (1 MiB). */
   readonly chunkBytes?: number;
   /** A directory below the served one; it is made where it is missing. */

@@ -32,6 +32,7 @@ const SETTINGS = {
     fallback: SWEEP,
     fallbackText: SWEEP.join(","),
   }),
+  workers: common.workers,
   seconds: common.setting({
     flag: "seconds",
     placeholder: "N",
@@ -124,7 +125,7 @@ export class BenchCommand extends HawserCommand {
     values: Values,
     signal: AbortSignal,
   ): Promise<void> {
-    const { streams, seconds, chunkBytes, disk, from, json, quiet } = values;
+    const { streams, workers, seconds, chunkBytes, disk, from, json, quiet } = values;
     const { sweep } = await import("../client/sweep.ts");
     const mode = progressMode(values.progress, quiet, this.output, process.env);
     const progress = await progressView(mode, this.output);
@@ -134,7 +135,19 @@ export class BenchCommand extends HawserCommand {
       let left = streams.length;
       const onEvent = (at: MeasureProgress) => progress.show(progressOf(at, seconds * left));
       const onMeasured = () => left--;
-      swept = await sweep({ to, ...keys, streams, seconds, chunkBytes, disk, from, signal, onEvent, onMeasured });
+      swept = await sweep({
+        to,
+        ...keys,
+        streams,
+        workers,
+        seconds,
+        chunkBytes,
+        disk,
+        from,
+        signal,
+        onEvent,
+        onMeasured,
+      });
     } finally {
       progress.stop();
     }

@@ -21,6 +21,7 @@ type CompressMode = NonNullable<SendOptions["compress"]>;
 const SETTINGS = {
   to: common.to,
   streams: common.autoStreams,
+  workers: common.workers,
   chunkBytes: common.chunkBytes,
   into: common.setting({
     flag: "into",
@@ -219,6 +220,7 @@ export class SendCommand extends HawserCommand {
         to,
         ...keys,
         streams: values.streams,
+        workers: values.workers,
         chunkBytes: values.chunkBytes,
         timeoutMs: values.timeoutMs,
         resume: values.resume,

@@ -18,6 +18,7 @@ import { HawserCommand } from "./base.ts";
 const SETTINGS = {
   to: common.to,
   streams: common.autoStreams,
+  workers: common.workers,
   chunkBytes: common.chunkBytes,
   timeoutMs: common.timeoutMs,
   insecure: common.insecure,
@@ -89,14 +90,15 @@ export class ShellCommand extends HawserCommand {
   ): Promise<TransferResult> {
     const [{ send }, { runTransfer }] = await Promise.all([import("../client/send.ts"), import("../cli/transfer.ts")]);
     const { values } = settings;
-    const { chunkBytes, timeoutMs, quiet } = values;
+    const { workers, chunkBytes, timeoutMs, quiet } = values;
     const interrupts = watchInterrupts();
     prompt?.busy(() => interrupts.raise("SIGINT"));
     // Standard output carries the success line alone.
     const results = quiet ? NO_RESULTS : receipt((text) => this.output.err(text));
     try {
       const keys = secureOption(to, settings, process.env);
-      const options = { paths: [path], to, ...keys, streams, chunkBytes, timeoutMs, signal: interrupts.signal };
+      const { signal } = interrupts;
+      const options = { paths: [path], to, ...keys, streams, workers, chunkBytes, timeoutMs, signal };
       const result = await runTransfer(send, options, { ...values, results }, this.output);
       const reason = interrupts.signal.reason as HawserError | undefined;
       // At a terminal ^C ends the transfer and not the session.

@@ -17,7 +17,7 @@ import { ConnectionBlocks } from "./connection-blocks.ts";
 import type { DirectReader } from "./direct-read.ts";
 import { PacedReading } from "./paced-reading.ts";
 import { PacedWriter } from "./paced-writer.ts";
-import type { RateLimit } from "./rate-limit.ts";
+import type { RateLimit, SendingLimit } from "./rate-limit.ts";
 
 /** Unsent answers at which we stop reading what asks for more of them. */
 const UNSENT_BYTES_MAX = 1024 * 1024;
@@ -38,7 +38,7 @@ export interface ConnectionEvents {
 
 /** What limits a connection, together with others that share it. */
 export interface Limits {
-  readonly sending?: RateLimit | undefined;
+  readonly sending?: SendingLimit | undefined;
   readonly reading?: RateLimit | undefined;
 }
 
@@ -171,7 +171,7 @@ export class Connection implements DirectReader {
     return this.#error;
   }
   /** What its chunks wait for besides the socket, if there is such a limit. */
-  get sendingLimit(): RateLimit | undefined {
+  get sendingLimit(): SendingLimit | undefined {
     return this.#limits.sending;
   }
 

@@ -102,6 +102,23 @@ export function processMicros(): number {
   return lastProcessMicros;
 }
 
+/** What a thread that has streams has done, in microseconds, as of `Load`. */
+export type ThreadLoad = Pick<Load, "threadMicros" | "busyMicros">;
+
+/** Of this thread, since it began. */
+export function threadLoad(): ThreadLoad {
+  return { threadMicros: whole(threadMicros()), busyMicros: whole(performance.eventLoopUtilization().active * 1000) };
+}
+
+/** The load of an end whose streams live in these threads: of all its threads the busiest counts, and of disks their mean. */
+export function withThreads(load: Load, threads: readonly ThreadLoad[]): Load {
+  const [first] = threads.toSorted((a, b) => b.busyMicros - a.busyMicros);
+  if (first === undefined) return load;
+  const busiest = first.busyMicros > load.busyMicros ? first : load;
+  const { threadMicros: thread, busyMicros } = busiest;
+  return { ...load, threadMicros: thread, busyMicros, diskMicros: whole(load.diskMicros / threads.length) };
+}
+
 const whole = (value: number) => Math.max(0, Math.round(value));
 
 function threadMicros(): number {

@@ -4,7 +4,7 @@
  */
 import type { Writable } from "node:stream";
 import { WRITE_SLICE_MS } from "./pace.ts";
-import type { RateLimit } from "./rate-limit.ts";
+import type { SendingLimit } from "./rate-limit.ts";
 
 interface PacedChunk {
   readonly header: Uint8Array;
@@ -16,7 +16,7 @@ interface PacedChunk {
 
 export class PacedWriter {
   readonly #socket: Writable;
-  readonly #limit: RateLimit;
+  readonly #limit: SendingLimit;
   /** The first one is under way. */
   readonly #chunks: PacedChunk[] = [];
   /** What was said while a chunk is under way. */
@@ -24,7 +24,7 @@ export class PacedWriter {
   #messageBytes = 0;
   readonly #go = () => this.#writeSlice();
 
-  constructor(socket: Writable, limit: RateLimit) {
+  constructor(socket: Writable, limit: SendingLimit) {
     this.#socket = socket;
     this.#limit = limit;
   }

@@ -4,8 +4,18 @@
  */
 import { Pace, sliceBytesOf } from "./pace.ts";
 
-export class RateLimit {
+/** As whoever sends sees it. */
+export interface SendingLimit {
+  readonly isOff: boolean;
+  sliceBytes(sliceMs: number): number;
+  turn(go: () => void): void;
+  forget(go: () => void): void;
+  take(bytes: number): void;
+}
+
+export class RateLimit implements SendingLimit {
   readonly #pace: Pace;
+  readonly #watchers = new Set<() => void>();
   /** Who waits for a turn, first come first served. */
   readonly #waiting = new Set<() => void>();
   #timer: NodeJS.Timeout | undefined;
@@ -34,7 +44,14 @@ export class RateLimit {
   /** Another limit, or none, also for what is under way. */
   set(bytesPerSecond: number | null): void {
     this.#pace.set(bytesPerSecond, performance.now());
+    for (const watcher of this.#watchers) watcher();
     this.#serve();
+  }
+
+  /** Calls back whenever the limit was changed. What is returned ends that. */
+  watch(onSet: () => void): () => void {
+    this.#watchers.add(onSet);
+    return () => this.#watchers.delete(onSet);
   }
 
   /** Calls `go` when its turn has come, at once where nothing holds it up. It takes its bytes there and then. */

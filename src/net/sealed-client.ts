@@ -5,7 +5,7 @@ import { sealCiphers } from "./ciphers.ts";
 import type { Connection } from "./connection.ts";
 import type { DirectReader } from "./direct-read.ts";
 import { SealedSocket } from "./sealed-socket.ts";
-import { Opener, Sealer, secretNameOf } from "./sealing.ts";
+import { Opener, type SealedKeys, Sealer, secretNameOf } from "./sealing.ts";
 import type { Terms } from "./transfer-end.ts";
 
 export { sealCiphers };
@@ -28,15 +28,27 @@ export class SealedDials {
     this.#secretName = secretNameOf(secret);
   }
 
-  /** A stream over the connection that `dial` makes, reading through what it is given. */
-  async open(dial: (reader: DirectReader) => Promise<Socket>): Promise<SealedSocket> {
+  /** What the next stream is sealed with. */
+  next(): SealedDial {
     const number = this.#numbers++;
     // A number that comes twice would be a nonce that comes twice.
     if (number > 0xffff_ffff) throw new RangeError("no numbers are left under this secret");
-    const keys = { cipher: this.#cipher, secret: this.#secret, number };
-    const opening = encodeSealedOpening({ secretName: this.#secretName, number });
-    const socket = new SealedSocket(new Sealer(keys, "client"), new Opener(keys, "server"), [], opening);
-    socket.attach(await dial(socket));
-    return socket;
+    return { cipher: this.#cipher, secret: this.#secret, number, secretName: this.#secretName };
   }
+}
+
+/** What one stream is sealed with, and nothing else ever: plain data, for whichever thread dials it. */
+export interface SealedDial extends SealedKeys {
+  readonly secretName: Uint8Array;
+}
+
+/** A stream over the connection that `dial` makes, reading through what it is given. */
+export async function openSealed(
+  { secretName, ...keys }: SealedDial,
+  dial: (reader: DirectReader) => Promise<Socket>,
+): Promise<SealedSocket> {
+  const opening = encodeSealedOpening({ secretName, number: keys.number });
+  const socket = new SealedSocket(new Sealer(keys, "client"), new Opener(keys, "server"), [], opening);
+  socket.attach(await dial(socket));
+  return socket;
 }

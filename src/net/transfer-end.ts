@@ -8,6 +8,7 @@ import type { Message } from "../protocol/messages.ts";
 import type { Role } from "../protocol/states.ts";
 import type { Connection } from "./connection.ts";
 import type { Load } from "./load.ts";
+import type { SendingLimit } from "./rate-limit.ts";
 
 /** What both ends agreed on when the session was opened. */
 export type Terms = Message<"WELCOME">;
@@ -17,6 +18,21 @@ export interface Demand {
   readonly isStarved: boolean;
   /** Bytes that are to be sent and are on no stream yet, as far as that is known; infinite where no end is known. */
   readonly remainingBytes: number;
+}
+
+/**
+ * A stream that is attached and lives in another thread. Its half of the role was made there; what the two say to each other
+ * is plain data that only they know (source/stream.ts).
+ */
+export interface DistantStream {
+  readonly sendingLimit: SendingLimit | undefined;
+  post(order: object): void;
+  /** Whoever takes it over. */
+  events: {
+    onReport(report: object): void;
+    /** Called once; nothing of it is at work any more. */
+    onClosed(error: HawserError | undefined): void;
+  };
 }
 
 export interface TransferEnd {
@@ -29,6 +45,8 @@ export interface TransferEnd {
   controlMessage(message: NamedMessage): void;
   /** A stream was attached; its events are this end's from now on, and its end is told to `onClosed`. */
   streamOpened(stream: Connection, index: number, onClosed: (error: HawserError | undefined) => void): void;
+  /** The same for a stream that lives in another thread; missing where this end has none of them. */
+  distantOpened?(stream: DistantStream, index: number, onClosed: (error: HawserError | undefined) => void): void;
   /** A stream is not needed any more: closes it when all that is on it has arrived, and `onClosed` hears of it. */
   closeStream?(index: number): void;
   /** A round trip of the path took so long; the shortest is the path's own. */

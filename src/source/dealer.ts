@@ -5,7 +5,8 @@
 import type { Connection } from "../net/connection.ts";
 import type { Spent } from "../net/load.ts";
 import { joinedPorts, type Port } from "../net/port.ts";
-import type { Demand, Terms } from "../net/transfer-end.ts";
+import type { SendingLimit } from "../net/rate-limit.ts";
+import type { Demand, DistantStream, Terms } from "../net/transfer-end.ts";
 import type { BundledFile } from "../protocol/bundle.ts";
 import { type Failure, HawserError } from "../protocol/errors.ts";
 import { CHUNK_RESENDS_MAX } from "../protocol/limits.ts";
@@ -22,6 +23,8 @@ import { StreamShares } from "./stream-shares.ts";
 export interface DealerOwner {
   /** What a stream reads a file with; undefined where nothing of it is to be sent any more. */
   readerOf(file: number): ReaderDescriptor | undefined;
+  /** A stream in another thread has a reader of the file, until then. */
+  onLent(file: number, until: Promise<void>): void;
   /** Of a bundle, what is still to be sent; undefined where nothing is. */
   stillWanted(bundle: Piece): Piece | undefined;
   /** A stream has read a bundle's files, and sends those that could be read. */
@@ -44,13 +47,15 @@ export interface DealerOwner {
 
 interface StreamState {
   readonly port: Port<SourceOrder>;
-  readonly connection: Connection;
+  readonly sendingLimit: SendingLimit | undefined;
   /** Pieces that it can take. */
   credit: number;
   /** Files whose reader it has. */
   readonly files: Set<number>;
   /** It gets nothing more. */
   isLeaving: boolean;
+  /** Where it lives in another thread: what it reads of, and whom to tell that it does no more. */
+  readonly lent: Map<number, () => void> | undefined;
 }
 
 const CHUNKS_NEAR_END = 2;
@@ -201,11 +206,36 @@ export class Dealer {
       if (this.#streams.get(index) === state) this.#release(index);
       onClosed(error);
     });
-    const state: StreamState = { port, connection, credit: 0, files: new Set(), isLeaving: false };
+    const { sendingLimit } = connection;
+    const state: StreamState = { port, sendingLimit, credit: 0, files: new Set(), isLeaving: false, lent: undefined };
+    this.#opened(index, state);
+    stream.start();
+  }
+
+  /** The same for one that lives in another thread, where it has begun already. */
+  openDistant(stream: DistantStream, index: number, onClosed: (error: HawserError | undefined) => void): void {
+    const { sendingLimit } = stream;
+    const lent = new Map<number, () => void>();
+    const state: StreamState = { port: stream, sendingLimit, credit: 0, files: new Set(), isLeaving: false, lent };
+    stream.events = {
+      onReport: (message) => {
+        const report = message as SourceReport;
+        if (report.type === "forgot") giveBack(lent, report.file);
+        else if (this.#streams.get(index) === state) this.#onReport(index, state, report);
+      },
+      onClosed: (error) => {
+        for (const file of lent.keys()) giveBack(lent, file);
+        if (this.#streams.get(index) === state) this.#release(index);
+        onClosed(error);
+      },
+    };
+    this.#opened(index, state);
+  }
+
+  #opened(index: number, state: StreamState): void {
     if (this.#streams.has(index)) this.#release(index);
     this.#streams.set(index, state);
     this.#shares.opened(index, performance.now());
-    stream.start();
   }
 
   /** Gives every stream what it can take. */
@@ -228,7 +258,7 @@ export class Dealer {
       if (piece === undefined) continue;
       if (piece.bundle === undefined && !this.#giveReader(stream, piece.file)) continue;
       stream.credit--;
-      const waitsForTurn = stream.connection.sendingLimit?.isOff === false;
+      const waitsForTurn = stream.sendingLimit?.isOff === false;
       this.#inFlight.deal(index, piece, waitsForTurn ? Number.POSITIVE_INFINITY : nowMs);
       stream.port.post({ type: "send", piece, compress: this.#compression.attempt(piece.bytes, nowMs) });
     }
@@ -276,6 +306,11 @@ export class Dealer {
     if (stream.files.has(file)) return true;
     const reader = this.#owner.readerOf(file);
     if (reader === undefined) return false;
+    if (stream.lent !== undefined) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      stream.lent.set(file, resolve);
+      this.#owner.onLent(file, promise);
+    }
     stream.port.post({ type: "file", file, reader });
     stream.files.add(file);
     return true;
@@ -382,4 +417,9 @@ export class Dealer {
     this.deal();
     this.#owner.onIdle();
   }
+}
+
+function giveBack(lent: Map<number, () => void>, file: number): void {
+  lent.get(file)?.();
+  lent.delete(file);
 }

@@ -35,6 +35,8 @@ export interface SourceItem {
   readonly feed?: Feed;
   /** Throws a HawserError; so does everything below. */
   open(): ReaderDescriptor;
+  /** Another thread reads what was opened until then, and `close` waits for it. */
+  keepOpen?(until: Promise<void>): void;
   /** Throws E_SOURCE_CHANGED where it is not what `open` found. */
   assertUnchanged(): void;
   /** All of it was read, and has this CRC-32. Throws E_CONTENT where another was expected. */
@@ -67,8 +69,8 @@ export class FileItem implements SourceItem {
   readonly #path: Buffer;
   readonly #found: BigIntStats;
   #fd: number | undefined;
-  /** The read that was begun last, while it is under way. */
-  #reading: Promise<void> | undefined;
+  /** Whoever reads it besides this thread: reads that are under way, and other threads. */
+  readonly #readers = new Set<Promise<void>>();
 
   /** Looks at the file, without opening it. Throws E_SOURCE_MISSING and its kind. */
   constructor(path: string | Uint8Array, name: Uint8Array, quick = false) {
@@ -134,21 +136,19 @@ export class FileItem implements SourceItem {
     this.#fd = undefined;
     if (fd === undefined) return;
     // The system gives the number to the next file that is opened: not before the last read with it is over.
-    if (this.#reading === undefined) closeSync(fd);
-    else void this.#reading.finally(() => closeSync(fd));
+    if (this.#readers.size === 0) closeSync(fd);
+    else void Promise.all(this.#readers).then(() => closeSync(fd));
   }
 
-  async #use<T>(reading: Promise<T>): Promise<T> {
-    const settled = reading.then(
-      () => {},
-      () => {},
-    );
-    this.#reading = settled;
-    try {
-      return await reading;
-    } finally {
-      if (this.#reading === settled) this.#reading = undefined;
-    }
+  keepOpen(until: Promise<void>): void {
+    this.#readers.add(until);
+    void until.then(() => this.#readers.delete(until));
+  }
+
+  #use<T>(reading: Promise<T>): Promise<T> {
+    const nothing = () => {};
+    this.keepOpen(reading.then(nothing, nothing));
+    return reading;
   }
 
   get #shown(): string {
@@ -202,6 +202,9 @@ export class PatternItem implements SourceItem {
   open(): ReaderDescriptor {
     const found = this.#file?.open();
     return found?.kind === "file" ? { ...found, kind: "loop", fileBytes: this.#file?.size ?? 0 } : { kind: "pattern" };
+  }
+  keepOpen(until: Promise<void>): void {
+    this.#file?.keepOpen(until);
   }
   assertUnchanged(): void {}
   read(): Promise<number> {

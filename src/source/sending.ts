@@ -5,7 +5,7 @@
 import { availableParallelism } from "node:os";
 import type { Connection } from "../net/connection.ts";
 import { DiskWork } from "../net/load.ts";
-import type { Demand, Terms } from "../net/transfer-end.ts";
+import type { Demand, DistantStream, Terms } from "../net/transfer-end.ts";
 import { asHawserError, type HawserError } from "../protocol/errors.ts";
 import { STREAMS_DEFAULT } from "../protocol/limits.ts";
 import type { FileExtent } from "../protocol/messages.ts";
@@ -84,6 +84,9 @@ export class Sending {
 
   streamOpened(connection: Connection, index: number, onClosed: (error: HawserError | undefined) => void): void {
     this.#dealer.openStream(connection, index, onClosed);
+  }
+  distantOpened(stream: DistantStream, index: number, onClosed: (error: HawserError | undefined) => void): void {
+    this.#dealer.openDistant(stream, index, onClosed);
   }
 
   /** Nothing is to be sent, and nothing under way, until files are planned anew. */
@@ -192,6 +195,7 @@ export class Sending {
     const { files, small, settlement, events } = this.#owner;
     return new Dealer(this.#terms, this.#compression, {
       readerOf: (file) => this.#readerOf(file),
+      onLent: (file, until) => files.get(file)?.item.keepOpen?.(until),
       stillWanted: (bundle) => small.stillWanted(bundle),
       onBundled: (bundled, unreadable) => small.onBundled(bundled, unreadable),
       onSentBundle: (bytes, sent) => events.onSent?.(bytes, sent),

@@ -5,7 +5,7 @@
  */
 import type { Connection } from "../net/connection.ts";
 import { type Load, LoadMeter } from "../net/load.ts";
-import type { Demand, Terms, TransferEnd } from "../net/transfer-end.ts";
+import type { Demand, DistantStream, Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
 import { HawserError } from "../protocol/errors.ts";
 import type { Message, PlannedFile } from "../protocol/messages.ts";
@@ -161,6 +161,10 @@ export class SourceSession implements TransferEnd {
 
   streamOpened(connection: Connection, index: number, onClosed: (error: HawserError | undefined) => void): void {
     this.#sending.streamOpened(connection, index, onClosed);
+  }
+
+  distantOpened(stream: DistantStream, index: number, onClosed: (error: HawserError | undefined) => void): void {
+    this.#sending.distantOpened(stream, index, onClosed);
   }
 
   closeStream(index: number): void {

@@ -60,6 +60,8 @@ export type SourceReport =
   | { readonly type: "accepted"; readonly piece: Piece }
   /** The file ended before the piece did, or could not be read. */
   | { readonly type: "unreadable"; readonly piece: Piece; readonly failure: Failure | null }
+  /** It reads nothing more of a file that it was to forget. */
+  | { readonly type: "forgot"; readonly file: number }
   | { readonly type: "acknowledged"; readonly chunks: readonly FileExtent[] }
   | { readonly type: "damaged"; readonly chunks: readonly FileExtent[] };
 
@@ -77,6 +79,8 @@ const BLOCKS = 2;
 const STREAMS_WITH_TWO = 16;
 /** Pieces that are asked for ahead, so that the next is here when a block is free. */
 const ASKED_AHEAD = 1;
+/** The same where the answer comes from another thread, while this one reads. */
+const ASKED_AHEAD_DISTANT = 2;
 /** While chunks are compressed a stream may use more, so that few streams keep as many threads busy as there are. */
 const BLOCKS_MAX = 4;
 const COMPRESSING_BLOCKS = 8;
@@ -89,6 +93,7 @@ export class SourceStream {
   readonly #readers = new Map<number, Reader>();
   readonly #blocks: number;
   readonly #compressingBlocks: number;
+  readonly #askedAhead: number;
   readonly #queue: Extract<SourceOrder, { type: "send" }>[] = [];
   #blocksUsed = 0;
   /** Pieces asked for and not got. */
@@ -107,6 +112,8 @@ export class SourceStream {
       readonly streams: number;
       /** Its number, of so many. */
       readonly stream: number;
+      /** The session is in another thread. */
+      readonly isDistant?: boolean;
     },
     onClosed: (error: HawserError | undefined) => void,
   ) {
@@ -117,6 +124,7 @@ export class SourceStream {
     this.#blocks = limits.stream < STREAMS_WITH_TWO ? BLOCKS : 1;
     const sharedOut = Math.ceil(COMPRESSING_BLOCKS / limits.streams);
     this.#compressingBlocks = Math.min(BLOCKS_MAX, Math.max(this.#blocks, sharedOut));
+    this.#askedAhead = limits.isDistant === true ? ASKED_AHEAD_DISTANT : ASKED_AHEAD;
     sourceBlocks.opened();
     connection.events = {
       onMessage: (message) => this.#onMessage(message),
@@ -134,8 +142,10 @@ export class SourceStream {
 
   receive(order: SourceOrder): void {
     if (order.type === "file") this.#readers.set(order.file, openReader(order.reader));
-    else if (order.type === "forget") this.#readers.delete(order.file);
-    else if (order.type === "leave") {
+    else if (order.type === "forget") {
+      this.#readers.delete(order.file);
+      this.#report.post({ type: "forgot", file: order.file });
+    } else if (order.type === "leave") {
       this.#isLeaving = true;
       this.#closeIfDone();
     } else {
@@ -273,7 +283,7 @@ export class SourceStream {
   }
 
   #ask(): void {
-    const count = ASKED_AHEAD - this.#queue.length - this.#asked;
+    const count = this.#askedAhead - this.#queue.length - this.#asked;
     if (count <= 0 || this.#isLeaving || !this.#connection.isOpen) return;
     this.#asked += count;
     this.#report.post({ type: "ready", count });

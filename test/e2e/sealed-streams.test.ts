@@ -7,7 +7,7 @@ import * as tls from "node:tls";
 import t, { type Test } from "tap";
 import { channelOf } from "../../src/net/channel.ts";
 import { proofOf, ticketKeyOf } from "../../src/net/proof.ts";
-import { sealedDials } from "../../src/net/sealed-client.ts";
+import { openSealed, sealedDials } from "../../src/net/sealed-client.ts";
 import { SEALED_FIRST_BYTE, SEALED_OPENING_BYTES } from "../../src/protocol/sealed.ts";
 import { parseTicket } from "../../src/protocol/ticket.ts";
 import { assertOk, sendAll, startServer } from "../helpers/e2e.ts";
@@ -205,7 +205,7 @@ async function welcomed(to: { host: string; port: number }, text: string) {
       await once(raw, "connect");
       return raw;
     };
-    const sealed = await dials.open(async (reader) => {
+    const sealed = await openSealed(dials.next(), async (reader) => {
       const raw = await dialled();
       raw.on("data", (bytes: Buffer) => {
         for (let at = 0; at < bytes.length; ) {

@@ -1,5 +1,5 @@
 import t from "tap";
-import { DiskWork, WorkSampler } from "../../src/net/load.ts";
+import { DiskWork, type Load, threadLoad, WorkSampler, withThreads } from "../../src/net/load.ts";
 
 t.test("what was not measured is taken for like what was", async (t) => {
   const disk = new DiskWork();
@@ -28,4 +28,27 @@ t.test("a piece of work", async (t) => {
   const spent = done?.();
   t.ok((spent?.wallMicros ?? 0) >= 30_000, `${spent?.wallMicros}`);
   t.ok((spent?.cpuMicros ?? -1) >= 0);
+});
+
+t.test("of several threads the busiest is told", async (t) => {
+  const load: Load = {
+    clockMicros: 100,
+    cpuMicros: 90,
+    threadMicros: 20,
+    busyMicros: 30,
+    diskMicros: 50,
+    heldMicros: 0,
+    diskBytes: 1,
+    cores: 4,
+  };
+  t.same(withThreads(load, []), load);
+  const [a, b] = [
+    { threadMicros: 40, busyMicros: 50 },
+    { threadMicros: 39, busyMicros: 60 },
+  ];
+  t.same(withThreads(load, [a, b]), { ...load, threadMicros: 39, busyMicros: 60, diskMicros: 25 });
+  const idle = { threadMicros: 90, busyMicros: 10 };
+  t.same(withThreads(load, [idle]), load, "which may be this one");
+  const own = threadLoad();
+  t.ok(own.threadMicros > 0 && own.busyMicros >= 0);
 });

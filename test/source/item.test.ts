@@ -202,3 +202,24 @@ t.test("what is made up is not read again", async (t) => {
   await t.rejects(item.read(), { code: "E_ILLEGAL" });
   await t.rejects(item.digest(), { code: "E_ILLEGAL" });
 });
+
+t.test(
+  "a file that is closed while another thread has it gives its descriptor back when that has done with it",
+  async (t) => {
+    const path = join(t.testdir({ a: "what was sent" }), "a");
+    const item = new FileItem(path, nameOf("a"));
+    const descriptor = item.open();
+    if (descriptor.kind !== "file") throw new Error("a file has a descriptor");
+    const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    item.keepOpen(first.promise);
+    item.keepOpen(second.promise);
+    item.close();
+    first.resolve();
+    await new Promise((resolve) => setImmediate(resolve));
+    const room = Buffer.alloc(13);
+    t.equal(String(openReader(descriptor).read(0, 13, room)), "what was sent");
+    second.resolve();
+    await new Promise((resolve) => setImmediate(resolve));
+    t.throws(() => openReader(descriptor).read(0, 13, room), { code: "E_SOURCE_IO" });
+  },
+);
