@@ -38,12 +38,12 @@ export class Dials {
     this.#neverCame.delete(number);
   }
 
-  /** Its dial failed. Returns whether it has never been there, and that happened too often to wait for it. */
-  failed(number: number): boolean {
+  /** Its dial failed. Returns whether it has never been there, and was refused a place, or failed too often to wait for it. */
+  failed(number: number, isRefused: boolean): boolean {
     const before = this.#neverCame.get(number);
     if (before === undefined) return false;
     this.#neverCame.set(number, before + 1);
-    return before >= NEVER_CAME_MAX;
+    return isRefused || before >= NEVER_CAME_MAX;
   }
 
   /** It is not there. Returns how often in a row that was so before; what got on in between begins to count anew. */

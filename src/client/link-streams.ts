@@ -214,7 +214,8 @@ export class LinkStreams {
 
   #isDispensable(index: number, error: HawserError): boolean {
     if (!this.#owner.isDispensable() || this.#attached.size === 0) return false;
-    return this.#owner.redials.dials.failed(index) || error.code === "E_BUSY";
+    // One that was there has a place that the server may not have seen the end of.
+    return this.#owner.redials.dials.failed(index, error.code === "E_BUSY");
   }
 
   #onClosed(index: number, stream: LinkStream, error: HawserError | undefined): void {

@@ -283,6 +283,8 @@ export class Link {
     }
     this.#redials.count++;
     this.#streams.beginAnew(terms);
+    // Numbers are free again that streams had which were about to leave.
+    if (this.#auto !== undefined) this.#streams.resize(this.#auto.wanted);
   }
 
   #onMessage(message: NamedMessage): void {

@@ -264,6 +264,8 @@ export class StreamControl implements StreamCounter {
     }
     const isGain = trial.isUp && rate >= gained(trial, this.#wanted, GAIN_SHARE);
     const isKept = rate >= KEPT * trial.rate;
+    // Who was let in is not refused any more.
+    if (isGain) this.#refusedMs = REFUSED_MS;
     if (isGain) this.#lookMs = LOOK_MS;
     else if (trial.isUp || !isKept) this.#lookMs = Math.min(2 * this.#lookMs, LOOK_MS_MAX);
     if (!isKept) {

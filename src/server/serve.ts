@@ -32,6 +32,8 @@ import { type HawserServer, SESSION_TTL_MS, type ServeOptions, type ServerEvent 
 
 /** A session stays in memory, as it is, for a client that lost its connections. */
 const LINGER_MS = 60_000;
+/** Nobody goes on with a measurement, and others wait for its place. */
+const MEASUREMENT_LINGER_MS = 5_000;
 
 /** A client pings every few seconds, whatever else it does. */
 const SILENT_MS = 60_000;
@@ -75,6 +77,7 @@ class Server implements HawserServer {
   #listener: Listener | undefined;
   readonly #tickers: NodeJS.Timeout[] = [];
   #draining = false;
+  #closed = false;
   #onIdle: (() => void) | undefined;
 
   constructor(options: ServeOptions, backend: Backend) {
@@ -147,10 +150,10 @@ class Server implements HawserServer {
     this.#draining = true;
     // Transfers under way may still need to dial, so the port stays open while they go on.
     if (this.#isBusy && drainMs > 0) await this.#idleWithin(drainMs);
+    this.#closed = true;
     this.#listener?.close();
     for (const ticker of this.#tickers) clearInterval(ticker);
-    const stopped = new HawserError("E_SHUTTING_DOWN", "the server was stopped");
-    await Promise.allSettled(this.#sessions.all.map((session) => session.end(stopped)));
+    await Promise.allSettled(this.#sessions.all.map((session) => session.end(stopped())));
     for (const connection of this.#places.all) connection.close();
     await this.#expiry.sweep();
     this.#door.close();
@@ -257,8 +260,10 @@ class Server implements HawserServer {
     session.open(control, this.#door.sealStreams(control, session.peer, session.terms.session, hello));
   }
 
-  /** Throws E_BUSY, E_ILLEGAL. */
+  /** Throws E_BUSY, E_ILLEGAL, E_SHUTTING_DOWN. */
   #makeSession(peer: string, terms: Terms, hello: Message<"HELLO">): LiveSession {
+    // Its place in the journal took a turn of the event loop, in which the server may have been stopped.
+    if (this.#closed) throw stopped();
     const { makeSource } = this.#backend;
     if (hello.role === "sink" && makeSource === undefined) {
       throw new HawserError("E_ILLEGAL", "this server sends no files");
@@ -278,7 +283,7 @@ class Server implements HawserServer {
       peer,
       terms,
       agent,
-      lingerMs: Math.min(LINGER_MS, this.#ttlMs),
+      lingerMs: Math.min(isMeasurement(hello.purpose) ? MEASUREMENT_LINGER_MS : LINGER_MS, this.#ttlMs),
       limit: () => this.#limits.bytesPerSecond,
       makeEnd: (session) => {
         if (hello.role === "sink" && makeSource !== undefined) return makeSource(terms, session);
@@ -368,4 +373,8 @@ class Server implements HawserServer {
   #emit(event: ServerEvent): void {
     this.#options.onEvent?.(event);
   }
+}
+
+function stopped(): HawserError {
+  return new HawserError("E_SHUTTING_DOWN", "the server was stopped");
 }

@@ -324,6 +324,7 @@ export class DatabaseSessionStore implements SessionStore {
   }
 
   #all(sql: string, ...values: Value[]): Row[] {
+    this.#group.flush();
     return guarded("reading the sessions' database", () => this.#group.prepared(sql).all(...values) as Row[]);
   }
 }

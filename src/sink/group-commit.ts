@@ -1,46 +1,56 @@
 /**
  * Writes of one turn of the event loop to a database, in one transaction: 200 sessions at once would pay for a commit each, at every
- * step. What was written is there for reads of this connection at once; whoever wrote it goes on when it is committed.
+ * step. They run when the turn is over, one after the other, and then are committed: the database is locked only while they do.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 
-interface Group {
-  readonly committed: Promise<void>;
-  readonly resolve: () => void;
+interface Work {
+  /** May run twice: the second time by itself, where the transaction of the first was lost. */
+  readonly run: () => unknown;
+  readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
 }
+
+type Outcome = { readonly value: unknown } | { readonly error: unknown };
 
 export class GroupCommit {
   readonly #database: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
-  #group: Group | undefined;
+  #works: Work[] = [];
+  #isFlushing = false;
 
   constructor(database: DatabaseSync) {
     this.#database = database;
   }
 
   /**
-   * Runs `work` at once, all of it or nothing, and resolves when it is committed. Rejects with what SQLite throws; where the disk is
-   * full all that waited for the same commit may be lost, and each of them hears of it.
+   * Has `work` run, all of it or nothing, and resolves with what it returns when that is committed. It does nothing but write
+   * to the database, at once. Rejects with what SQLite throws; what another writes in the same turn does not matter.
    */
-  async write<T>(work: () => T): Promise<T> {
-    const group = this.#open();
-    const result = this.#attempt(work);
-    await group.committed;
-    return result;
+  write<T>(work: () => T): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      this.#works.push({ run: work, resolve: resolve as (value: unknown) => void, reject });
+      if (this.#works.length === 1) setImmediate(() => this.flush());
+    });
   }
 
-  /** Commits what waits. */
+  /** Commits what waits, for who is about to read it. */
   flush(): void {
-    const group = this.#group;
-    if (group === undefined) return;
-    this.#group = undefined;
+    if (this.#works.length === 0 || this.#isFlushing) return;
+    this.#isFlushing = true;
+    const works = this.#works;
+    this.#works = [];
     try {
-      this.prepared("COMMIT").run();
-      group.resolve();
-    } catch (thrown) {
-      this.#rollBack();
-      group.reject(thrown);
+      this.prepared("BEGIN IMMEDIATE").run();
+      const outcomes = this.#commit(works);
+      if (outcomes !== undefined) for (const [i, work] of works.entries()) settle(work, outcomes[i] as Outcome);
+      // What is too much for a full disk must not take the others with it.
+      else for (const work of works) settle(work, this.#alone(work));
+    } catch (error) {
+      // Somebody else has the database: none of these would get it.
+      for (const work of works) work.reject(error);
+    } finally {
+      this.#isFlushing = false;
     }
   }
 
@@ -61,44 +71,42 @@ export class GroupCommit {
     this.#database.close();
   }
 
-  #open(): Group {
-    if (this.#group !== undefined) return this.#group;
-    this.prepared("BEGIN IMMEDIATE").run();
-    const { promise: committed, resolve, reject } = Promise.withResolvers<void>();
-    // Whoever's own work failed does not wait for it.
-    committed.catch(() => {});
-    this.#group = { committed, resolve, reject };
-    setImmediate(() => this.flush());
-    return this.#group;
+  /** Of a transaction that was begun. undefined: it is lost, with all that was written in it. */
+  #commit(works: readonly Work[]): Outcome[] | undefined {
+    try {
+      const outcomes = works.map((work) => this.#attempt(work));
+      this.prepared("COMMIT").run();
+      return outcomes;
+    } catch {
+      this.#rollBack();
+      return undefined;
+    }
   }
 
-  #attempt<T>(work: () => T): T {
+  /** Throws where the transaction is lost: on a full disk SQLite takes back all of it by itself. */
+  #attempt({ run }: Work): Outcome {
     this.prepared("SAVEPOINT one").run();
     try {
-      const result = work();
+      const value = run();
       this.prepared("RELEASE one").run();
-      return result;
-    } catch (thrown) {
-      // On a full disk SQLite takes back all of the transaction by itself.
-      if (this.#database.isTransaction) this.#takeBack();
-      else this.#lose(thrown);
-      throw thrown;
-    }
-  }
-
-  #takeBack(): void {
-    try {
+      return { value };
+    } catch (error) {
       this.prepared("ROLLBACK TO one").run();
       this.prepared("RELEASE one").run();
-    } catch (thrown) {
-      this.#rollBack();
-      this.#lose(thrown);
+      return { error };
     }
   }
 
-  #lose(thrown: unknown): void {
-    this.#group?.reject(thrown);
-    this.#group = undefined;
+  #alone({ run }: Work): Outcome {
+    try {
+      this.prepared("BEGIN IMMEDIATE").run();
+      const value = run();
+      this.prepared("COMMIT").run();
+      return { value };
+    } catch (error) {
+      this.#rollBack();
+      return { error };
+    }
   }
 
   #rollBack(): void {
@@ -108,4 +116,9 @@ export class GroupCommit {
       // It is gone either way.
     }
   }
+}
+
+function settle({ resolve, reject }: Work, outcome: Outcome): void {
+  if ("error" in outcome) reject(outcome.error);
+  else resolve(outcome.value);
 }

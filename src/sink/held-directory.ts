@@ -137,9 +137,13 @@ export class HeldDirectory {
    */
   sync(): Promise<void> {
     if (this.#syncing === undefined) return this.#beginSync();
+    // What the one under way fails of is told once, and may be of these too (fsync(2)): then they fail with it.
     this.#nextSync ??= this.#syncing.then(
       () => this.#beginSync(),
-      () => this.#beginSync(),
+      (thrown) => {
+        this.#nextSync = undefined;
+        throw thrown;
+      },
     );
     return this.#nextSync;
   }

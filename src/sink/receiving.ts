@@ -46,6 +46,8 @@ export class Receiving {
   readonly disk = new DiskWork();
   readonly #bundleWork = new WorkSampler();
   #heldMs = 0;
+  /** The most that were attached at once: the terms say how many there may be. */
+  #streamsMost = 0;
 
   constructor(terms: Terms, owner: ReceivingOwner) {
     this.#terms = terms;
@@ -59,7 +61,7 @@ export class Receiving {
 
   /** For how long streams were not read because what they had brought was not written yet, the mean of all. */
   get heldMs(): number {
-    return this.#heldMs / this.#terms.streams;
+    return this.#heldMs / Math.max(1, this.#streamsMost);
   }
 
   streamOpened(connection: Connection, onClosed: (error: HawserError | undefined) => void): void {
@@ -73,6 +75,7 @@ export class Receiving {
     });
     const state: StreamState = { port, connection, files: new Set() };
     this.#streams.add(state);
+    this.#streamsMost = Math.max(this.#streamsMost, this.#streams.size);
   }
 
   /** No stream writes to the file any more. */

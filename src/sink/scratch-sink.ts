@@ -25,15 +25,20 @@ export class ScratchSink extends ForgetfulSink {
     return this.#inner.isWriting;
   }
 
+  /** Throws E_TOO_LARGE as well: room is promised to a part before any of it is written. */
   async reserve(spec: PartSpec): Promise<Part> {
+    if (this.#bytes + (spec.size ?? 0) > this.#bytesMax) throw this.#tooMuch();
     const syncs = this.capabilities.durability !== "none";
     return new ScratchPart(await this.#inner.reserve(spec), syncs, (bytes) => this.#count(bytes));
   }
 
   #count(bytes: number): void {
     this.#bytes += bytes;
-    if (this.#bytes <= this.#bytesMax) return;
-    throw new HawserError("E_TOO_LARGE", `a measurement may write ${this.#bytesMax} bytes at most`);
+    if (this.#bytes > this.#bytesMax) throw this.#tooMuch();
+  }
+
+  #tooMuch(): HawserError {
+    return new HawserError("E_TOO_LARGE", `a measurement may write ${this.#bytesMax} bytes at most`);
   }
 }
 

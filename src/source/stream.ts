@@ -163,7 +163,7 @@ export class SourceStream {
     } else if (message.name === "RESEND") {
       for (const [, , bytes] of message.body.chunks) this.#unacknowledgedBytes -= bytes;
       this.#report.post({ type: "damaged", chunks: message.body.chunks });
-      this.#ask();
+      this.#work();
     }
     this.#closeIfDone();
   }
