@@ -12,6 +12,8 @@ const vm = require("node:vm");
 
 /** Each piece begins with a comment that is this long and says what is in it: V8 only compares lengths. */
 const STAMP_CHARS = 66;
+/** After it, in what is kept: the CRC-32 of the rest. */
+const SUM_BYTES = 4;
 const PARAMETERS = ["exports", "require", "module"];
 
 /** `main` in the program's first piece. `cache`: where compiled code may be kept; `command`: what it is kept for. */
@@ -67,21 +69,29 @@ module.exports = function load(main, cache, command = "") {
 function keptFor(code, path) {
   try {
     const data = fs.readFileSync(path);
-    if (data.latin1Slice(0, STAMP_CHARS) === code.slice(0, STAMP_CHARS)) return data.subarray(STAMP_CHARS);
+    const compiled = data.subarray(STAMP_CHARS + SUM_BYTES);
+    const isWhole = data.readUInt32BE(STAMP_CHARS) === sumOf(compiled);
+    if (isWhole && data.latin1Slice(0, STAMP_CHARS) === code.slice(0, STAMP_CHARS)) return compiled;
   } catch {
     // It is the first run.
   }
   return undefined;
 }
 
-/** All of it or nothing, whatever happens meanwhile: V8 does not check it. */
+/** V8 does not look whether what it runs is damaged. */
+const sumOf = (compiled) => process.getBuiltinModule("node:zlib").crc32(compiled);
+
+/** All of it or nothing, whatever happens meanwhile. */
 function keep({ script, kept, stamp }) {
   const half = `${kept}.${process.pid}`;
   try {
     fs.mkdirSync(dirname(kept), { recursive: true, mode: 0o700 });
     const file = fs.openSync(half, "wx", 0o600);
     try {
-      fs.writevSync(file, [Buffer.from(stamp, "latin1"), script.createCachedData()]);
+      const compiled = script.createCachedData();
+      const sum = Buffer.alloc(SUM_BYTES);
+      sum.writeUInt32BE(sumOf(compiled));
+      fs.writevSync(file, [Buffer.from(stamp, "latin1"), sum, compiled]);
       fs.fdatasyncSync(file);
     } finally {
       fs.closeSync(file);
@@ -89,6 +99,10 @@ function keep({ script, kept, stamp }) {
     fs.renameSync(half, kept);
   } catch {
     // It is a help, and nothing that anybody has to have.
-    fs.rmSync(half, { force: true });
+    try {
+      fs.rmSync(half, { force: true });
+    } catch {
+      // Nor is there anything left, where nothing could be made.
+    }
   }
 }

@@ -37,12 +37,26 @@ function start() {
   program.main(process.argv.slice(2));
 }
 
-/** Compiled code is kept in the user's own cache directory, and nobody else's: what lies there is run. */
+/**
+ * Compiled code is kept in the user's own cache directory, and nobody else's: what lies there is run. So it is used only where
+ * nobody else could have put it there, on the way to it as well.
+ */
 function cacheDirectory() {
   // An import would load all that they have.
-  const { existsSync } = process.getBuiltinModule("node:fs");
+  const { lstatSync, statSync } = process.getBuiltinModule("node:fs");
   const { XDG_CACHE_HOME, HOME, NODE_DISABLE_COMPILE_CACHE } = process.env;
   const home = XDG_CACHE_HOME || HOME;
-  if (!home || NODE_DISABLE_COMPILE_CACHE || !existsSync(home)) return undefined;
-  return `${XDG_CACHE_HOME || `${HOME}/.cache`}/hawser/code`;
+  if (!home?.startsWith("/") || NODE_DISABLE_COMPILE_CACHE || !process.geteuid) return undefined;
+  const cache = XDG_CACHE_HOME || `${HOME}/.cache`;
+  const isOwn = (stats) => stats.isDirectory() && stats.uid === process.geteuid() && (stats.mode & 0o022) === 0;
+  try {
+    if (!isOwn(statSync(home))) return undefined;
+    for (const path of [cache, `${cache}/hawser`, `${cache}/hawser/code`]) {
+      const stats = (path === home ? statSync : lstatSync)(path, { throwIfNoEntry: false });
+      if (stats && !isOwn(stats)) return undefined;
+    }
+  } catch {
+    return undefined;
+  }
+  return `${cache}/hawser/code`;
 }
