@@ -27,7 +27,7 @@ function start() {
   const main = fileURLToPath(new URL("../dist/program/commands/main.cjs", import.meta.url));
   let program;
   try {
-    program = createRequire(import.meta.url)("./load.cjs")(main, cacheDirectory(), process.argv[2]);
+    program = createRequire(import.meta.url)("./load.cjs")(main, cacheSteps(), process.argv[2]);
   } catch (error) {
     if (error.code !== "ENOENT") throw error;
     process.stderr.write(`hawser is not complete: ${error.message}\n  In a clone, run \`npm run build\`.\n`);
@@ -38,25 +38,13 @@ function start() {
 }
 
 /**
- * Compiled code is kept in the user's own cache directory, and nobody else's: what lies there is run. So it is used only where
- * nobody else could have put it there, on the way to it as well.
+ * Compiled code is kept in the user's own cache directory, and nobody else's: what lies there is run. The first step has to be
+ * there. A relative path is not followed, and XDG_CACHE_HOME is as if it were not set then (XDG Base Directory Specification).
  */
-function cacheDirectory() {
-  // An import would load all that they have.
-  const { lstatSync, statSync } = process.getBuiltinModule("node:fs");
+function cacheSteps() {
   const { XDG_CACHE_HOME, HOME, NODE_DISABLE_COMPILE_CACHE } = process.env;
-  const home = XDG_CACHE_HOME || HOME;
-  if (!home?.startsWith("/") || NODE_DISABLE_COMPILE_CACHE || !process.geteuid) return undefined;
-  const cache = XDG_CACHE_HOME || `${HOME}/.cache`;
-  const isOwn = (stats) => stats.isDirectory() && stats.uid === process.geteuid() && (stats.mode & 0o022) === 0;
-  try {
-    if (!isOwn(statSync(home))) return undefined;
-    for (const path of [cache, `${cache}/hawser`, `${cache}/hawser/code`]) {
-      const stats = (path === home ? statSync : lstatSync)(path, { throwIfNoEntry: false });
-      if (stats && !isOwn(stats)) return undefined;
-    }
-  } catch {
-    return undefined;
-  }
-  return `${cache}/hawser/code`;
+  const absolute = (path) => path !== undefined && path[0] === "/";
+  if (NODE_DISABLE_COMPILE_CACHE) return undefined;
+  if (absolute(XDG_CACHE_HOME)) return [XDG_CACHE_HOME, "hawser", "code"];
+  return absolute(HOME) ? [HOME, ".cache", "hawser", "code"] : undefined;
 }

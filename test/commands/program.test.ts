@@ -1,7 +1,21 @@
 /** The program as a user's shell meets it, without a server: versions, help, mistakes, settings. */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { delimiter, dirname, join, relative } from "node:path";
+import { Script } from "node:vm";
+import { crc32 } from "node:zlib";
 import t from "tap";
 import { COMMANDS } from "../../src/commands/index.ts";
 import { nonconformity } from "../cli/schema.ts";
@@ -161,29 +175,58 @@ t.test("a user id without a name or a home", { skip: root ? false : "only root c
   t.match({ status, stderr }, { status: 66, stderr: /E_SOURCE_MISSING/ });
 });
 
+const OF_THIS_NODE = `${process.version}-${process.arch}`;
+
+/** As most umasks would make them: the runner's may let a group write. */
+function own(dir: string): string {
+  for (const entry of readdirSync(dir, { withFileTypes: true, recursive: true })) {
+    if (entry.isDirectory()) chmodSync(join(entry.parentPath, entry.name), 0o700);
+  }
+  chmodSync(dir, 0o700);
+  return dir;
+}
+
+function keptBelow(cache: string): string[] {
+  return readdirSync(cache, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name));
+}
+
 t.test("a cache directory that can't be made, and none at all, hold nothing up", async (t) => {
   const none = "/proc/none";
+  const dir = t.testdir({
+    relative: {},
+    file: { hawser: "" },
+    last: { hawser: { code: "" } },
+    node: { hawser: { code: { [OF_THIS_NODE]: "" } } },
+  });
+  own(dir);
   const environments = {
     "a home and a cache that can't be made": [`HOME=${none}/home`, `XDG_CACHE_HOME=${none}/cache`],
     "a home that can't be made": [`HOME=${none}/home`],
     "a cache that can't be made": ["HOME=/", `XDG_CACHE_HOME=${none}/cache`],
+    "no directory as home": ["HOME=/dev/null"],
+    "no directory as cache": ["HOME=/dev/null", "XDG_CACHE_HOME=/dev/null"],
+    "a file where a directory would be": ["HOME=/", `XDG_CACHE_HOME=${join(dir, "file")}`],
+    "a file where the last directory would be": ["HOME=/", `XDG_CACHE_HOME=${join(dir, "last")}`],
+    "a file where this Node's would be": ["HOME=/", `XDG_CACHE_HOME=${join(dir, "node")}`],
+    "relative ones": ["HOME=relative", "XDG_CACHE_HOME=relative"],
     neither: [],
     "both empty": ["HOME=", "XDG_CACHE_HOME="],
   };
   for (const [what, variables] of Object.entries(environments)) {
     const args = ["-i", ...variables, process.execPath, BIN, "--version"];
-    const { status, stdout, stderr } = spawnSync("env", args, { encoding: "utf8", timeout: 30_000, cwd: "/" });
-    t.match({ status, stdout, stderr }, { status: 0, stdout: /^hawser\/\d/, stderr: "" }, what);
+    const { status, stdout, stderr } = spawnSync("env", args, { encoding: "utf8", timeout: 30_000, cwd: dir });
+    t.match({ status, stdout }, { status: 0, stdout: /^hawser\/\d/ }, what);
+    t.equal(stderr, "", what);
   }
+  t.same(readdirSync(join(dir, "relative")), [], "nothing is kept below the directory that it runs in");
 });
 
 t.test("what a run compiled is kept for the next of the same command, where it ended well", async (t) => {
-  const cache = t.testdir();
+  const cache = own(t.testdir());
   const env = { XDG_CACHE_HOME: cache };
-  const kept = () =>
-    readdirSync(cache, { recursive: true, withFileTypes: true })
-      .filter((entry) => entry.isFile())
-      .map((entry) => join(entry.parentPath, entry.name));
+  const kept = () => keptBelow(cache);
   t.equal((await run(["sned"], { env })).code, 2);
   t.same(kept(), [], "a run that failed used little of the program");
 
@@ -216,6 +259,101 @@ t.test("what a run compiled is kept for the next of the same command, where it e
       "what is cut short, or of another program, is made again",
     );
   }
+});
+
+/** An entry for the program's first piece that V8 takes, and that says so when it is run. */
+function planted(): Buffer {
+  const filename = join(dirname(dirname(BIN)), "dist", "program", "commands", "main.cjs");
+  const code = readFileSync(filename, "latin1");
+  const stamp = code.slice(0, 66);
+  const evil = `${stamp}\nconsole.log("planted"); process.exit(0);`.padEnd(code.length);
+  const script = new Script(`(function (exports,require,module) {${evil}\n})`, { filename });
+  script.runInThisContext();
+  const data = script.createCachedData();
+  const sum = Buffer.alloc(4);
+  sum.writeUInt32LE(crc32(data));
+  return Buffer.concat([Buffer.from(stamp, "latin1"), sum, data]);
+}
+
+t.test("compiled code that somebody else can have put there is not run", async (t) => {
+  const dir = own(t.testdir({ cache: {}, link: { hawser: {} }, nobody: {} }));
+  const cache = join(dir, "cache");
+  const env = { XDG_CACHE_HOME: cache };
+  await run(["--version"], { env });
+  const main = keptBelow(cache).find((path) => path.endsWith("main.cjs.code")) as string;
+  const code = join(cache, "hawser", "code");
+  const plant = () => writeFileSync(main, planted());
+  plant();
+  t.match(await run(["--version"], { env }), { out: "planted\n" }, "it is what would be run");
+
+  const disown = (path: string) => (root ? chownSync(path, 65534, 65534) : chmodSync(path, 0o777));
+  for (const path of [cache, join(cache, "hawser"), code, main]) {
+    for (const spoil of [disown, (path: string) => chmodSync(path, 0o777), (path: string) => chmodSync(path, 0o720)]) {
+      plant();
+      const { mode, uid, gid } = statSync(path);
+      spoil(path);
+      const { code, out, err } = await run(["--version"], { env });
+      t.match({ code, out }, { code: 0, out: /^hawser\/\d/ }, relative(cache, path));
+      t.equal(err, "");
+      if (root) chownSync(path, uid, gid);
+      chmodSync(path, mode);
+    }
+  }
+
+  plant();
+  symlinkSync(code, join(dir, "link", "hawser", "code"));
+  const linked = await run(["--version"], { env: { XDG_CACHE_HOME: join(dir, "link") } });
+  t.match(linked, { code: 0, out: /^hawser\/\d/, err: "" });
+  disown(join(dir, "nobody"));
+  t.equal((await run(["--version"], { env: { HOME: join(dir, "nobody") } })).code, 0);
+  t.same(readdirSync(join(dir, "nobody")), [], "nothing is made in somebody else's home");
+});
+
+t.test("damaged compiled code is not run, and is made again", async (t) => {
+  const cache = own(t.testdir());
+  const env = { XDG_CACHE_HOME: cache };
+  const args = ["send", "--help"];
+  const whole = await run(args, { env });
+  const kept = new Map(keptBelow(cache).map((path) => [path, readFileSync(path)]));
+  const paths = [...kept.keys()].sort();
+  let seed = 7;
+  const below = (bound: number) => {
+    seed = (Math.imul(seed, 1103515245) + 12345) & 0x7fffffff;
+    return (seed >>> 8) % bound;
+  };
+  for (let round = 0; round < 20; round++) {
+    for (const [path, bytes] of kept) writeFileSync(path, bytes, { mode: 0o600 });
+    const path = paths[below(paths.length)] as string;
+    const flipped = Buffer.from(kept.get(path) as Buffer);
+    for (let flips = round % 2 ? 1 : 8; flips > 0; flips--) {
+      const at = below(flipped.length);
+      flipped[at] = (flipped[at] as number) ^ (1 << below(8));
+    }
+    writeFileSync(path, flipped);
+    const { ino } = statSync(path);
+    t.same(await run(args, { env }), whole, `round ${round}: ${relative(cache, path)}`);
+    t.not(statSync(path).ino, ino, "is written again");
+  }
+});
+
+t.test("what other versions of Node compiled goes when the first of this one is kept", async (t) => {
+  const dir = own(
+    t.testdir({ cache: { hawser: { code: { "v1.2.3-x64": { none: { "x.code": "x" } } } } }, away: { x: "" } }),
+  );
+  const env = { XDG_CACHE_HOME: join(dir, "cache") };
+  const code = join(dir, "cache", "hawser", "code");
+  const sameVersion = `${process.version}-other`;
+  for (const name of [sameVersion, "else"]) mkdirSync(join(code, name));
+  symlinkSync(join(dir, "away"), join(code, "v1.0.0-x64"));
+  t.equal((await run(["sned"], { env })).code, 2);
+  t.ok(existsSync(join(code, "v1.2.3-x64")), "while there is nothing else");
+  t.equal((await run(["--version"], { env })).code, 0);
+  t.same(readdirSync(code).sort(), ["else", "v1.0.0-x64", OF_THIS_NODE, sameVersion].sort());
+  t.same(readdirSync(join(dir, "away")), ["x"]);
+  cpSync(join(code, OF_THIS_NODE), join(code, "v1.2.3-x64"), { recursive: true });
+  rmSync(join(code, OF_THIS_NODE, "none"), { recursive: true });
+  t.equal((await run(["--version"], { env })).code, 0);
+  t.ok(existsSync(join(code, "v1.2.3-x64")), "once, and not whenever something is kept");
 });
 
 /** A Node on this machine that is too old, if there is one. */
