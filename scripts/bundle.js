@@ -2,32 +2,32 @@
  * Makes the program that is installed, in dist/program: what bin/run.js enters, with all that only the program uses, in a
  * few files instead of some hundreds. The library (dist/index.js) has no part in it.
  */
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join, relative } from "node:path";
+import { createHash } from "node:crypto";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
+import { build, transform } from "esbuild";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 
 /**
  * What is loaded together is one file, or a few: a file costs half a millisecond to find and link, and the bundler makes
  * one of whatever several parts have in common, some forty for a `send`. But what may go without the other stays apart,
- * because Node keeps compiled what the first run of a file used, and looks at no later one.
+ * because what is not in a file need not be read.
  */
-const COMMAND = ["commands/program.ts", "commands/send.ts"];
-const TRANSFER = ["cli/transfer.ts", "client/send.ts", "client/measure.ts"];
+const COMMAND = ["commands/program.ts", "commands/send.ts", "cli/transfer.ts", "client/send.ts"];
 
-/** What a transfer in plain has no use for, and takes long to load: its functions and classes load it when they are used. */
-const LATER = new Set(["node:crypto"]);
+/** What a small transfer in plain has no use for, and takes long to load: its functions and classes load it when they are used. */
+const LATER = new Set(["node:child_process", "node:crypto", "node:zlib"]);
 
-/** What each file has at its beginning: what CommonJS in it calls, and the clock, in milliseconds. */
-const BANNER = `const require = process.getBuiltinModule("node:module").createRequire(import.meta.url);
-const clockMs = () => { const [s, ns] = process.hrtime(); return s * 1e3 + ns / 1e6; };`;
+/** What each file has at its beginning: the clock, in milliseconds. */
+const BANNER = `const clockMs = () => { const [s, ns] = process.hrtime(); return s * 1e3 + ns / 1e6; };`;
 
 const COMMON = {
   absWorkingDir: root,
   outdir: "dist/program",
   outbase: "src",
+  outExtension: { ".js": ".cjs" },
   bundle: true,
   format: "esm",
   platform: "node",
@@ -55,12 +55,56 @@ const program = await build({
   chunkNames: "chunks/[name]-[hash]",
   splitting: true,
   plugins: [{ name: "oclif bit by bit", setup: loadLazily }, { name: "in few pieces", setup: keepTogether }, BUILTINS],
+  write: false,
 });
+await writeScripts(program.outputFiles);
 
 // A worker thread is a program of its own: in one file, it shares none with the other, whose pieces stay as they are.
-const worker = await build({ ...COMMON, entryPoints: ["src/client/worker.ts"], plugins: [BUILTINS] });
+const worker = await build({
+  ...COMMON,
+  format: "cjs",
+  define: { ...COMMON.define, "import.meta.url": "moduleUrl" },
+  banner: { js: `${BANNER}\nconst moduleUrl = require("node:url").pathToFileURL(__filename).href;` },
+  entryPoints: ["src/client/worker.ts"],
+  plugins: [BUILTINS],
+});
 
 writeFileSync(join(root, "dist", "program", "LICENSES.txt"), licenses());
+
+async function writeScripts(outputFiles) {
+  const maps = new Map(outputFiles.filter(({ path }) => path.endsWith(".map")).map(({ path, text }) => [path, text]));
+  for (const { path, text } of outputFiles) {
+    if (maps.has(path)) continue;
+    const { code, map } = await asScript(text, maps.get(`${path}.map`), path);
+    const stamp = createHash("sha256").update(code).digest("hex");
+    mkdirSync(dirname(path), { recursive: true });
+    // The map counts one line more; bin/load.cjs wants the stamp where the file begins.
+    writeFileSync(path, `//${stamp}\n${code}//# sourceMappingURL=${basename(path)}.map\n`);
+    writeFileSync(`${path}.map`, map);
+  }
+}
+
+/**
+ * A piece as bin/load.cjs runs it: only the bundler's modules can be cut in pieces, and only of a script keeps V8 what
+ * it compiled. The map still leads to the sources.
+ */
+async function asScript(module, map, path) {
+  const inline = `//# sourceMappingURL=data:application/json;base64,${Buffer.from(map).toString("base64")}`;
+  const { code, map: mapped } = await transform(module.replace(/^\/\/# sourceMappingURL=.*$/m, inline), {
+    format: "cjs",
+    platform: "node",
+    target: "node24",
+    define: { "import.meta.url": "module.url" },
+    supported: { "dynamic-import": false },
+    sourcemap: "external",
+    sourcefile: path,
+    sourcesContent: false,
+    logLevel: "warning",
+  });
+  const { mappings, ...rest } = JSON.parse(mapped);
+  // The stamp's line, and what the sources are relative to.
+  return { code, map: JSON.stringify({ ...rest, mappings: `;${mappings}` }) };
+}
 
 /**
  * oclif as TypeScript compiled it requires at once whatever it may need some day: its parser has the help, the help has
@@ -88,7 +132,7 @@ function keepTogether({ onLoad, onResolve }) {
     const imported = readFileSync(join(src, path), "utf8").matchAll(/\bimport\("(\.[^"]+)"\)/g);
     return [...imported].map(([, to]) => join(dirname(path), to));
   });
-  const groups = { command: { files: COMMAND, of: later }, transfer: { files: TRANSFER, of: TRANSFER } };
+  const groups = { command: { files: COMMAND, of: later } };
   onResolve({ filter: /^together:/ }, ({ path }) => ({ path: path.slice(9), namespace: "together" }));
   onLoad({ filter: /.*/, namespace: "together" }, ({ path }) => ({
     contents: groups[path].files.map((file) => `import "./${file}";`).join("\n"),
@@ -114,14 +158,17 @@ function takeBuiltins({ onLoad, onResolve }) {
   onLoad({ filter: /.*/, namespace: "builtin" }, ({ path }) => {
     const all = process.getBuiltinModule(path);
     const names = Object.keys(all).filter((name) => name !== "default");
-    const isLater = (name) => LATER.has(path) && typeof all[name] === "function";
-    const exported = names.map(
-      (name) => `export const ${name} = /* @__PURE__ */ ${isLater(name) ? "later" : "take"}("${name}");`,
-    );
+    const taker = (name) => {
+      if (!LATER.has(path)) return "take";
+      if (name === "constants") return "laterOf";
+      return typeof all[name] === "function" ? "later" : "take";
+    };
+    const exported = names.map((name) => `export const ${name} = /* @__PURE__ */ ${taker(name)}("${name}");`);
     const taken = [
       `const from = () => process.getBuiltinModule("${path}");`,
       "const take = (name) => from()[name];",
       "const later = (name) => function (...given) { return new.target ? new (take(name))(...given) : take(name)(...given); };",
+      "const laterOf = (name) => new Proxy({}, { get: (_, key) => take(name)[key] });",
     ];
     return { contents: [...taken, ...exported, "export default /* @__PURE__ */ from();"].join("\n") };
   });

@@ -131,10 +131,11 @@ export class Server {
     return peakBytesOf(this.#spawned.child.pid);
   }
 
-  /** Its own CPU time and that of the children that it waited for. */
+  get pid(): number | undefined {
+    return this.#spawned.child.pid;
+  }
   get cpuSeconds(): number | null {
-    const fields = statOf(this.#spawned.child.pid);
-    return fields === undefined ? null : fields.own + fields.waited;
+    return cpuSecondsOf(this.pid);
   }
 
   /** Until no process that it started for a client is left: only then their CPU time is counted. */
@@ -153,6 +154,12 @@ export class Server {
     await exited;
     clearTimeout(timer);
   }
+}
+
+/** A process's own CPU time and that of the children that it waited for. */
+export function cpuSecondsOf(pid: number | undefined): number | null {
+  const fields = statOf(pid);
+  return fields === undefined ? null : fields.own + fields.waited;
 }
 
 export interface CpuSeconds {

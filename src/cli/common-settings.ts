@@ -7,7 +7,6 @@ import {
   CHUNK_BYTES_MIN,
   CHUNK_BYTES_STEP,
   STREAMS_DEFAULT,
-  STREAMS_MAX,
 } from "../protocol/limits.ts";
 import type { ProgressMode } from "./progress.ts";
 import { optional, type Setting } from "./settings.ts";
@@ -31,13 +30,16 @@ export const to = setting({
   fallback: undefined,
 });
 
+/** What a user may ask for; who leaves it to the program may get more (protocol/limits.ts). */
+export const STREAMS_ASKED_MAX = 64;
+
 export const streams = setting({
   flag: "streams",
   char: "P",
   aliases: ["parallel"],
   placeholder: "N",
-  about: `connections that carry data, 1 to ${STREAMS_MAX}`,
-  kind: wholeNumber(1, STREAMS_MAX),
+  about: `connections that carry data, 1 to ${STREAMS_ASKED_MAX}`,
+  kind: wholeNumber(1, STREAMS_ASKED_MAX),
   fallback: STREAMS_DEFAULT,
   fallbackText: String(STREAMS_DEFAULT),
 });
@@ -46,7 +48,7 @@ export const streams = setting({
 export const autoStreams = setting<number | "auto">({
   ...streams,
   placeholder: "auto|N",
-  about: `connections that carry data, 1 to ${STREAMS_MAX}; auto: as many as pay, found out on the way`,
+  about: `connections that carry data, 1 to ${STREAMS_ASKED_MAX}; auto: as many as pay, found out on the way`,
   kind: orAuto(streams.kind),
   fallback: "auto",
   fallbackText: "auto",

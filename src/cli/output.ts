@@ -10,6 +10,8 @@ export interface Output {
   out(text: string): void;
   /** Everything else. */
   err(text: string): void;
+  /** The same, with what else is said in this turn of the event loop: for what many things may say at once. */
+  errSoon(text: string): void;
   readonly outIsTerminal: boolean;
   readonly errIsTerminal: boolean;
   readonly outClosed: boolean;
@@ -45,7 +47,15 @@ export function processOutput(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteSt
     waiting = "";
     if (text !== "" && !outClosed) stdout.write(text);
   };
-  process.once("exit", flush);
+  let waitingErr = "";
+  const flushErr = () => {
+    const text = waitingErr;
+    waitingErr = "";
+    // On a terminal both are one.
+    flush();
+    if (text !== "" && !errClosed) stderr.write(redactTickets(text));
+  };
+  process.once("exit", flushErr);
   return {
     out(text) {
       if (waiting === "") setImmediate(flush);
@@ -53,10 +63,15 @@ export function processOutput(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteSt
       if (waiting.length > WAITING_MAX) flush();
     },
     err(text) {
-      if (text === "" || errClosed) return;
-      // On a terminal both are one.
-      flush();
-      stderr.write(redactTickets(text));
+      if (text === "") return;
+      waitingErr += text;
+      flushErr();
+    },
+    errSoon(text) {
+      if (text === "") return;
+      if (waitingErr === "") setImmediate(flushErr);
+      waitingErr += text;
+      if (waitingErr.length > WAITING_MAX) flushErr();
     },
     outIsTerminal: stdout.isTTY === true,
     errIsTerminal: stderr.isTTY === true,

@@ -1,5 +1,6 @@
 /** What limits a transfer, and what to do about it, in one sentence with the figures behind it; and as JSON. */
 import type { Shares, Verdict } from "../client/verdict.ts";
+import { STREAMS_ASKED_MAX } from "./common-settings.ts";
 import { formatBytes, formatCount, formatDuration, formatLimit, formatRate } from "./format.ts";
 
 /** `the server's CPU: ...`. The client is the one that sends. */
@@ -100,13 +101,10 @@ function windowText({ bytesPerSecond, run }: Verdict): string {
   return `each of ${run.streams} has ${onTheWay} on its way in a round trip of ${formatDuration(leastMs)}, which gives ${formatRate(perStream)}`;
 }
 
-/** The most that there may be. */
-const STREAMS_MAX = 64;
-
 function streamsAdvice({ wantsMoreStreams, run, streams }: Verdict): string {
   if (!wantsMoreStreams) return `--streams ${streams} is as fast as it gets`;
-  if (run.streams >= STREAMS_MAX) return "that is as many streams as there may be";
-  return `more streams would help: --streams ${Math.min(STREAMS_MAX, run.streams * 4)}`;
+  if (run.streams >= STREAMS_ASKED_MAX) return "that is as many streams as there may be";
+  return `more streams would help: --streams ${Math.min(STREAMS_ASKED_MAX, run.streams * 4)}`;
 }
 
 /** schema/bench.json describes it. */

@@ -20,7 +20,7 @@ export interface MeasureOptions {
   readonly to: Endpoint;
   /** As of `send`. Throws E_TICKET. */
   readonly secure?: ClientKeys | undefined;
-  /** 1 to 64; "auto": as many as pay (4). */
+  /** 1 to 128; "auto": as many as pay (4). */
   readonly streams?: number | "auto";
   /** How long to send (5). */
   readonly seconds?: number;

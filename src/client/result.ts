@@ -1,4 +1,5 @@
 /** Collects what becomes of the files of a transfer, and makes its result. */
+import { processMicros } from "../net/load.ts";
 import { formatCrc32 } from "../protocol/crc32.ts";
 import { ERRORS, type ErrorCode, errorCodeOf, type Failure, type HawserError } from "../protocol/errors.ts";
 import type { Message } from "../protocol/messages.ts";
@@ -49,7 +50,7 @@ export function passedOver({ kind, name, failure }: PassedOver): FileResult {
 
 export class ResultBuilder {
   readonly #startedMs = performance.now();
-  readonly #startedCpu = process.cpuUsage();
+  readonly #startedCpu = processMicros();
   #committed = 0;
   #failed = 0;
   #unchanged = 0;
@@ -123,7 +124,7 @@ export class ResultBuilder {
 
   build(ended: HawserError | undefined, retries: number, limitBytesPerSecond: number | null = null): TransferResult {
     const error = ended === undefined ? this.#filesError() : reportOf(ended);
-    const { user, system } = process.cpuUsage(this.#startedCpu);
+    const cpuMicros = processMicros() - this.#startedCpu;
     const durationMs = this.elapsedMs;
     return {
       ok: error === null,
@@ -148,7 +149,7 @@ export class ResultBuilder {
       durability: this.#terms?.durability ?? null,
       limitBytesPerSecond,
       cpuSeconds: {
-        client: (user + system) / 1e6,
+        client: cpuMicros / 1e6,
         server: this.#receipt === undefined ? null : this.#receipt.cpuMicros / 1e6,
       },
       ...(this.verdict === undefined ? {} : { verdict: this.verdict }),

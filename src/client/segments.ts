@@ -9,8 +9,23 @@ export interface Segments {
   readonly retransmitted: number;
 }
 
-/** Since the machine was started; null where the system does not tell. */
-export function segmentsNow(path = "/proc/self/net/snmp"): Segments | null {
+const COUNTERS = "/proc/self/net/snmp";
+/** For so long they are not read again: transfers that begin or end together share them. */
+const FRESH_MS = 20;
+let readAtMs = Number.NEGATIVE_INFINITY;
+let lastRead: Segments | null = null;
+
+/** Since the machine was started, as of 20 ms ago at most; null where the system does not tell. */
+export function segmentsNow(): Segments | null {
+  const nowMs = performance.now();
+  if (nowMs - readAtMs >= FRESH_MS) {
+    readAtMs = nowMs;
+    lastRead = readSegments(COUNTERS);
+  }
+  return lastRead;
+}
+
+export function readSegments(path: string): Segments | null {
   try {
     return parseSegments(readFileSync(path, "latin1"));
   } catch {

@@ -22,8 +22,6 @@ const LOAD_MS = 100;
 export class StreamHost {
   readonly #outbox: Outbox<FromWorker>;
   readonly #blocks = new BlockPool();
-  /** Blocks that streams left which are gone. */
-  readonly #spares: Uint8Array[] = [];
   readonly #limit: DistantLimit;
   readonly #dialling = new Map<number, AbortController>();
   readonly #streams = new Map<number, Hosted>();
@@ -84,7 +82,7 @@ export class StreamHost {
     connection.chunkBytesMax = limits.chunkBytes;
     connection.onPong = (id) => id !== undefined && this.#outbox.post({ type: "heard", dial });
     const report = (said: SourceReport) => this.#outbox.post({ type: "report", dial, report: withoutMembers(said) });
-    const stream = new SourceStream(connection, { post: report }, limits, this.#spares, (error) => {
+    const stream = new SourceStream(connection, { post: report }, limits, (error) => {
       this.#streams.delete(dial);
       this.#outbox.post({ type: "closed", dial, failure: error?.toFailure() ?? null });
     });

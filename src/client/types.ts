@@ -164,7 +164,7 @@ export interface SendOptions {
   readonly to: Endpoint;
   /** TLS 1.3 (plain TCP, which whoever is on the path can read and change). */
   readonly secure?: ClientKeys | undefined;
-  /** Connections that carry data, 1 to 64; "auto": as many as pay, found out on the way ("auto"). */
+  /** Connections that carry data, 1 to 128; "auto": as many as pay, found out on the way ("auto"). */
   readonly streams?: number | "auto";
   /**
    * Threads beside the main one that read, seal and write, 0 to 16; "auto": where there are processors for them and they pay

@@ -17,7 +17,6 @@ import { onOff, text, wholeNumber, wholeNumbers } from "../cli/values.ts";
 import type { MeasureOptions } from "../client/measure.ts";
 import type { SweepResult } from "../client/sweep.ts";
 import type { Endpoint } from "../net/dial.ts";
-import { STREAMS_MAX } from "../protocol/limits.ts";
 import { HawserCommand } from "./base.ts";
 
 /** From what one does to where more make no difference on most paths. */
@@ -28,8 +27,8 @@ const SETTINGS = {
   streams: common.setting({
     ...common.streams,
     placeholder: "N,N,...",
-    about: `connections that carry data, 1 to ${STREAMS_MAX}: each number is measured, one after the other`,
-    kind: wholeNumbers(1, STREAMS_MAX, SWEEP),
+    about: `connections that carry data, 1 to ${common.STREAMS_ASKED_MAX}: each number is measured, one after the other`,
+    kind: wholeNumbers(1, common.STREAMS_ASKED_MAX, SWEEP),
     fallback: SWEEP,
     fallbackText: SWEEP.join(","),
   }),

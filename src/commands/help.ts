@@ -1,12 +1,12 @@
 /** What is said when help is asked for, by oclif: the only thing that needs all of oclif, and all commands. */
-import { relative } from "node:path";
+import { extname, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Config } from "@oclif/core/config";
 import { PACKAGE, ROOT } from "../agent.ts";
 import { HawserHelp } from "../cli/help.ts";
 
 /** Beside this file in the sources and in what is compiled; in the bundle, from the pieces as from a command. */
-const COMMANDS = new URL(`../commands/index${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
+const COMMANDS = new URL(`../commands/index${extname(new URL(import.meta.url).pathname)}`, import.meta.url);
 
 /** `words`: the command line. */
 export async function showHelp(words: readonly string[]): Promise<void> {

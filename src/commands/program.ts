@@ -44,6 +44,8 @@ export async function runProgram(argv: readonly string[]): Promise<void> {
     if (asksForHelp(words)) await (await import("./help.ts")).showHelp(words);
     else if (name !== undefined) await (await LOAD[name]()).run(words.slice(1));
     await output.drained();
+    // All is said and committed: there is nothing that connections which are being closed could still tell anybody.
+    if (name === "send" && !process.exitCode) process.exit();
   } catch (thrown) {
     const exitCode = await say(thrown, name, output);
     process.exitCode ||= exitCode;

@@ -128,7 +128,7 @@ export class ServeCommand extends HawserCommand {
   #show(event: ServerEvent, values: ServeValues, finish: (exitCode: number) => void): void {
     if (event.type === "listening") this.output.err(greeting(event, values, this.#pin));
     if (values.json) this.output.out(`${toJson(serverRecord(event))}\n`);
-    this.output.err(serverLogLine(event, Date.now(), values));
+    this.output.errSoon(serverLogLine(event, Date.now(), values));
     if (event.type === "transfer" && values.once && !values.toStdout)
       finish(event.record.filesFailed > 0 ? ERRORS.E_PARTIAL.exit : 0);
   }

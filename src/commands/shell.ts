@@ -12,7 +12,7 @@ import { ShellSession } from "../cli/shell-session.ts";
 import type { TransferResult } from "../client/types.ts";
 import type { Endpoint } from "../net/dial.ts";
 import type { HawserError } from "../protocol/errors.ts";
-import { DEFAULT_PORT, STREAMS_MAX } from "../protocol/limits.ts";
+import { DEFAULT_PORT } from "../protocol/limits.ts";
 import { HawserCommand } from "./base.ts";
 
 const SETTINGS = {
@@ -36,7 +36,7 @@ export class ShellCommand extends HawserCommand {
   static override description = [
     "Reads one command a line, from a terminal or a pipe:",
     "  file_name NAME          the file to send",
-    `  count_threads N         over how many connections, 1 to ${STREAMS_MAX}`,
+    `  count_threads N         over how many connections, 1 to ${common.STREAMS_ASKED_MAX}`,
     "  server_url HOST[:PORT]  where to (127.0.0.1:23300)",
     "  transfer_file           send it",
     "  status, help, exit",
@@ -75,7 +75,7 @@ export class ShellCommand extends HawserCommand {
     return new ShellSession({
       to: values.to ?? { host: "127.0.0.1", port: DEFAULT_PORT },
       streams: values.streams,
-      streamsMax: STREAMS_MAX,
+      streamsMax: common.STREAMS_ASKED_MAX,
       lookAt,
       out: (text) => this.output.out(text),
       err: (text) => this.output.err(text),

@@ -27,11 +27,22 @@ export class BlockPool {
   /** Gives back a buffer that `take` gave and that nobody reads or writes any more. */
   give(block: Uint8Array): void {
     const size = block.length;
-    if (size < KEPT_BYTES_MIN || this.#freeBytes + size > FREE_BYTES_MAX) return;
+    if (size < KEPT_BYTES_MIN) return;
+    this.#makeRoom(size);
+    if (this.#freeBytes + size > FREE_BYTES_MAX) return;
     this.#freeBytes += size;
     const free = this.#free.get(size);
     if (free === undefined) this.#free.set(size, [block]);
     else free.push(block);
+  }
+
+  /** Of other sizes, which were used once and may never be asked for again. */
+  #makeRoom(bytes: number): void {
+    for (const [size, free] of this.#free) {
+      while (size !== bytes && this.#freeBytes + bytes > FREE_BYTES_MAX && free.pop() !== undefined) {
+        this.#freeBytes -= size;
+      }
+    }
   }
 }
 

@@ -312,7 +312,7 @@ export class Connection implements DirectReader {
       return;
     }
     this.#writer?.stop();
-    socket.end();
+    if (!socket.writableEnded) socket.end();
     this.#pausedByOwner = false;
     this.#pausedByUnsent = false;
     this.#resumeIfMay();

@@ -17,9 +17,9 @@ export const WRITE_SLICE_MS = 10;
 
 /**
  * The same for reading. Here each connection that has nothing to read holds one that is paid for, and all of them may come
- * at once: of 64 streams and a control connection that is 130 ms, which with CATCH_UP_MS has to stay below 5% of five seconds.
+ * at once: of 128 streams and a control connection that is 129 ms, which with CATCH_UP_MS has to stay below 5% of five seconds.
  */
-export const READ_SLICE_MS = 2;
+export const READ_SLICE_MS = 1;
 
 /** At slow rates slices are of this size: smaller ones would be headers of TCP mostly. */
 const SLICE_BYTES_MIN = 256;

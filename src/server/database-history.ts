@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { DatabaseSync, type SQLOutputValue } from "node:sqlite";
 import { HawserError } from "../protocol/errors.ts";
 import { STAGING_NAME } from "../protocol/names.ts";
+import { GroupCommit } from "../sink/group-commit.ts";
 import { type History, NAMES_SHOWN, type PastTransfer } from "./history.ts";
 import type { FileRecord, TransferRecord } from "./types.ts";
 
@@ -42,13 +43,32 @@ const BYTES = `(SELECT coalesce(sum(file.bytes), 0) FROM file WHERE file.transfe
 /** The same of a transfer of this id. */
 const NUMBER_OF = "(SELECT number FROM noted WHERE id = ?)";
 
+// A file that failed may be there when the transfer is gone on with, and what is told again is not new.
+const ADD_FILE = `INSERT INTO file (transfer, name, bytes, crc32, status, error) VALUES (?, ?, ?, ?, ?, ?)
+  ON CONFLICT (transfer, name) DO UPDATE SET
+    bytes = excluded.bytes, crc32 = excluded.crc32, status = excluded.status, error = excluded.error`;
+const ADD_TRANSFER = `INSERT INTO transfer (id, peer, status, started_ms, duration_ms, files, files_failed, bytes,
+    bytes_per_second, bytes_resumed, retries, streams, durability)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  ON CONFLICT (id) DO UPDATE SET
+    status = excluded.status, duration_ms = duration_ms + excluded.duration_ms,
+    files = excluded.files, files_failed = excluded.files_failed, bytes = excluded.bytes,
+    bytes_per_second = excluded.bytes_per_second, bytes_resumed = excluded.bytes_resumed, retries = retries + excluded.retries,
+    streams = max(streams, excluded.streams), durability = excluded.durability`;
+// An earlier run had written others, perhaps of a server that was killed and left no transfer that they belong to.
+// That is rare, and adding up a million files takes seconds: counting them, which the index does, says whether to.
+const ADD_EARLIER = `UPDATE transfer SET files = ${COUNT}, files_failed = max(files_failed, ${COUNT} - ${SUCCEEDED}),
+  bytes = max(bytes, ${BYTES}) WHERE id = ? AND ${COUNT} > files`;
+
 type Row = Record<string, SQLOutputValue>;
 
 export class DatabaseHistory implements History {
   readonly #database: DatabaseSync;
+  readonly #group: GroupCommit;
 
   private constructor(database: DatabaseSync) {
     this.#database = database;
+    this.#group = new GroupCommit(database);
   }
 
   /** Opens or makes the history of a staging directory. Throws E_IO. */
@@ -69,62 +89,36 @@ export class DatabaseHistory implements History {
   }
 
   async addFiles(transferId: string, files: readonly FileRecord[]): Promise<void> {
-    guarded("writing the history", () => {
-      const insert = this.#database.prepare(
-        // A file that failed may be there when the transfer is gone on with, and what is told again is not new.
-        `INSERT INTO file (transfer, name, bytes, crc32, status, error) VALUES (?, ?, ?, ?, ?, ?)
-           ON CONFLICT (transfer, name) DO UPDATE SET
-             bytes = excluded.bytes, crc32 = excluded.crc32, status = excluded.status, error = excluded.error`,
-      );
-      this.#database.exec("BEGIN IMMEDIATE");
-      try {
-        const number = this.#numberOf(transferId);
-        for (const { name, bytes, crc32, status, error } of files) {
-          insert.run(number, name, bytes, crc32, status, error);
-        }
-        this.#database.exec("COMMIT");
-      } catch (error) {
-        try {
-          this.#database.exec("ROLLBACK");
-        } catch {
-          // SQLite has rolled back by itself, as it does on a full disk.
-        }
-        throw error;
-      }
+    await this.#write(() => {
+      const insert = this.#group.prepared(ADD_FILE);
+      const number = this.#numberOf(transferId);
+      for (const { name, bytes, crc32, status, error } of files) insert.run(number, name, bytes, crc32, status, error);
     });
   }
 
   #numberOf(transferId: string): SQLOutputValue {
-    this.#database.prepare("INSERT INTO noted (id) VALUES (?) ON CONFLICT DO NOTHING").run(transferId);
-    return this.#database.prepare("SELECT number FROM noted WHERE id = ?").get(transferId)?.["number"] ?? null;
+    this.#group.prepared("INSERT INTO noted (id) VALUES (?) ON CONFLICT DO NOTHING").run(transferId);
+    return this.#group.prepared("SELECT number FROM noted WHERE id = ?").get(transferId)?.["number"] ?? null;
   }
 
   async addTransfer(r: TransferRecord): Promise<void> {
-    guarded("writing the history", () => {
-      this.#database
-        .prepare(
-          `INSERT INTO transfer (id, peer, status, started_ms, duration_ms, files, files_failed, bytes,
-             bytes_per_second, bytes_resumed, retries, streams, durability)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-           ON CONFLICT (id) DO UPDATE SET
-             status = excluded.status, duration_ms = duration_ms + excluded.duration_ms,
-             files = excluded.files, files_failed = excluded.files_failed, bytes = excluded.bytes,
-             bytes_per_second = excluded.bytes_per_second, bytes_resumed = excluded.bytes_resumed, retries = retries + excluded.retries,
-             streams = max(streams, excluded.streams), durability = excluded.durability`,
-        )
+    await this.#write(() => {
+      this.#group
+        .prepared(ADD_TRANSFER)
         .run(
           ...([r.transferId, r.peer, r.status, Math.round(r.startedMs), r.durationMs, r.files, r.filesFailed] as const),
           ...([r.bytes, r.bytesPerSecond, r.bytesResumed, r.retries, r.streams, r.durability] as const),
         );
-      // An earlier run had written others, perhaps of a server that was killed and left no transfer that they belong to.
-      // That is rare, and adding up a million files takes seconds: counting them, which the index does, says whether to.
-      this.#database
-        .prepare(
-          `UPDATE transfer SET files = ${COUNT}, files_failed = max(files_failed, ${COUNT} - ${SUCCEEDED}),
-             bytes = max(bytes, ${BYTES}) WHERE id = ? AND ${COUNT} > files`,
-        )
-        .run(r.transferId);
+      this.#group.prepared(ADD_EARLIER).run(r.transferId);
     });
+  }
+
+  async #write(work: () => void): Promise<void> {
+    try {
+      await this.#group.write(work);
+    } catch (thrown) {
+      throw historyError("writing the history", thrown);
+    }
   }
 
   *list(limit = -1): Iterable<PastTransfer> {
@@ -138,7 +132,7 @@ export class DatabaseHistory implements History {
   }
 
   async close(): Promise<void> {
-    this.#database.close();
+    this.#group.close();
   }
 
   /** The files of a transfer, in the order they were settled. */
@@ -213,7 +207,11 @@ function guarded<T>(doing: string, work: () => T): T {
   try {
     return work();
   } catch (thrown) {
-    if (thrown instanceof HawserError) throw thrown;
-    throw new HawserError("E_IO", `${doing} failed: ${(thrown as Error).message}`, { cause: thrown });
+    throw historyError(doing, thrown);
   }
+}
+
+function historyError(doing: string, thrown: unknown): HawserError {
+  if (thrown instanceof HawserError) return thrown;
+  return new HawserError("E_IO", `${doing} failed: ${(thrown as Error).message}`, { cause: thrown });
 }

@@ -42,10 +42,12 @@ export function receive(remoteAddress: string, blocks: BlockPool, owner: Recepti
   };
   const connection = new Connection("server", undefined, blocks, events, { reading: owner.limitOf?.(peer) });
   connection.onSocketClosed = () => owner.onClosed(peer);
-  const late = new HawserError("E_TIMEOUT", `nothing was asked for within ${OPENING_MS / 1000} s`);
-  const deadline = setTimeout(() => connection.close(late), OPENING_MS);
+  // Made when it is needed: an error with its stack costs more than the timer.
+  const deadline = setTimeout(() => connection.close(tooLate()), OPENING_MS);
   return connection;
 }
+
+const tooLate = () => new HawserError("E_TIMEOUT", `nothing was asked for within ${OPENING_MS / 1000} s`);
 
 /** A browser shows text; a TLS client shows what an alert says (RFC 8446, 6: fatal, handshake_failure). */
 function answerTo(program: ForeignProgram): Uint8Array | undefined {

@@ -27,6 +27,8 @@ const PROBE_MS = 2000;
 
 /** What a stream may have waiting for its turn, in chunks: it is kept in memory. */
 const IN_ORDER_CHUNKS = 4;
+/** More would have to have smaller chunks. */
+const IN_ORDER_STREAMS_MAX = 64;
 /** And what all streams of such a session may have, with the chunk that each is bringing. */
 const IN_ORDER_BYTES_MAX = 256 * 1024 * 1024;
 
@@ -136,7 +138,7 @@ export class Sessions {
   #chunkBytesFor({ chunkBytes: asked, streams, purpose }: Message<"HELLO">): number {
     const { randomAccess, blockBytes, inOrder } = this.#options.capabilities;
     if (inOrder === true && purpose === "transfer") {
-      const most = IN_ORDER_BYTES_MAX / (Math.min(streams, STREAMS_MAX) * (IN_ORDER_CHUNKS + 1));
+      const most = IN_ORDER_BYTES_MAX / (Math.min(streams, IN_ORDER_STREAMS_MAX) * (IN_ORDER_CHUNKS + 1));
       return Math.max(CHUNK_BYTES_MIN, Math.min(asked, Math.floor(most / CHUNK_BYTES_STEP) * CHUNK_BYTES_STEP));
     }
     return randomAccess || blockBytes % asked === 0 ? asked : CHUNK_BYTES_MIN;
@@ -158,7 +160,7 @@ export class Sessions {
       chunkBytes,
       windowBytes: streamed ? IN_ORDER_CHUNKS * chunkBytes : Math.max(WINDOW_BYTES, 4 * chunkBytes),
       splitBytes: randomAccess ? chunkBytes : blockBytes,
-      streams: Math.min(hello.streams, STREAMS_MAX),
+      streams: Math.min(hello.streams, streamed ? IN_ORDER_STREAMS_MAX : STREAMS_MAX),
       openFiles: OPEN_FILES_MAX,
       openSmall: OPEN_SMALL_MAX,
       durability: hello.purpose === "discard" ? "none" : durability,

@@ -1,6 +1,7 @@
 /** Sessions in a database in staging. One process writes it: whoever holds the directory's lock. */
-import { DatabaseSync, type SQLOutputValue, type StatementSync } from "node:sqlite";
+import { DatabaseSync, type SQLOutputValue } from "node:sqlite";
 import { syncPath } from "./durable.ts";
+import { GroupCommit } from "./group-commit.ts";
 import { ioError } from "./io-error.ts";
 import { bootId } from "./platform.ts";
 import type {
@@ -57,11 +58,12 @@ type Value = string | number | Uint8Array | null;
 export class DatabaseSessionStore implements SessionStore {
   readonly #path: string;
   readonly #database: DatabaseSync;
-  readonly #statements = new Map<string, StatementSync>();
+  readonly #group: GroupCommit;
 
   private constructor(path: string, database: DatabaseSync) {
     this.#path = path;
     this.#database = database;
+    this.#group = new GroupCommit(database);
   }
 
   /** Opens or makes the database at `path`. Throws E_IO, also where it is of another version, or spoilt. */
@@ -106,16 +108,17 @@ export class DatabaseSessionStore implements SessionStore {
   async create(r: SessionRecord): Promise<void> {
     const { id, transferId, peer, createdMs, chunkBytes } = r;
     const sql = "INSERT INTO session VALUES (?, ?, ?, ?, ?, 1, ?, 1)";
-    this.#run(sql, id, transferId, peer, createdMs, chunkBytes, createdMs);
+    await this.#write(() => this.#run(sql, id, transferId, peer, createdMs, chunkBytes, createdMs));
   }
 
   async open(id: string): Promise<StoredSession | undefined> {
-    this.#run("UPDATE session SET live = 1, generation = generation + 1, seen_ms = ? WHERE id = ?", Date.now(), id);
+    const sql = "UPDATE session SET live = 1, generation = generation + 1, seen_ms = ? WHERE id = ?";
+    await this.#write(() => this.#run(sql, Date.now(), id));
     return this.load(id);
   }
 
   async close(id: string): Promise<void> {
-    this.#run("UPDATE session SET live = 0, seen_ms = ? WHERE id = ?", Date.now(), id);
+    await this.#write(() => this.#run("UPDATE session SET live = 0, seen_ms = ? WHERE id = ?", Date.now(), id));
   }
 
   async find(peer: string, keys: readonly string[]): Promise<KeptSession | undefined> {
@@ -149,7 +152,7 @@ export class DatabaseSessionStore implements SessionStore {
 
   async addFiles(sessionId: string, files: readonly NewFile[]): Promise<number[]> {
     const boot = bootId();
-    return this.#together(() => {
+    return this.#write(() => {
       this.#seen(sessionId);
       return files.map(({ key, name, size, mtime, mode, partId }) => {
         const sql = `INSERT INTO file (session, key, name, size, mtime_s, mtime_ns, mode, part, state, boot)
@@ -160,7 +163,7 @@ export class DatabaseSessionStore implements SessionStore {
   }
 
   async moveFile(file: number, sessionId: string): Promise<void> {
-    this.#run("UPDATE file SET session = ? WHERE id = ?", sessionId, file);
+    await this.#write(() => this.#run("UPDATE file SET session = ? WHERE id = ?", sessionId, file));
   }
 
   async chunks(file: number): Promise<StoredChunk[]> {
@@ -178,7 +181,7 @@ export class DatabaseSessionStore implements SessionStore {
   }
 
   async recordChunks(chunks: readonly StoredChunk[]): Promise<void> {
-    this.#together(() => {
+    await this.#write(() => {
       const files = new Set<number>();
       for (const { file, offset, crc32, synced } of chunks) {
         files.add(file);
@@ -192,30 +195,30 @@ export class DatabaseSessionStore implements SessionStore {
   }
 
   async forgetChunks(file: number, which: readonly number[] | "unsynced"): Promise<void> {
-    this.#together(() => {
+    await this.#write(() => {
       if (which === "unsynced") this.#run("DELETE FROM chunk WHERE file = ? AND synced = 0", file);
       else for (const offset of which) this.#run("DELETE FROM chunk WHERE file = ? AND offset = ?", file, offset);
     });
   }
 
   async renewBoot(file: number): Promise<void> {
-    this.#run("UPDATE file SET boot = ? WHERE id = ?", bootId(), file);
+    await this.#write(() => this.#run("UPDATE file SET boot = ? WHERE id = ?", bootId(), file));
   }
 
   async beginCommit(file: number, { size, crc32, fingerprint }: CommitRecord): Promise<void> {
     const sql = `UPDATE file SET state = 'committing', commit_size = ?, commit_crc32 = ?, fingerprint = ? WHERE id = ?`;
-    this.#run(sql, size, crc32, fingerprint, file);
+    await this.#write(() => this.#run(sql, size, crc32, fingerprint, file));
   }
 
   async endCommit(file: number, committed: boolean): Promise<void> {
-    this.#together(() => {
+    await this.#write(() => {
       this.#run("UPDATE file SET state = ? WHERE id = ?", committed ? "committed" : "receiving", file);
       if (committed) this.#run("DELETE FROM chunk WHERE file = ?", file);
     });
   }
 
   async forgetFiles(files: readonly number[]): Promise<void> {
-    this.#together(() => {
+    await this.#write(() => {
       for (const file of files) this.#run("DELETE FROM file WHERE id = ?", file);
     });
   }
@@ -248,7 +251,8 @@ export class DatabaseSessionStore implements SessionStore {
 
   /** Forgets a session that nobody has open. Returns the ids of its parts; undefined where somebody has it open. */
   dropIdle(id: string, serverRuns: boolean): string[] | undefined {
-    return this.#together(() => {
+    // For who asks from outside, and at once.
+    return this.#now(() => {
       const [row] = this.#all("SELECT live FROM session WHERE id = ?", id);
       if (row === undefined || (serverRuns && row["live"] === 1)) return undefined;
       const parts = this.#all("SELECT part FROM file WHERE session = ?", id).map(({ part }) => String(part));
@@ -268,28 +272,38 @@ export class DatabaseSessionStore implements SessionStore {
 
   /** No session is open: said by a server that starts, of what one before it may have left so. */
   async closeAll(): Promise<void> {
-    this.#run("UPDATE session SET live = 0");
+    await this.#write(() => this.#run("UPDATE session SET live = 0"));
   }
 
   async drop(id: string): Promise<void> {
-    this.#run("DELETE FROM session WHERE id = ?", id);
+    await this.#write(() => this.#run("DELETE FROM session WHERE id = ?", id));
   }
 
   /** The log is where all that isn't yet in the database itself stands. */
   sync(): Promise<void> {
+    this.#group.flush();
     return syncPath(`${this.#path}-wal`);
   }
 
   async release(): Promise<void> {
-    this.#statements.clear();
-    this.#database.close();
+    this.#group.close();
   }
 
   #seen(sessionId: string): void {
     this.#run("UPDATE session SET seen_ms = ? WHERE id = ?", Date.now(), sessionId);
   }
 
-  #together<T>(work: () => T): T {
+  /** All or nothing; what is written in the same turn of the event loop is committed together. */
+  async #write<T>(work: () => T): Promise<T> {
+    try {
+      return await this.#group.write(work);
+    } catch (thrown) {
+      throw ioError("writing the sessions' database", thrown);
+    }
+  }
+
+  #now<T>(work: () => T): T {
+    this.#group.flush();
     this.#run("BEGIN IMMEDIATE");
     try {
       const result = work();
@@ -306,20 +320,11 @@ export class DatabaseSessionStore implements SessionStore {
   }
 
   #run(sql: string, ...values: Value[]): number | bigint {
-    return guarded("writing the sessions' database", () => this.#prepared(sql).run(...values).lastInsertRowid);
+    return guarded("writing the sessions' database", () => this.#group.prepared(sql).run(...values).lastInsertRowid);
   }
 
   #all(sql: string, ...values: Value[]): Row[] {
-    return guarded("reading the sessions' database", () => this.#prepared(sql).all(...values) as Row[]);
-  }
-
-  #prepared(sql: string): StatementSync {
-    let statement = this.#statements.get(sql);
-    if (statement === undefined) {
-      statement = this.#database.prepare(sql);
-      this.#statements.set(sql, statement);
-    }
-    return statement;
+    return guarded("reading the sessions' database", () => this.#group.prepared(sql).all(...values) as Row[]);
   }
 }
 

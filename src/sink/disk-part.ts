@@ -36,6 +36,8 @@ import { writeAll } from "./writer.ts";
 
 interface DiskPartHome {
   readonly durability: Durability;
+  /** Whether anything is to be synced. */
+  readonly syncs: boolean;
   readonly root: HeldDirectory;
   readonly staging: HeldDirectory;
   /** Where there are no hard links. */
@@ -173,7 +175,7 @@ export class DiskPart implements Part {
   }
 
   async sync(): Promise<void> {
-    if (this.#ended || this.#fd === undefined) return;
+    if (this.#ended || this.#fd === undefined || !this.#syncs) return;
     await this.#use(syncData(this.#fd));
     if (this.#nameSynced) return;
     await this.#home.staging.sync();
@@ -230,7 +232,7 @@ export class DiskPart implements Part {
   }
 
   get #syncs(): boolean {
-    return this.#home.durability !== "none";
+    return this.#home.syncs;
   }
   get #path(): Buffer {
     return this.#home.staging.entry(this.#stagingName);

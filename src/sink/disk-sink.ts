@@ -45,6 +45,8 @@ export class DiskSink implements Sink {
   readonly #staging: HeldDirectory;
   readonly #locks = new NameLocks();
   readonly #clones = { work: true };
+  /** Not what lies in memory only: going through the thread pool for nothing costs as much as a small file. */
+  readonly #syncs: boolean;
   readonly #minFreeBytes: number;
   /** Bytes promised to open parts and not written yet. */
   #promisedBytes = 0;
@@ -67,6 +69,7 @@ export class DiskSink implements Sink {
       held.push(this.#home);
       this.#staging = holdPrivate(this.#home, PARTS_NAME, join(directory, STAGING_NAME, PARTS_NAME));
       held.push(this.#staging);
+      this.#syncs = this.capabilities.durability !== "none" && !isInMemory(this.#staging.entry(Buffer.from(".")));
       this.hasHardLinks = options.hardLinks ?? this.#probeLinks();
       this.tree = new DiskTree({
         durability: this.capabilities.durability,
@@ -118,6 +121,7 @@ export class DiskSink implements Sink {
     this.#promisedBytes += bytes;
     return new DiskPart(spec, bytes, Buffer.from(stagingNameOf(spec.id)), {
       durability: this.capabilities.durability,
+      syncs: this.#syncs,
       root: this.#root,
       staging: this.#staging,
       locks: this.hasHardLinks ? undefined : this.#locks,
@@ -134,7 +138,7 @@ export class DiskSink implements Sink {
       const stats = lstatSync(directory.entry(last), { bigint: true, throwIfNoEntry: false });
       if (!stats?.isFile() || fingerprintOf(stats) !== fingerprint || Number(stats.size) !== size) return false;
       // Whoever linked it may have ended before the name was synced.
-      if (this.capabilities.durability !== "none") await directory.sync();
+      if (this.#syncs) await directory.sync();
       return true;
     });
     return found ?? false;

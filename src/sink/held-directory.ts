@@ -28,6 +28,9 @@ export class HeldDirectory {
   readonly #fd: number | undefined;
   readonly #base: Buffer;
   readonly #folding = new Folding((name) => this.entry(name));
+  /** Under way, and the one after it, for those who came too late for that. */
+  #syncing: Promise<void> | undefined;
+  #nextSync: Promise<void> | undefined;
 
   private constructor(fd: number | undefined, base: Buffer) {
     this.#fd = fd;
@@ -128,9 +131,26 @@ export class HeldDirectory {
     }
   }
 
-  /** Makes what was done to this directory's entries outlive a power cut. */
+  /**
+   * Makes what was done to this directory's entries outlive a power cut. Whoever asks while it is being synced shares the next sync
+   * with all others that do: the one under way may have begun too early for them.
+   */
   sync(): Promise<void> {
-    return this.#fd === undefined ? syncDirectory(this.#base) : syncFile(this.#fd);
+    if (this.#syncing === undefined) return this.#beginSync();
+    this.#nextSync ??= this.#syncing.then(
+      () => this.#beginSync(),
+      () => this.#beginSync(),
+    );
+    return this.#nextSync;
+  }
+
+  #beginSync(): Promise<void> {
+    this.#nextSync = undefined;
+    const syncing = this.#fd === undefined ? syncDirectory(this.#base) : syncFile(this.#fd);
+    this.#syncing = syncing.finally(() => {
+      this.#syncing = undefined;
+    });
+    return this.#syncing;
   }
 
   /** Whether both are on one file system, so that links and renames work between them. */

@@ -4,7 +4,7 @@
  * for `settlement.ts`; and what has no chunks, for `small-files.ts`. The one owner of the files that are open.
  */
 import type { Connection } from "../net/connection.ts";
-import { type Load, LoadMeter } from "../net/load.ts";
+import { type Load, LoadMeter, processMicros } from "../net/load.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
 import { errorCodeOf, HawserError } from "../protocol/errors.ts";
@@ -54,6 +54,9 @@ export interface SinkSessionOptions {
   readonly events: SinkEvents;
 }
 
+/** Made once: without a reason each abort makes one, with its stack. */
+const DISPOSED = new Error("the session has ended");
+
 export class SinkSession implements TransferEnd {
   readonly role = "sink";
   readonly #options: SinkSessionOptions;
@@ -74,7 +77,7 @@ export class SinkSession implements TransferEnd {
   readonly #receiving: Receiving;
   readonly #disposal = new AbortController();
   readonly #startedMs = performance.now();
-  readonly #startedCpu = process.cpuUsage();
+  readonly #startedCpu = processMicros();
   readonly #meter = new LoadMeter();
   #control: Connection | undefined;
   /** Of committed files, what an earlier run had brought. */
@@ -246,7 +249,7 @@ export class SinkSession implements TransferEnd {
 
   /** What is unfinished stays, for the next run to go on with. */
   async #dispose(): Promise<void> {
-    this.#disposal.abort();
+    this.#disposal.abort(DISPOSED);
     await this.#offers.idle();
     // What is being committed gets its outcome, and its place in history, also when nobody hears of it any more.
     await this.#check.idle();
@@ -360,10 +363,10 @@ export class SinkSession implements TransferEnd {
   }
 
   async #finish(): Promise<Message<"RECEIPT">> {
-    const { user, system } = process.cpuUsage(this.#startedCpu);
+    const cpuMicros = processMicros() - this.#startedCpu;
     const { files, failed, bytes } = this.#outcomes.totals;
     const durationMs = performance.now() - this.#startedMs;
-    const receipt = { files, failed, bytes, durationMs, cpuMicros: user + system, load: this.load };
+    const receipt = { files, failed, bytes, durationMs, cpuMicros, load: this.load };
     await this.#options.events.onFinished(receipt);
     return receipt;
   }

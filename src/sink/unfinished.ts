@@ -191,16 +191,20 @@ export class Unfinished {
    */
   async leave(sessionId: string, heard: boolean): Promise<void> {
     const files = (await this.#store.load(sessionId))?.files ?? [];
-    let left = 0;
+    const useless: StoredFile[] = [];
     for (const file of files) {
       const isOfUse =
         file.key !== null &&
         (file.state === "receiving" ? await this.#store.hasChunks(file.id) : !(heard && isDone(file)));
-      if (isOfUse) left++;
-      else await this.discard(file);
+      if (!isOfUse) useless.push(file);
     }
-    if (left === 0) await this.#store.drop(sessionId);
-    else await this.#store.close(sessionId);
+    if (useless.length === files.length) await this.#store.drop(sessionId);
+    else {
+      await this.#store.forgetFiles(useless.map(({ id }) => id));
+      await this.#store.close(sessionId);
+    }
+    // Of what was committed as well: whoever moves directories about meanwhile may have kept it from going.
+    for (const { partId } of useless) await this.#sink.dropPart(partId);
   }
 
   /** Forgets a session that nobody has open, with its parts. */

@@ -72,8 +72,6 @@ export class Dealer {
   readonly #dispatcher: Dispatcher;
   readonly #inFlight = new InFlight();
   readonly #shares: StreamShares;
-  /** Memory of streams that are gone, for those that come. */
-  readonly #spareBlocks: Uint8Array[] = [];
   readonly #streams = new Map<number, StreamState>();
   /** How often each chunk arrived damaged, by 'file:offset'. */
   readonly #damages = new Map<string, number>();
@@ -204,16 +202,10 @@ export class Dealer {
       // What a stream still says after another took its place counts for nothing.
       (message) => this.#streams.get(index) === state && this.#onReport(index, state, message),
     );
-    const stream = new SourceStream(
-      connection,
-      report,
-      { ...this.#terms, stream: index },
-      this.#spareBlocks,
-      (error) => {
-        if (this.#streams.get(index) === state) this.#release(index);
-        onClosed(error);
-      },
-    );
+    const stream = new SourceStream(connection, report, { ...this.#terms, stream: index }, (error) => {
+      if (this.#streams.get(index) === state) this.#release(index);
+      onClosed(error);
+    });
     const { sendingLimit } = connection;
     const state: StreamState = { port, sendingLimit, credit: 0, files: new Set(), isLeaving: false, lent: undefined };
     this.#opened(index, state);

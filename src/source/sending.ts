@@ -37,6 +37,9 @@ export interface SendingOwner {
 /** Threads of the pool that chunks are compressed in: as many as libuv makes unless it is told otherwise. */
 const POOL_THREADS = 4;
 
+/** Asked once: it takes the system a while. */
+const CORES = availableParallelism();
+
 export class Sending {
   #terms: Terms;
   readonly #owner: SendingOwner;
@@ -50,7 +53,7 @@ export class Sending {
   constructor(terms: Terms, compress: CompressMode, owner: SendingOwner) {
     this.#terms = terms;
     this.#owner = owner;
-    this.#compression = new Compression(compress, Math.min(POOL_THREADS, availableParallelism()));
+    this.#compression = new Compression(compress, Math.min(POOL_THREADS, CORES));
     this.#dealer = this.#newDealer();
   }
 

@@ -11,6 +11,9 @@ import { type Range, RangeSet } from "../protocol/ranges.ts";
 import type { Piece } from "./dispatcher.ts";
 import type { ItemDigest, SourceItem } from "./item.ts";
 
+/** Made once: without a reason each abort makes one, with its stack. */
+const OVER = new Error("the file is settled");
+
 export class SentFile {
   /** In the transfer; another one when the session is begun anew. */
   index: number;
@@ -65,7 +68,7 @@ export class SentFile {
     return this.#over.signal;
   }
   end(): void {
-    this.#over.abort();
+    this.#over.abort(OVER);
   }
 
   /** The session is begun anew: the sink knows nothing of this file but what it will say. */

@@ -12,6 +12,7 @@ import { asHawserError, type Failure, type HawserError } from "../protocol/error
 import type { DataName, Encoding } from "../protocol/header.ts";
 import type { FileExtent } from "../protocol/messages.ts";
 import { type DataSlice, encodeTable, findData } from "../protocol/sparse.ts";
+import { sourceBlocks } from "./blocks.ts";
 import type { Attempt, Compressed } from "./compression.ts";
 import type { BundleMember, Piece } from "./dispatcher.ts";
 import { compress, isWorthSparse, sample } from "./encoding.ts";
@@ -93,9 +94,6 @@ export class SourceStream {
   readonly #blocks: number;
   readonly #compressingBlocks: number;
   readonly #askedAhead: number;
-  readonly #free: Uint8Array[] = [];
-  /** Blocks that streams left which are gone. */
-  readonly #spares: Uint8Array[];
   readonly #queue: Extract<SourceOrder, { type: "send" }>[] = [];
   #blocksUsed = 0;
   /** Pieces asked for and not got. */
@@ -117,7 +115,6 @@ export class SourceStream {
       /** The session is in another thread. */
       readonly isDistant?: boolean;
     },
-    spares: Uint8Array[],
     onClosed: (error: HawserError | undefined) => void,
   ) {
     this.#connection = connection;
@@ -128,11 +125,11 @@ export class SourceStream {
     const sharedOut = Math.ceil(COMPRESSING_BLOCKS / limits.streams);
     this.#compressingBlocks = Math.min(BLOCKS_MAX, Math.max(this.#blocks, sharedOut));
     this.#askedAhead = limits.isDistant === true ? ASKED_AHEAD_DISTANT : ASKED_AHEAD;
-    this.#spares = spares;
+    sourceBlocks.opened();
     connection.events = {
       onMessage: (message) => this.#onMessage(message),
       onClosed: (error) => {
-        spares.push(...this.#free.splice(0));
+        sourceBlocks.closed();
         onClosed(error);
       },
     };
@@ -293,14 +290,14 @@ export class SourceStream {
   }
 
   #takeBlock(most: number): Uint8Array | undefined {
-    if (this.#blocksUsed >= most) return undefined;
+    if (this.#blocksUsed >= most || (this.#blocksUsed > 0 && sourceBlocks.isCrowded)) return undefined;
     this.#blocksUsed++;
-    return this.#free.pop() ?? this.#spares.pop() ?? Buffer.allocUnsafeSlow(this.#chunkBytes);
+    return sourceBlocks.take(this.#chunkBytes);
   }
 
   #giveBlock(block: Uint8Array): void {
     this.#blocksUsed--;
-    (this.#connection.isOpen ? this.#free : this.#spares).push(block);
+    sourceBlocks.give(block);
   }
 }
 

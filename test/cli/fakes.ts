@@ -21,6 +21,7 @@ export function fakeOutput(terminals: { out?: boolean; err?: boolean } = {}): Fa
   return {
     out: (written) => void log.push(`1${written}`),
     err: (written) => void log.push(`2${written}`),
+    errSoon: (written) => void log.push(`2${written}`),
     outIsTerminal: terminals.out ?? false,
     errIsTerminal: terminals.err ?? false,
     outClosed: false,

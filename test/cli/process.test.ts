@@ -50,6 +50,25 @@ t.test("without a reader of standard error there is nothing to say", async () =>
   await output.drained();
 });
 
+t.test("what may be said later leaves in one piece, and before what is said after it", async (t) => {
+  const writes: string[] = [];
+  const err = new Writable({
+    write: (chunk, _encoding, done) => {
+      writes.push(`${chunk}`);
+      done();
+    },
+  });
+  const output = processOutput(stream(), err as unknown as NodeJS.WriteStream);
+  output.errSoon("a\n");
+  output.errSoon("b\n");
+  t.strictSame(writes, []);
+  await new Promise((resolve) => setImmediate(resolve));
+  t.strictSame(writes, ["a\nb\n"]);
+  output.errSoon("c\n");
+  output.err("d\n");
+  t.strictSame(writes, ["a\nb\n", "c\nd\n"]);
+});
+
 t.test("signals: the first ends the work, the second the process", async (t) => {
   const exits: number[] = [];
   const said: string[] = [];

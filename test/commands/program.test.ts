@@ -1,6 +1,6 @@
 /** The program as a user's shell meets it, without a server: versions, help, mistakes, settings. */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import t from "tap";
 import { COMMANDS } from "../../src/commands/index.ts";
@@ -162,7 +162,6 @@ t.test("a user id without a name or a home", { skip: root ? false : "only root c
 });
 
 t.test("a cache directory that can't be made, and none at all, hold nothing up", async (t) => {
-  // Node tries for ever to make the directory of its compile cache where nothing can be made.
   const none = "/proc/none";
   const environments = {
     "a home and a cache that can't be made": [`HOME=${none}/home`, `XDG_CACHE_HOME=${none}/cache`],
@@ -175,6 +174,47 @@ t.test("a cache directory that can't be made, and none at all, hold nothing up",
     const args = ["-i", ...variables, process.execPath, BIN, "--version"];
     const { status, stdout, stderr } = spawnSync("env", args, { encoding: "utf8", timeout: 30_000, cwd: "/" });
     t.match({ status, stdout, stderr }, { status: 0, stdout: /^hawser\/\d/, stderr: "" }, what);
+  }
+});
+
+t.test("what a run compiled is kept for the next of the same command, where it ended well", async (t) => {
+  const cache = t.testdir();
+  const env = { XDG_CACHE_HOME: cache };
+  const kept = () =>
+    readdirSync(cache, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name));
+  t.equal((await run(["sned"], { env })).code, 2);
+  t.same(kept(), [], "a run that failed used little of the program");
+
+  t.equal((await run(["--version"], { env })).code, 0);
+  t.equal((await run(["send", "--help"], { env })).code, 0);
+  const files = kept();
+  t.ok(files.length > 4 && files.every((path) => path.endsWith(".code")), "the whole pieces, and nothing else");
+  t.ok(files.some((path) => path.includes("/none/")) && files.some((path) => path.includes("/send/")));
+  t.ok(
+    files.every((path) => (statSync(path).mode & 0o077) === 0),
+    "of the user's own",
+  );
+  const inodes = () => files.map((path) => statSync(path).ino);
+  const before = inodes();
+  t.equal((await run(["send", "--help"], { env })).code, 0);
+  t.same(inodes(), before, "is read, and not written again");
+
+  for (const spoil of [(code: Buffer) => code.subarray(0, 200), (code: Buffer) => code.fill("/", 0, 66)]) {
+    for (const path of files) writeFileSync(path, spoil(readFileSync(path)));
+    const [version, help] = [await run(["--version"], { env }), await run(["send", "--help"], { env })];
+    t.match(
+      [version, help],
+      [
+        { code: 0, out: /^hawser\/\d/ },
+        { code: 0, out: /\$ hawser send PATH/ },
+      ],
+    );
+    t.ok(
+      files.every((path) => statSync(path).size > 600),
+      "what is cut short, or of another program, is made again",
+    );
   }
 });
 

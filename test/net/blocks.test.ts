@@ -32,6 +32,14 @@ t.test("small ones are not kept", async (t) => {
   t.not(pool.take(1000), block);
 });
 
+t.test("sizes that nobody asks for any more make room", async (t) => {
+  const pool = new BlockPool();
+  for (const old of Array.from({ length: 200 }, () => pool.take(2 ** 19))) pool.give(old);
+  const block = pool.take(2 ** 20);
+  pool.give(block);
+  t.equal(pool.take(2 ** 20), block);
+});
+
 t.test("what is kept is bounded, whatever is given back", async (t) => {
   const pool = new BlockPool();
   const blocks = new Set(Array.from({ length: 100 }, () => pool.take(2 ** 20)));

@@ -59,7 +59,7 @@ const load = {
 const error = { code: integer(0, 65_535), message: text };
 const measure: Check = (value) => typeof value === "number" && Number.isFinite(value) && value >= 0;
 const chunkBytes: Check = (value) => integer(65_536, 16_777_216)(value) && (value as number) % 4096 === 0;
-const streams = integer(1, 64);
+const streams = integer(1, 128);
 const verify = optional(oneOf("crc", "full"));
 const extent: Check = (value) =>
   tuple(u32, integer(0, MOST), integer(1, MOST))(value) &&
@@ -151,7 +151,7 @@ const MESSAGES: Readonly<Record<Exclude<Name, "CHUNK" | "BUNDLE">, Readonly<Reco
   PONG: {
     id: u32,
     doing: optional(text),
-    received: optional(list(64, integer(0, MOST))),
+    received: optional(list(128, integer(0, MOST))),
     limit: optional(integer(1, MOST)),
     load: optional(map(load)),
   },
@@ -159,12 +159,12 @@ const MESSAGES: Readonly<Record<Exclude<Name, "CHUNK" | "BUNDLE">, Readonly<Reco
   ATTACH: {
     session: bytes(16),
     generation: u32,
-    stream: integer(0, 63),
+    stream: integer(0, 127),
     attempt: u32,
     ticket: optional(bytes(8)),
     proof: optional(bytes(32)),
   },
-  ATTACHED: { stream: integer(0, 63), proof: optional(bytes(32)) },
+  ATTACHED: { stream: integer(0, 127), proof: optional(bytes(32)) },
   ACK: extents,
   RESEND: extents,
 };

@@ -27,6 +27,7 @@ syncBuiltinESMExports();
 // Not before: they take hold of the calls when they are loaded.
 const { DiskSink } = await import("../../src/sink/disk-sink.ts");
 const { SyncError } = await import("../../src/sink/durable.ts");
+const { HeldDirectory } = await import("../../src/sink/held-directory.ts");
 
 const CHUNK = 64 * 1024;
 const content = randomBytesOf(3 * CHUNK + 1234, 3);
@@ -153,4 +154,21 @@ t.test("small files have lost their names in staging before it is synced, and th
   t.strictSame(await batch.commit(), [{}, {}]);
   t.strictSame(left, [], "a power cut after this brings nothing back");
   t.strictSame(syncs.slice(-2), [`fsync ${dir.split("/").at(-1)}/sub`, "fsync .hawser/parts"], "names first");
+});
+
+t.test("whoever asks for a sync of a directory during another shares the next, and its failure", async (t) => {
+  const held = HeldDirectory.open(t.testdir());
+  t.teardown(() => held.close());
+  syncs = [];
+  failing = () => false;
+  const first = held.sync();
+  failing = () => true;
+  const others = [held.sync(), held.sync(), held.sync()];
+  t.equal(syncs.length, 1, "it is under way");
+  await first;
+  for (const other of others) await t.rejects(other, { code: "E_IO" });
+  t.equal(syncs.length, 2, "that one may have begun too early for them");
+  failing = () => false;
+  await held.sync();
+  t.equal(syncs.length, 3);
 });
