@@ -44,7 +44,8 @@ export function progressOf({ bytes, elapsedMs }: MeasureProgress, seconds: numbe
 
 const GIB = 1024 ** 3;
 
-export function benchText(plan: BenchPlan, { runs, result, verdict }: SweepResult): string {
+/** `result`: of which of the runs all is said. */
+export function benchText(plan: BenchPlan, { runs, verdict }: SweepResult, result: MeasureResult): string {
   const { bytes, seconds, bytesPerSecond, streams, cpuSeconds, figures } = result;
   const where = plan.own
     ? `${formatEndpoint(plan.to)} (a server of its own, on this machine)`

@@ -102,6 +102,7 @@ function windowText({ bytesPerSecond, run }: Verdict): string {
 }
 
 function streamsAdvice({ wantsMoreStreams, run, streams }: Verdict): string {
+  if (run.knowsMost) return "that is as many streams as bring something, of those that can be had";
   if (!wantsMoreStreams) return `--streams ${streams} is as fast as it gets`;
   if (run.streams >= STREAMS_ASKED_MAX) return "that is as many streams as there may be";
   return `more streams would help: --streams ${Math.min(STREAMS_ASKED_MAX, run.streams * 4)}`;

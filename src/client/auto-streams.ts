@@ -43,6 +43,12 @@ export class AutoStreams {
   get wanted(): number {
     return this.#control.wanted;
   }
+  get held(): number {
+    return this.#control.held;
+  }
+  get knowsMost(): boolean {
+    return this.#control.knowsMost;
+  }
 
   start(): void {
     this.#ask();

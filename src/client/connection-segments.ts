@@ -27,7 +27,9 @@ export function sumSegments(text: string, localPorts: ReadonlySet<number>): Segm
     if (localPort === undefined || sent === undefined || !localPorts.has(Number(localPort))) continue;
     // On its way now, and in all.
     const [, retransmitted = 0] = /\bretrans:\d+\/(\d+)/.exec(line) ?? [];
-    all.push({ sent: Number(sent), retransmitted: Number(retransmitted) });
+    const one = { sent: Number(sent), retransmitted: Number(retransmitted) };
+    // What else a program of this name may print.
+    if (Number.isSafeInteger(one.sent) && one.retransmitted <= one.sent) all.push(one);
   }
   const sum = (of: (one: Segments) => number) => all.reduce((total, one) => total + of(one), 0);
   return all.length === 0 ? null : { sent: sum((one) => one.sent), retransmitted: sum((one) => one.retransmitted) };

@@ -19,7 +19,8 @@ export interface Gauged {
 
 /** And of its link. */
 export interface GaugedLink {
-  readonly streamsUsed: number;
+  readonly streamsHeld: number;
+  readonly knowsMostStreams: boolean;
   readonly threadLoads: readonly ThreadLoad[];
 }
 
@@ -74,6 +75,11 @@ export class Gauge {
     this.#endedMs = performance.now();
   }
 
+  /** How long TCP took to connect: no event loop has a part in that, but what is between may have (a proxy). */
+  connected(ms: number): void {
+    this.#leastMs = Math.min(this.#leastMs, ms);
+  }
+
   pong({ limit, load }: Message<"PONG">, roundTripMs: number): void {
     this.#peerLimit = limit ?? null;
     this.#peerLoad = load ?? this.#peerLoad;
@@ -93,7 +99,7 @@ export class Gauge {
 
   /** Of all until now; while the session is there. `bytes` as they were on the wire; undefined where nothing was begun. */
   figures(
-    { streamsUsed: streams, threadLoads }: GaugedLink,
+    { streamsHeld: streams, knowsMostStreams: knowsMost, threadLoads }: GaugedLink,
     bytes: number,
     ownLimit: number | null,
   ): RunFigures | undefined {
@@ -104,6 +110,7 @@ export class Gauge {
     const medianMs = sorted[sorted.length >> 1];
     return {
       streams,
+      knowsMost,
       seconds,
       bytes,
       settlingSeconds: Math.max(0, (this.#committedMs ?? this.#endedMs) - this.#endedMs) / 1000,

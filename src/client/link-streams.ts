@@ -183,7 +183,7 @@ export class LinkStreams {
       if (!isCurrent()) return;
       const error = asHawserError(thrown);
       // A worker that is gone says nothing of the path.
-      if (worker?.isAlive !== false) seals.failed(index, sealed);
+      if (worker?.isAlive !== false) seals.failed(index, sealed, error.code);
       // Who is not let in is not let in later either.
       if (error.exitCode === ERRORS.E_TOKEN.exit) this.#owner.onFailed(error);
       else if (this.#isDispensable(index, error)) {

@@ -99,6 +99,15 @@ export class Link {
     });
   }
 
+  /** How many carried the transfer: what was tried and given up apart. */
+  get streamsHeld(): number {
+    return Math.min(this.#auto?.held ?? this.streamsUsed, this.streamsUsed);
+  }
+  /** Whether more of them would bring nothing, as far as this end has found out. */
+  get knowsMostStreams(): boolean {
+    return this.#auto?.knowsMost ?? false;
+  }
+
   get retries(): number {
     return this.#redials.count;
   }
@@ -199,6 +208,7 @@ export class Link {
     const onConnected = (ms: number) => {
       this.#auto?.roundTrip(ms);
       this.#end?.roundTrip?.(ms);
+      this.#options.onConnected?.(ms);
     };
     return { endpoint, role, blocks: this.#blocks, timeoutMs: answerMs, signal, sending, identity, onConnected };
   }
@@ -255,7 +265,8 @@ export class Link {
     this.#address = { host: control.remoteAddress ?? this.#address.host, port: this.#address.port };
     this.#end = this.#options.makeEnd(terms);
     const { streams, startStreams = STREAMS_DEFAULT } = this.#options;
-    const bounds = { start: Math.min(startStreams, terms.streams), most: terms.streams };
+    const most = streams === "auto" ? terms.streams : Math.min(streams, terms.streams);
+    const bounds = { start: Math.min(startStreams, most), most };
     if (streams === "auto") {
       this.#auto = new AutoStreams(this.#options.makeControl?.(bounds) ?? new StreamControl(bounds), {
         ping: () => this.#ask(),
@@ -267,7 +278,7 @@ export class Link {
       });
     }
     this.#streams.begin(terms, this.#end);
-    const count = this.#auto?.wanted ?? terms.streams;
+    const count = this.#auto?.wanted ?? most;
     if (this.#auto === undefined) this.streamsUsed = count;
     this.#options.onReady(terms, this.#address, count);
     this.progress();

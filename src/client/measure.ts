@@ -102,6 +102,7 @@ export async function measure(options: MeasureOptions): Promise<MeasureResult> {
     signal: options.signal,
     awaitsAcknowledgement: () => session?.hasOutstanding ?? false,
     onPong: (pong, roundTripMs) => gauge?.pong(pong, roundTripMs),
+    onConnected: (ms) => gauge?.connected(ms),
     onReady: () => {
       const started = performance.now();
       gauge = new Gauge(

@@ -2,8 +2,12 @@
 import type { Connection } from "../net/connection.ts";
 import type { SealedDial, SealedDials } from "../net/sealed-client.ts";
 import type { Terms } from "../net/transfer-end.ts";
+import type { ErrorCode } from "../protocol/errors.ts";
 import type { SealCipher } from "../protocol/sealed.ts";
 import type { ClientIdentity } from "./handshake.ts";
+
+/** Who hears one of these was understood, or has reached nobody: TLS would fare no better. */
+const NOT_THE_PATH = new Set<ErrorCode>(["E_BUSY", "E_UNKNOWN_SESSION", "E_SHUTTING_DOWN", "E_UNREACHABLE"]);
 
 export class Seals {
   readonly #wanted: boolean;
@@ -35,8 +39,8 @@ export class Seals {
     return this.#unanswered.delete(stream) ? undefined : this.#dials?.next();
   }
 
-  /** A dial failed that was sealed with `dial`. */
-  failed(stream: number, dial: SealedDial | undefined): void {
-    if (dial !== undefined) this.#unanswered.add(stream);
+  /** A dial failed that was sealed with `dial`, and so it is known why. */
+  failed(stream: number, dial: SealedDial | undefined, why: ErrorCode): void {
+    if (dial !== undefined && !NOT_THE_PATH.has(why)) this.#unanswered.add(stream);
   }
 }

@@ -31,6 +31,10 @@ export interface StreamBounds {
 /** Who says how many streams there should be. */
 export interface StreamCounter {
   readonly wanted: number;
+  /** The same, but for a trial that is under way. */
+  readonly held: number;
+  /** Whether more than `held` were tried, and brought nothing more, or can't be had. */
+  readonly knowsMost: boolean;
   /** How often a sample is of use, in milliseconds. */
   readonly everyMs: number;
   /** A round trip of the path was measured. */
@@ -110,6 +114,7 @@ export class StreamControl implements StreamCounter {
   #trial: Trial | undefined;
   /** Nothing was decided yet. */
   #isFirst = true;
+  #knowsMost = false;
   /** Of the number of streams that is held, in bytes a millisecond: now, and when it began to be held. */
   #heldRate = 0;
   #firstRate = 0;
@@ -133,8 +138,15 @@ export class StreamControl implements StreamCounter {
   get wanted(): number {
     return this.#wanted;
   }
+  get held(): number {
+    return this.#trial?.streams ?? this.#wanted;
+  }
+  get knowsMost(): boolean {
+    return this.#knowsMost || this.held >= this.#bounds.most;
+  }
 
   get everyMs(): number {
+    if (this.#starvedSinceMs !== undefined) return STARVED_MS / 2;
     return this.#phase === "holding" ? this.#measureMs / 2 : Math.max(SPAN_MS / 2, this.#roundTripMs / 2);
   }
 
@@ -145,12 +157,18 @@ export class StreamControl implements StreamCounter {
 
   /** No more are tried for a while. */
   refused(streams: number, nowMs: number): void {
+    this.#knowsMost = true;
     this.#refusedAbove = Math.max(1, streams);
     if (nowMs >= this.#refusedUntilMs) {
       this.#refusedUntilMs = nowMs + this.#refusedMs;
       this.#refusedMs = Math.min(2 * this.#refusedMs, REFUSED_MS_MAX);
     }
     this.#wanted = Math.min(this.#wanted, this.#refusedAbove);
+    // Nothing came of it.
+    if (this.#trial?.isUp === true && this.#wanted <= this.#trial.streams) {
+      this.#holdAt(this.#trial.rate, nowMs);
+      this.#trial = undefined;
+    }
   }
 
   sample(sample: StreamSample): number {
@@ -264,6 +282,7 @@ export class StreamControl implements StreamCounter {
     }
     const isGain = trial.isUp && rate >= gained(trial, this.#wanted, GAIN_SHARE);
     const isKept = rate >= KEPT * trial.rate;
+    if (trial.isUp) this.#knowsMost = !isGain;
     // Who was let in is not refused any more.
     if (isGain) this.#refusedMs = REFUSED_MS;
     if (isGain) this.#lookMs = LOOK_MS;

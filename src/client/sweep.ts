@@ -14,6 +14,8 @@ export interface SweepResult {
   readonly runs: readonly MeasureResult[];
   /** The one that the verdict is of; the one that failed, where one did. */
   readonly result: MeasureResult;
+  /** The one that the verdict is of; null where nothing could be measured. */
+  readonly best: MeasureResult | null;
   /** null where nothing could be measured. */
   readonly verdict: Verdict | null;
 }
@@ -29,8 +31,8 @@ export async function sweep({ streams: counts, onMeasured, ...options }: SweepOp
   }
   const verdict = verdictOf(runs);
   const last = runs[runs.length - 1] as MeasureResult;
-  const result = last.ok ? (runs.find(({ figures }) => figures === verdict?.run) ?? last) : last;
-  return { runs, result, verdict };
+  const best = runs.find(({ figures }) => figures !== null && figures === verdict?.run) ?? null;
+  return { runs, result: last.ok ? (best ?? last) : last, best, verdict };
 }
 
 function verdictOf(runs: readonly MeasureResult[]): Verdict | null {

@@ -8,6 +8,8 @@ import type { Segments } from "./segments.ts";
 /** One transfer, or one measurement: from when it was begun until the last byte was acknowledged, unless said otherwise. */
 export interface RunFigures {
   readonly streams: number;
+  /** Whether more were tried meanwhile, and brought nothing more. */
+  readonly knowsMost: boolean;
   readonly seconds: number;
   /** As they are on the wire, acknowledged. */
   readonly bytes: number;
@@ -116,7 +118,7 @@ export function judge(runs: readonly [RunFigures, ...RunFigures[]]): Verdict {
     run: enough,
     bytesPerSecond: rateOf(enough),
     streams: enough.streams,
-    wantsMoreStreams: isOfPath && enough === sorted[sorted.length - 1],
+    wantsMoreStreams: isOfPath && enough === sorted[sorted.length - 1] && !enough.knowsMost,
     sender: sharesOf(enough.sender, enough.seconds),
     receiver: enough.receiver && sharesOf(enough.receiver, enough.seconds),
     lossShare: lossShareOf(enough),
@@ -144,6 +146,7 @@ type Growth = "unknown" | "growing" | "flat";
 
 /** Of the run that was as fast as any: where others had more streams, they were no faster. */
 function growthOf(sorted: readonly RunFigures[], best: RunFigures): Growth {
+  if (best.knowsMost) return "flat";
   if (sorted.length === 1) return "unknown";
   if (best !== sorted[sorted.length - 1]) return "flat";
   const before = sorted.filter(({ streams }) => streams <= best.streams / 2).map(rateOf);

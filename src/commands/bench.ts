@@ -154,7 +154,8 @@ export class BenchCommand extends HawserCommand {
     const { result } = swept;
     const plan: BenchPlan = { to, own, disk, from };
     if (json) this.output.out(`${toJson(benchRecord(plan, swept))}\n`);
-    else if (result.ok) this.output.out(benchText(plan, swept));
+    // What was measured before one failed is worth something.
+    else if (swept.best !== null) this.output.out(benchText(plan, swept, swept.best));
     // What ended it here is known here better than there.
     if (signal.aborted) throw signal.reason;
     if (result.error !== null) this.output.err(mode === "json" ? errorLine(result.error) : formatFailure(result.error));

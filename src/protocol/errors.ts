@@ -38,7 +38,7 @@ export const ERRORS = {
     103,
     69,
     true,
-    "Try again later; where another hawser sends the same file, let it finish or stop it first.",
+    "Try again later, when others have finished; where it is the same file that another hawser sends, let that finish or stop it.",
   ),
   E_SHUTTING_DOWN: row(104, 69, true, "The server is being stopped: try again when it is back."),
   E_ADDRESS_REFUSED: row(

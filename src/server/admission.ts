@@ -14,6 +14,12 @@ export interface AdmissionLimits {
   readonly maxSessionsPerPeer: number;
 }
 
+/**
+ * Of the places this part is kept for whoever needs it to begin or go on at all: a client that finds out how many streams pay
+ * takes what there is, and would leave none to the next one.
+ */
+const KEPT_PART = 4;
+
 /** Connections that have not said yet what they want have places of their own, a quarter as many as the others. */
 const UNDECIDED_PART = 4;
 
@@ -34,15 +40,24 @@ export class Admission {
     return Math.max(1, Math.floor(this.#limits.maxConnectionsPerPeer / UNDECIDED_PART));
   }
 
-  /** Counts a connection that said what it wants, or says why there may not be one more. */
-  connect(network: string): Failure | undefined {
-    const { maxConnections, maxConnectionsPerPeer } = this.#limits;
+  /**
+   * Counts a connection that said what it wants, or says why there may not be one more. `isExtra`: its transfer goes on
+   * without it.
+   */
+  connect(network: string, isExtra = false): Failure | undefined {
+    const { maxConnections, maxConnectionsPerPeer } = isExtra ? this.#limitsOfExtra : this.#limits;
     if (this.#connections.of(network) >= maxConnectionsPerPeer) {
       return busy("the server has as many connections from this address as it allows");
     }
     if (this.#connections.total >= maxConnections) return busy("the server has as many connections as it allows");
     this.#connections.add(network);
     return undefined;
+  }
+
+  get #limitsOfExtra(): Pick<AdmissionLimits, "maxConnections" | "maxConnectionsPerPeer"> {
+    const { maxConnections, maxConnectionsPerPeer } = this.#limits;
+    const spare = (most: number) => most - Math.floor(most / KEPT_PART);
+    return { maxConnections: spare(maxConnections), maxConnectionsPerPeer: spare(maxConnectionsPerPeer) };
   }
 
   disconnect(network: string): void {

@@ -39,12 +39,15 @@ export class Places<C extends Closable> {
     this.#wait(connection, network);
   }
 
-  /** It has said what it wants, and is one of a transfer from here on; or there is no place, and why. */
-  take(connection: C): Failure | undefined {
+  /**
+   * It has said what it wants, and is one of a transfer from here on; or there is no place, and why. `isExtra`: its transfer goes
+   * on without it.
+   */
+  take(connection: C, isExtra = false): Failure | undefined {
     const network = this.#all.get(connection);
     if (network === undefined || !connection.isOpen) return { code: "E_LOST", message: "it is gone" };
     if (this.#placed.has(connection)) return undefined;
-    const refusal = this.#admission.connect(network);
+    const refusal = this.#admission.connect(network, isExtra);
     if (refusal !== undefined) return refusal;
     this.#waiting.leave(network, connection);
     this.#placed.add(connection);

@@ -6,7 +6,7 @@ import type { Connection } from "../net/connection.ts";
 import { type Listener, listen } from "../net/listen.ts";
 import type { Terms } from "../net/transfer-end.ts";
 import { asHawserError, HawserError } from "../protocol/errors.ts";
-import { DEFAULT_PORT } from "../protocol/limits.ts";
+import { DEFAULT_PORT, STREAMS_DEFAULT } from "../protocol/limits.ts";
 import type { Message } from "../protocol/messages.ts";
 import { escapeText } from "../protocol/names.ts";
 import { MemorySessionStore } from "../sink/memory-session-store.ts";
@@ -313,6 +313,7 @@ class Server implements HawserServer {
         return part;
       },
       onFinished: () => {
+        this.#measurements.ended(session);
         this.#admission.closeSession(networkOf(peer));
         this.#checkIdle();
       },
@@ -345,10 +346,11 @@ class Server implements HawserServer {
   #onAttach(connection: Connection, peer: string, network: string, attach: Message<"ATTACH">): void {
     const { session: id, generation, stream, attempt } = attach;
     const session = this.#sessions.find(peer, id, generation);
-    const refusal = this.#places.take(connection);
+    const isExtra = stream >= STREAMS_DEFAULT;
+    const refusal = this.#places.take(connection, isExtra);
     if (refusal !== undefined) {
-      // It may have sent chunks already, and is dialled again.
-      if (session !== undefined) void this.#makePlace(network, session).catch(() => {});
+      // It may have sent chunks already, and is dialled again. For one more than most have nobody has to go.
+      if (session !== undefined && !isExtra) void this.#makePlace(network, session).catch(() => {});
       this.#refuse(connection, peer, new HawserError(refusal.code, refusal.message));
       return;
     }

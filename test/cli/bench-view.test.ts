@@ -36,6 +36,7 @@ const figures = (rest: Partial<RunFigures> = {}): RunFigures => ({
   roundTrip: { leastMs: 50, medianMs: 51 },
   segments: { sent: 100_000, retransmitted: 50 },
   isOfAllPrograms: true,
+  knowsMost: false,
   sender: load(0.96),
   receiver: load(0.76),
   ...rest,
@@ -57,12 +58,15 @@ function measured(streams: number, gib: number, rest: Partial<RunFigures> = {}):
 
 function swept(...runs: [MeasureResult, ...MeasureResult[]]): SweepResult {
   const verdict = judge(runs.map((run) => run.figures) as [RunFigures, ...RunFigures[]]);
-  return { runs, verdict, result: runs.find((run) => run.figures === verdict.run) ?? runs[0] };
+  const best = runs.find((run) => run.figures === verdict.run) ?? runs[0];
+  return { runs, verdict, result: best, best };
 }
+
+const textOf = (plan: BenchPlan, all: SweepResult) => benchText(plan, all, all.result);
 
 t.test("text: golden, one number of streams", async (t) => {
   t.equal(
-    benchText(PLAN, swept(measured(4, 4))),
+    textOf(PLAN, swept(measured(4, 4))),
     [
       "path        127.0.0.1:46491 (a server of its own, on this machine)",
       "round trip  50 ms",
@@ -78,14 +82,14 @@ t.test("text: golden, one number of streams", async (t) => {
 });
 
 t.test("segments of the streams alone", async (t) => {
-  const text = benchText(PLAN, swept(measured(4, 4, { isOfAllPrograms: false })));
+  const text = textOf(PLAN, swept(measured(4, 4, { isOfAllPrograms: false })));
   t.match(text, /^sent again {2}50 of 100,000 segments \(0\.050%\)$/m);
 });
 
 t.test("text: golden, a sweep with disks", async (t) => {
   const plan = { ...PLAN, own: false, disk: true, from: "big\u001b.iso" };
   const idle = { sender: load(0.1, { diskBytes: 3 * GIB }), receiver: load(0.25, { diskBytes: 2 * GIB }) };
-  const text = benchText(plan, swept(measured(1, 0.25, idle), measured(16, 2, { ...idle, segments: null })));
+  const text = textOf(plan, swept(measured(1, 0.25, idle), measured(16, 2, { ...idle, segments: null })));
   t.equal(
     text,
     [
@@ -151,6 +155,15 @@ t.test("a sentence for each cause", async (t) => {
   }
 });
 
+t.test("what was measured before one failed is shown, and what it says", async (t) => {
+  const failed = { ...measured(4, 0), ok: false, figures: null, error: REFUSED.error };
+  const one = swept(measured(1, 1));
+  const text = textOf(PLAN, { ...one, runs: [...one.runs, failed] });
+  t.match(text, /^ +1 .*█$/m);
+  t.match(text, new RegExp(`^ +4 +${REFUSED.error?.code}$`, "m"));
+  t.match(text, /^limited by /m);
+});
+
 t.test("json conforms to its schema", async (t) => {
   t.equal(nonconformity("bench", benchRecord(PLAN, swept(measured(4, 4)))), undefined);
   t.equal(nonconformity("bench", benchRecord(PLAN, swept(measured(1, 1), measured(4, 2)))), undefined);
@@ -158,7 +171,7 @@ t.test("json conforms to its schema", async (t) => {
   t.equal(nonconformity("bench", benchRecord({ ...PLAN, from: "a" }, swept(measured(4, 4, bare)))), undefined);
   const none = { ok: false, bytes: 0, bytesPerSecond: 0, seconds: 0, streams: 0, figures: null, error: REFUSED.error };
   const failed: MeasureResult = { ...measured(4, 0), ...none, cpuSeconds: { client: 0, server: null }, exitCode: 73 };
-  const nothing = { runs: [failed], result: failed, verdict: null };
+  const nothing = { runs: [failed], result: failed, best: null, verdict: null };
   t.equal(nonconformity("bench", benchRecord(PLAN, nothing)), undefined);
   t.type(nonconformity("bench", { ok: true }), "string", "the schema refuses");
 });

@@ -20,6 +20,14 @@ t.test("only what these connections sent, and all that they sent again", async (
 
 const noSs = spawnSync("ss", ["-H", "-tinO"]).status === 0 ? false : "needs the program ss (iproute2)";
 
+t.test("what can't be is not told", async (t) => {
+  const line = (words: string) => `0 0 10.77.0.1:43012 10.77.0.2:23300 cubic ${words}\n`;
+  const port = new Set([43012]);
+  t.equal(sumSegments(line(`segs_out:${"9".repeat(30)}`), port), null);
+  t.equal(sumSegments(line("segs_out:5 retrans:0/6"), port), null);
+  t.same(sumSegments(line("segs_out:5 retrans:0/5"), port), { sent: 5, retransmitted: 5 });
+});
+
 t.test("of a connection that is there", { skip: noSs }, async (t) => {
   const server = createServer((socket) => socket.resume());
   server.listen(0, "127.0.0.1");

@@ -11,6 +11,8 @@ const SEEDS = [1, 2, 3, 4, 5];
 
 const fixed = (wanted: number): StreamCounter => ({
   wanted,
+  held: wanted,
+  knowsMost: false,
   everyMs: 100,
   roundTrip: () => {},
   refused: () => {},
@@ -112,6 +114,34 @@ t.test("a server that takes no more is not asked for more again and again", asyn
   t.equal(most, 10);
   t.ok(refusals <= 4, `${refusals} refusals in two minutes`);
   t.ok(bytes >= 0.9 * simulateStreams(fixed(10), path).bytes, text(changes));
+});
+
+t.test("nor where it takes no more than there are from the start, for as long as that lasts", async (t) => {
+  const control = new StreamControl(BOUNDS);
+  const path = { roundTripMs: 20, rate: () => 100 * MBIT, streamsMax: 4, forMs: 20 * 60_000 };
+  const { refusals } = simulateStreams(control, path);
+  t.ok(refusals >= 2 && refusals <= 8, `${refusals} refusals in twenty minutes`);
+  t.equal(control.wanted, 4);
+  t.equal(control.knowsMost, true);
+});
+
+t.test("a source that gives nothing is no reason to ask the server all the time", async (t) => {
+  const control = new StreamControl(BOUNDS);
+  const rest = { streams: 4, remainingBytes: Number.POSITIVE_INFINITY, limitBytesPerSecond: null };
+  control.sample({ ...rest, nowMs: 0, bytes: MIB, isStarved: false });
+  t.ok(control.everyMs <= 100);
+  control.sample({ ...rest, nowMs: 100, bytes: MIB, isStarved: true });
+  t.ok(control.everyMs >= 1000);
+  control.sample({ ...rest, nowMs: 1100, bytes: 2 * MIB, isStarved: false });
+  t.ok(control.everyMs <= 100);
+});
+
+t.test("what is held is what carries, and not what is tried", async (t) => {
+  const control = new StreamControl(BOUNDS);
+  t.same([control.held, control.knowsMost], [4, false]);
+  const { streamsAt } = simulateStreams(control, { roundTripMs: 0.1, rate: () => 100 * MBIT, forMs: 10_000 });
+  t.equal(control.knowsMost, true, "eight were tried, and brought nothing");
+  t.ok(control.held <= streamsAt(10_000), `${control.held}`);
 });
 
 t.test("a path that becomes lossy gets more, and one that recovers gets fewer", async (t) => {

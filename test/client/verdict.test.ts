@@ -41,6 +41,7 @@ const run = (rest: Partial<RunFigures> = {}): RunFigures => ({
   roundTrip: { leastMs: 0.3, medianMs: 0.5 },
   segments: { sent: 300_000, retransmitted: 0 },
   isOfAllPrograms: false,
+  knowsMost: false,
   sender: load(),
   receiver: load(),
   ...rest,
@@ -99,6 +100,13 @@ t.test("the path, by one run", async (t) => {
   t.equal(causeOf({ roundTrip: null }), "path-rate");
   // 0.05% at 0.3 ms lets 250 MiB/s through in each stream.
   t.equal(causeOf({ bytes: SECONDS * 8 * MIB, segments: lossy }), "path-rate", "loss that explains nothing");
+});
+
+t.test("the path, where more streams were tried meanwhile", async (t) => {
+  const slow = { bytes: SECONDS * 8 * MIB, roundTrip: LONG, knowsMost: true };
+  t.match(judge([run(slow)]), { cause: "path-rate", wantsMoreStreams: false });
+  const lossy = { segments: { sent: 20_000, retransmitted: 10 } };
+  t.match(judge([run({ ...slow, ...lossy })]), { cause: "path-loss", wantsMoreStreams: false });
 });
 
 /** As facts of a path of 500 Mbit/s, 50 ms: megabits a second by streams. */

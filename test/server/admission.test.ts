@@ -16,6 +16,19 @@ t.test("connections: no more than there are places, in all and for each address"
   t.equal(admission.connect("c"), undefined);
 });
 
+t.test("a quarter of the places is kept from connections that their transfers can do without", async (t) => {
+  const all = admissionOf({ maxConnections: 8 });
+  for (let i = 0; i < 6; i++) t.equal(all.connect("a", true), undefined);
+  t.match(all.connect("b", true), { code: "E_BUSY" });
+  t.equal(all.connect("b"), undefined);
+  t.equal(all.connect("c"), undefined);
+  const own = admissionOf({ maxConnectionsPerPeer: 4 });
+  for (let i = 0; i < 3; i++) t.equal(own.connect("a", true), undefined);
+  t.match(own.connect("a", true), { code: "E_BUSY", message: /from this address/ });
+  t.equal(own.connect("b", true), undefined, "what one address has is not another's matter");
+  t.equal(own.connect("a"), undefined);
+});
+
 t.test("a quarter as many, and at least one, may have said nothing yet", async (t) => {
   for (const [max, most] of [
     [1, 1],

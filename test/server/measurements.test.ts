@@ -60,10 +60,31 @@ t.test("what is written for nothing is bounded", async (t) => {
   part.written(60);
   t.throws(() => part.written(60), { code: "E_TOO_LARGE" });
   await part.abort();
-  await t.rejects(sink.reserve({ ...spec, id: "q" }), { code: "E_TOO_LARGE" }, "over all parts");
+  const again = await sink.reserve({ ...spec, id: "q" });
+  again.written(40);
+  t.throws(() => again.written(1), { code: "E_TOO_LARGE" }, "over all parts, also those that are gone");
+  await again.commit(0, 0);
   await turn();
   t.equal(inner.partsKept, 0, "and nothing is left");
   t.equal(await sink.find(Buffer.from("bench")), undefined);
+});
+
+t.test("small files count, and so does what is only promised", async (t) => {
+  const sink = new Measurements({ durationMs: 1, scratchBytes: 100 }).sinkFor("scratch", new MemorySink());
+  const part = (id: string, size: number | null) =>
+    sink.reserve({ id, name: Buffer.from(id), size, mtime: [0, 0], mode: 0o600 });
+  const whole = await part("whole", 60);
+  whole.open();
+  await whole.write(0, Buffer.alloc(60));
+  await t.rejects(part("more", 41), { code: "E_TOO_LARGE" });
+  const promised = await part("promised", 40);
+  await t.rejects(part("none", 1), { code: "E_TOO_LARGE" });
+  const endless = await part("endless", null);
+  endless.open();
+  t.throws(() => endless.write(0, Buffer.alloc(1)), { code: "E_TOO_LARGE" });
+  await promised.abort();
+  await endless.write(0, Buffer.alloc(40));
+  t.throws(() => endless.write(40, Buffer.alloc(1)), { code: "E_TOO_LARGE" }, "what was given back is had once");
 });
 
 t.test("only who may send may measure", async (t) => {
