@@ -77,9 +77,9 @@ const load = v.object({
   busyMicros: byteCount,
   /** In which it waited for a disk. */
   diskMicros: byteCount,
-  /** In which streams were not read because what they had brought was not written yet, the mean of all. */
+  /** In which streams were not read because what they had brought was not written yet: the mean over as many as were attached at once. */
   heldMicros: byteCount,
-  /** Read from files or a pipe, or written, in chunks. */
+  /** Read from files or a pipe, or written. */
   diskBytes: byteCount,
   /** Processors that the process may use. */
   cores: integer(1, 0xffff),

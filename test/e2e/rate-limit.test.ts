@@ -1,42 +1,28 @@
 /** Rate limits of whole transfers, seen from the other side: bytes as they come through a relay, and the time that things take. */
-import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import type { Test } from "tap";
 import t from "tap";
 import { RateLimit, type TransferEvent } from "../../src/index.ts";
 import { assertOk, EventLog, sendAll, startServer } from "../helpers/e2e.ts";
 import { assertContent, contentOf, directories, KIB, MIB, makeFile } from "../helpers/files.ts";
-import { listenAnywhere } from "../helpers/listening.ts";
+import { relay } from "../helpers/paths.ts";
 
 interface Sample {
   readonly atMs: number;
   readonly bytes: number;
 }
 
-/** Passes on what comes and goes, and writes down how much went to the server, and when. */
-async function relay(t: Test, to: { readonly host: string; readonly port: number }) {
+/** A path that writes down how much went to the server, and when. */
+async function measured(t: Test, server: { readonly host: string; readonly port: number }) {
   const samples: Sample[] = [];
-  const sockets = new Set<Socket>();
-  const server = createServer((client) => {
-    const upstream = connect(to.port, to.host);
-    for (const socket of [client, upstream]) {
-      sockets.add(socket);
-      socket.setNoDelay(true);
-      socket.on("error", () => {});
-    }
-    client.on("close", () => upstream.destroy());
-    upstream.on("close", () => client.destroy());
+  const to = await relay(t, server, (client, upstream) => {
     client.on("data", (data) => {
       samples.push({ atMs: performance.now(), bytes: data.length });
       upstream.write(data);
     });
     upstream.on("data", (data) => client.write(data));
   });
-  t.teardown(() => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  });
-  return { to: await listenAnywhere(server), samples };
+  return { to, samples };
 }
 
 /** Bytes a second over each window of this length that lies within the samples. */
@@ -61,7 +47,7 @@ t.test("a limit holds over any five seconds, over all streams together, in slice
   const { from, to } = directories(t);
   const path = makeFile(join(from, "a"), 5.5 * MIB);
   const server = await startServer(t, to);
-  const { to: via, samples } = await relay(t, server.to);
+  const { to: via, samples } = await measured(t, server.to);
   const sent = await sendAll({ paths: [path], to: via, streams: 4, bwlimit: new RateLimit(MIB) });
   assertOk(t, sent);
   assertContent(t, join(to, "a"), contentOf(5.5 * MIB));
@@ -80,7 +66,7 @@ t.test("it can be changed on the way: up, down, and off", async (t) => {
   const { from, to } = directories(t);
   const path = makeFile(join(from, "a"), 12 * MIB);
   const server = await startServer(t, to);
-  const { to: via, samples } = await relay(t, server.to);
+  const { to: via, samples } = await measured(t, server.to);
   const limit = new RateLimit(64 * KIB);
   const log = new EventLog<TransferEvent>();
   const sending = sendAll({ paths: [path], to: via, streams: 3, bwlimit: limit }, log);
@@ -147,7 +133,7 @@ for (const [end, own, capped] of [
       const small = Array.from({ length: 8 }, (_, i) => makeFile(join(from, `small-${i}`), 10, i));
       const path = makeFile(join(from, "a"), 128 * KIB);
       const server = await startServer(t, to, { bytesPerSecondPerPeer: capped });
-      const { to: via, samples } = await relay(t, server.to);
+      const { to: via, samples } = await measured(t, server.to);
       const options = { to: via, streams: 3, chunkBytes: 128 * KIB, timeoutMs: 450, bwlimit: new RateLimit(own) };
       const sent = await sendAll({ paths: [...small, path], ...options });
       assertOk(t, sent);
@@ -180,7 +166,7 @@ t.test("a server that is gone is found out in spite of a limit", async (t) => {
   const { from, to } = directories(t);
   const path = makeFile(join(from, "a"), 4 * MIB);
   const server = await startServer(t, to);
-  const { to: via } = await relay(t, server.to);
+  const { to: via } = await measured(t, server.to);
   const log = new EventLog<TransferEvent>();
   const limit = new RateLimit(64 * KIB);
   const sending = sendAll({ paths: [path], to: via, timeoutMs: 1000, bwlimit: limit, streams: 2 }, log);

@@ -54,7 +54,8 @@ export function longPath(t: Test, to: To, delayMs: number, windowBytes: number):
   });
 }
 
-function relay(t: Test, to: To, join: (client: Socket, upstream: Socket) => void): Promise<To> {
+/** A path of which `join` says what passes on it. */
+export function relay(t: Test, to: To, join: (client: Socket, upstream: Socket) => void): Promise<To> {
   const sockets = new Set<Socket>();
   const server = createServer((client) => {
     const upstream = connect(to.port, to.host);
