@@ -181,7 +181,7 @@ t.test("a transfer that is alive is not taken from its client", async (t) => {
     const twin = await sendAll({ paths: [path], to });
     assertFailure(t, twin.result, "E_BUSY", /sends the same/);
     t.equal(twin.result.exitCode, 69);
-    t.match(twin.result.error?.hint, /let it finish or stop it/, "with what to do");
+    t.match(twin.result.error?.hint, /let that finish or stop it/, "with what to do");
   }
   proxy.release("stream");
   const sent = await sending;

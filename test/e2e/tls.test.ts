@@ -424,13 +424,13 @@ t.test("a session belongs to its ticket, wherever its client is", async (t) => {
 
 t.test("tickets from one address share its places: who moves nothing there gives way to another", async (t) => {
   const { keys, ticket } = await testKeys(t);
-  const limits = { maxConnectionsPerPeer: 8, minRateOverMs: 200 };
+  const limits = { maxConnectionsPerPeer: 5, minRateOverMs: 200 };
   const { to, log } = await startServer(t, place(t).served, { secure: keys, ...limits });
   const texts = [ticket("laptop"), ticket("phone")] as const;
   const slow = await opened(to, texts[0]);
-  slow.raw.say("HELLO", { ...HELLO, streams: 7, ...slow.of("HELLO") });
+  slow.raw.say("HELLO", { ...HELLO, streams: 4, ...slow.of("HELLO") });
   const { session } = await slow.raw.next("WELCOME");
-  for (let stream = 0; stream < 7; stream++) {
+  for (let stream = 0; stream < 4; stream++) {
     const { raw, of } = await opened(to, texts[0]);
     raw.say("ATTACH", { session, generation: 1, stream, attempt: 1, ...of("ATTACH") });
     await raw.next("ATTACHED");
