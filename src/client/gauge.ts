@@ -75,8 +75,8 @@ export class Gauge {
     this.#endedMs = performance.now();
   }
 
-  /** How long TCP took to connect: no event loop has a part in that, but what is between may have (a proxy). */
-  connected(ms: number): void {
+  /** How long a connection's first question took to be answered: the first ones before there is any load. */
+  answered(ms: number): void {
     this.#leastMs = Math.min(this.#leastMs, ms);
   }
 

@@ -32,8 +32,11 @@ export interface HandshakeOptions {
   readonly identity?: ClientIdentity | undefined;
   /** Of a stream: sealed with keys of its control connection, in place of a TLS handshake of its own. */
   readonly sealed?: SealedDial | undefined;
-  /** Told how long TCP took to connect, in milliseconds: a round trip, where no name had to be looked up. */
-  readonly onConnected?: (ms: number) => void;
+  /**
+   * Told how long the first question took to be answered, in milliseconds: a round trip, and what either end was busy with. That
+   * TCP connected says less: a proxy may be near, and the server far.
+   */
+  readonly onAnswered?: (ms: number) => void;
 }
 
 /** What is asked for, and what answers it. */
@@ -74,6 +77,7 @@ async function open<A extends "WELCOME" | "ATTACHED">(
 ): Promise<Connection> {
   const { endpoint, role, blocks, timeoutMs, signal, sending } = options;
   const where = formatEndpoint(endpoint);
+  let askedMs = 0;
   let resolve: () => void = () => {};
   let reject: (error: HawserError) => void = () => {};
   const answered = new Promise<void>((onAnswer, onError) => {
@@ -89,7 +93,9 @@ async function open<A extends "WELCOME" | "ATTACHED">(
         connection.destroy(new HawserError("E_SERVER_UNPROVEN", why));
         return;
       }
+      const ms = performance.now() - askedMs;
       asking.accept(connection, message.body as Message<A>);
+      options.onAnswered?.(ms);
       resolve();
     },
     onClosed: (error) => reject(closedEarly(where, connection, error)),
@@ -104,6 +110,7 @@ async function open<A extends "WELCOME" | "ATTACHED">(
   const onAbort = () => connection.destroy(new HawserError("E_LOST", "it was interrupted"));
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
+    askedMs = performance.now();
     asking.ask(connection, proofFor(options, asking.question, connection));
     await answered;
     return connection;
@@ -119,15 +126,10 @@ async function open<A extends "WELCOME" | "ATTACHED">(
 async function connect(
   connection: Connection,
   where: string,
-  { endpoint, identity, sealed, timeoutMs, signal, onConnected }: HandshakeOptions,
+  { endpoint, identity, sealed, timeoutMs, signal }: HandshakeOptions,
 ): Promise<void> {
   const dialOptions = { timeoutMs, signal };
-  const startedMs = performance.now();
-  const dialled = async (reader?: DirectReader) => {
-    const raw = await dial(endpoint, reader, dialOptions);
-    onConnected?.(performance.now() - startedMs);
-    return raw;
-  };
+  const dialled = (reader?: DirectReader) => dial(endpoint, reader, dialOptions);
   if (sealed !== undefined) {
     const { openSealed } = await import("../net/sealed-client.ts");
     connection.attach(await openSealed(sealed, dialled), false, { kind: "sealed" });

@@ -52,6 +52,6 @@ export interface LinkOptions {
   readonly pingMs?: number;
   /** The server's answer on the control connection, and how long it took. */
   readonly onPong?: (pong: Message<"PONG">, roundTripMs: number) => void;
-  /** How long TCP took to connect, of any connection. */
-  readonly onConnected?: (ms: number) => void;
+  /** How long the first question of any connection took to be answered. */
+  readonly onAnswered?: (ms: number) => void;
 }

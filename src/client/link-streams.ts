@@ -206,10 +206,10 @@ export class LinkStreams {
       await openStream({ ...handshake, sealed }, attach, to.here);
       return;
     }
-    const { endpoint, role, timeoutMs, identity, onConnected = () => {} } = handshake;
+    const { endpoint, role, timeoutMs, identity, onAnswered = () => {} } = handshake;
     const plain = { endpoint, role, timeoutMs, identity, sealed };
     const how = { handshake: plain, attach, limits: { windowBytes, chunkBytes, streams } };
-    await worker.dial(how, { onConnected, onAttached: to.distant });
+    await worker.dial(how, { onAnswered, onAttached: to.distant });
   }
 
   #isDispensable(index: number, error: HawserError): boolean {

@@ -204,13 +204,12 @@ export class Link {
     const { role, timeoutMs, signal, limit: sending, identity } = this.#options;
     const endpoint = this.#address;
     const answerMs = Math.min(ANSWER_MS, timeoutMs);
-    // A name may have to be looked up first; streams go to the address that was found.
-    const onConnected = (ms: number) => {
+    const onAnswered = (ms: number) => {
       this.#auto?.roundTrip(ms);
       this.#end?.roundTrip?.(ms);
-      this.#options.onConnected?.(ms);
+      this.#options.onAnswered?.(ms);
     };
-    return { endpoint, role, blocks: this.#blocks, timeoutMs: answerMs, signal, sending, identity, onConnected };
+    return { endpoint, role, blocks: this.#blocks, timeoutMs: answerMs, signal, sending, identity, onAnswered };
   }
 
   async #openControl(): Promise<void> {

@@ -102,7 +102,7 @@ export async function measure(options: MeasureOptions): Promise<MeasureResult> {
     signal: options.signal,
     awaitsAcknowledgement: () => session?.hasOutstanding ?? false,
     onPong: (pong, roundTripMs) => gauge?.pong(pong, roundTripMs),
-    onConnected: (ms) => gauge?.connected(ms),
+    onAnswered: (ms) => gauge?.answered(ms),
     onReady: () => {
       const started = performance.now();
       gauge = new Gauge(

@@ -107,7 +107,7 @@ async function transfer(
     isWorking: () => session?.isComparing ?? false,
     isWaitingForInput: () => session?.isWaitingForInput ?? false,
     onPong: (pong, roundTripMs) => gauge?.pong(pong, roundTripMs),
-    onConnected: (ms) => gauge?.connected(ms),
+    onAnswered: (ms) => gauge?.answered(ms),
     onReady: (terms, address, streams) => {
       const connections = () => ({ localPorts: link.localPorts, port: options.to.port });
       gauge = new Gauge(() => session, options.watchConnections === true ? connections : undefined);

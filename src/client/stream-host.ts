@@ -61,7 +61,7 @@ export class StreamHost {
       blocks: this.#blocks,
       sending: this.#limit,
       signal: abort.signal,
-      onConnected: (ms: number) => this.#outbox.post({ type: "connected", dial, ms }),
+      onAnswered: (ms: number) => this.#outbox.post({ type: "answered", dial, ms }),
     };
     try {
       await openStream(options, attach, (connection) => {

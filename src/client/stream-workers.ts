@@ -21,8 +21,8 @@ export interface StreamWorkersOptions {
 }
 
 export interface DialEvents {
-  /** Told how long TCP took to connect, in milliseconds. */
-  onConnected(ms: number): void;
+  /** Told how long the stream's ATTACH took to be answered, in milliseconds. */
+  onAnswered(ms: number): void;
   /** Whoever takes the stream over sets its events at once. */
   onAttached(stream: WorkerStream): void;
 }
@@ -116,7 +116,7 @@ export class StreamThread {
   dial(how: DistantDial, events: DialEvents): Promise<void> {
     return new Promise((resolve, reject) => {
       const stream = new WorkerStream(this.#outbox, this.#limit, {
-        onConnected: events.onConnected,
+        onAnswered: events.onAnswered,
         onAttached: () => {
           events.onAttached(stream);
           resolve();
@@ -171,7 +171,7 @@ let dials = 0;
 
 /** A stream that lives in a worker: to the link a connection, to the session something that takes its orders. */
 interface Opening {
-  onConnected(ms: number): void;
+  onAnswered(ms: number): void;
   onAttached(): void;
   onRefused(error: HawserError): void;
 }
@@ -212,7 +212,7 @@ export class WorkerStream implements DistantStream {
       if (report.type === "acknowledged" || report.type === "damaged") this.lastHeardMs = performance.now();
       this.events.onReport(report);
     } else if (message.type === "heard") this.lastHeardMs = performance.now();
-    else if (message.type === "connected") this.#opening.onConnected(message.ms);
+    else if (message.type === "answered") this.#opening.onAnswered(message.ms);
     else if (message.type === "attached") {
       this.#isAttached = true;
       this.lastHeardMs = performance.now();

@@ -25,7 +25,7 @@ export type ToWorker =
   | { readonly type: "granted"; readonly bytes: number };
 
 export type FromWorker =
-  | { readonly type: "connected"; readonly dial: number; readonly ms: number }
+  | { readonly type: "answered"; readonly dial: number; readonly ms: number }
   | { readonly type: "attached"; readonly dial: number; readonly localPort: number | undefined }
   | { readonly type: "report"; readonly dial: number; readonly report: SourceReport }
   /** The server has answered a PING. */
