@@ -44,9 +44,14 @@ const BYTES = `(SELECT coalesce(sum(file.bytes), 0) FROM file WHERE file.transfe
 const NUMBER_OF = "(SELECT number FROM noted WHERE id = ?)";
 
 // A file that failed may be there when the transfer is gone on with, and what is told again is not new.
-const ADD_FILE = `INSERT INTO file (transfer, name, bytes, crc32, status, error) VALUES (?, ?, ?, ?, ?, ?)
+const addFiles = (count: number) => `INSERT INTO file (transfer, name, bytes, crc32, status, error)
+  VALUES ${Array(count).fill("(?, ?, ?, ?, ?, ?)").join(", ")}
   ON CONFLICT (transfer, name) DO UPDATE SET
     bytes = excluded.bytes, crc32 = excluded.crc32, status = excluded.status, error = excluded.error`;
+const ADD_FILE = addFiles(1);
+/** Small files come by thousands, and in rows of so many a statement they take half the time; more bring no more. */
+const FILES_AT_ONCE = 16;
+const ADD_FILES = addFiles(FILES_AT_ONCE);
 const ADD_TRANSFER = `INSERT INTO transfer (id, peer, status, started_ms, duration_ms, files, files_failed, bytes,
     bytes_per_second, bytes_resumed, retries, streams, durability)
   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -90,9 +95,13 @@ export class DatabaseHistory implements History {
 
   async addFiles(transferId: string, files: readonly FileRecord[]): Promise<void> {
     await this.#write(() => {
-      const insert = this.#group.prepared(ADD_FILE);
       const number = this.#numberOf(transferId);
-      for (const { name, bytes, crc32, status, error } of files) insert.run(number, name, bytes, crc32, status, error);
+      const rows = files.map(({ name, bytes, crc32, status, error }) => [number, name, bytes, crc32, status, error]);
+      let next = 0;
+      for (; next + FILES_AT_ONCE <= rows.length; next += FILES_AT_ONCE) {
+        this.#group.prepared(ADD_FILES).run(...rows.slice(next, next + FILES_AT_ONCE).flat());
+      }
+      for (const row of rows.slice(next)) this.#group.prepared(ADD_FILE).run(...row);
     });
   }
 
