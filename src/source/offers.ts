@@ -25,6 +25,11 @@ export interface OffersOwner {
 
 /** Entries that are looked for before others have their turn: some milliseconds' worth. */
 const OFFERS_AT_ONCE = 512;
+/**
+ * At first fewer, and twice as many each time: streams are being dialled meanwhile, and the other end has something to do. What
+ * runs for the first time takes many times as long.
+ */
+const FIRST_OFFERS = 32;
 
 export class Offers {
   #terms: Terms;
@@ -105,7 +110,8 @@ export class Offers {
     let found = 0;
     // Nothing is settled meanwhile.
     this.#advanceSettled();
-    for (; found < OFFERS_AT_ONCE; found++) {
+    const most = Math.min(OFFERS_AT_ONCE, FIRST_OFFERS + this.#offered);
+    for (; found < most; found++) {
       if (this.#offered - this.#settledBelow >= OFFERED_AHEAD_MAX) break;
       const entry = this.#offering.take(this.#offered, this.#settledBelow, room);
       if (entry === undefined) break;
@@ -122,7 +128,7 @@ export class Offers {
       fresh.push(index);
     }
     this.#send(fresh);
-    if (found === OFFERS_AT_ONCE) this.#offerMoreSoon();
+    if (found === most) this.#offerMoreSoon();
     else if (this.#offering.isOver && !this.#finishSent) {
       this.#finishSent = true;
       events.onAllFound?.();
