@@ -205,11 +205,16 @@ export class Link {
     const endpoint = this.#address;
     const answerMs = Math.min(ANSWER_MS, timeoutMs);
     const onAnswered = (ms: number) => {
-      this.#auto?.roundTrip(ms);
-      this.#end?.roundTrip?.(ms);
+      this.#roundTrip(ms);
       this.#options.onAnswered?.(ms);
     };
     return { endpoint, role, blocks: this.#blocks, timeoutMs: answerMs, signal, sending, identity, onAnswered };
+  }
+
+  /** The shortest counts: a server may be busy when it is asked, and many are asked at once. */
+  #roundTrip(ms: number): void {
+    this.#auto?.roundTrip(ms);
+    this.#end?.roundTrip?.(ms);
   }
 
   async #openControl(): Promise<void> {
@@ -304,8 +309,12 @@ export class Link {
       this.#peerRate = message.body.limit ?? null;
       this.#end?.peerReads?.(this.#peerRate);
       this.#watch.onReceived(message.body.received ?? [], performance.now());
+      if (message.body.id === this.#pings - 1) {
+        const ms = performance.now() - this.#askedMs;
+        this.#roundTrip(ms);
+        this.#options.onPong?.(message.body, ms);
+      }
       if (message.body.received !== undefined) this.#auto?.onReceived(message.body.received, performance.now());
-      if (message.body.id === this.#pings - 1) this.#options.onPong?.(message.body, performance.now() - this.#askedMs);
       // Nothing is to be acknowledged: the server is at something that takes its time.
       if (!this.#options.awaitsAcknowledgement() && isAtWork(this.#doing)) this.#watch.waits(performance.now());
       // Nor is what waits for its turn, while the program that the server writes to takes its time.

@@ -7,6 +7,7 @@ import type { StreamCounter, StreamSample } from "../../src/client/stream-contro
 import { PatternItem } from "../../src/source/item.ts";
 import { SourceSession } from "../../src/source/session.ts";
 import { testServer } from "../helpers/backend.ts";
+import { longPath } from "../helpers/paths.ts";
 import { soon } from "../helpers/wire-end.ts";
 
 const CHUNK = 64 * 1024;
@@ -155,4 +156,12 @@ t.test("connections that break while streams come and go: what was lost is sent 
   t.strictSame(changes, [4, 12, 2, 10, 3]);
   t.ok(link.retries > 0);
   t.ok(counts.sent >= counts.acknowledged && counts.acknowledged > 0);
+});
+
+t.test("a relay that is near, and a server that is far: the path is as long as answers take", async (t) => {
+  const { address } = await testServer(t);
+  const { script, counts } = await run(t, await longPath(t, address, 30, 1 << 20), [1, 3, 2]);
+  t.ok(script.roundTrips.length >= 4);
+  t.ok(Math.min(...script.roundTrips) >= 60, `${Math.min(...script.roundTrips)} ms`);
+  t.equal(counts.acknowledged, counts.sent);
 });
