@@ -162,6 +162,7 @@ t.test("a relay that is near, and a server that is far: the path is as long as a
   const { address } = await testServer(t);
   const { script, counts } = await run(t, await longPath(t, address, 30, 1 << 20), [1, 3, 2]);
   t.ok(script.roundTrips.length >= 4);
-  t.ok(Math.min(...script.roundTrips) >= 60, `${Math.min(...script.roundTrips)} ms`);
+  // Timers may be a little early.
+  t.ok(Math.min(...script.roundTrips) >= 50, `${Math.min(...script.roundTrips)} ms`);
   t.equal(counts.acknowledged, counts.sent);
 });
