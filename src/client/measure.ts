@@ -24,7 +24,7 @@ export interface MeasureOptions {
   readonly streams?: number | "auto";
   /** How long to send (5). */
   readonly seconds?: number;
-  /** As of `send` (0). */
+  /** As of `send` ("auto"). */
   readonly workers?: number | "auto";
   readonly chunkBytes?: number;
   /** The server writes what it gets to its disk, as it would a file, and drops it (false). */
@@ -86,7 +86,7 @@ export async function measure(options: MeasureOptions): Promise<MeasureResult> {
   const link: Link = new Link({
     to: options.to,
     identity,
-    workers: workersFor(options.workers ?? 0, {
+    workers: workersFor(options.workers ?? "auto", {
       cores: availableParallelism(),
       isEncrypted: identity !== undefined,
       isPiped: false,

@@ -81,7 +81,7 @@ async function transfer(
   const link: Link = new Link({
     to: options.to,
     identity,
-    workers: workersFor(options.dryRun === true ? 0 : (options.workers ?? 0), {
+    workers: workersFor(options.dryRun === true ? 0 : (options.workers ?? "auto"), {
       cores: availableParallelism(),
       isEncrypted: identity !== undefined,
       isPiped: options.input !== undefined,

@@ -168,8 +168,7 @@ export interface SendOptions {
   readonly streams?: number | "auto";
   /**
    * Threads beside the main one that read, seal and write, 0 to 16; "auto": where there are processors for them and they pay
-   * (0). What comes through a pipe is sent by the main thread, however many there are. Who has some ends the process by
-   * `process.exit`: left to itself Node 24 may turn in its own end for ever after a worker was terminated.
+   * ("auto"). What comes through a pipe is sent by the main thread, however many there are.
    */
   readonly workers?: number | "auto";
   /** 64 KiB to 16 MiB, a multiple of 4 KiB (1 MiB). */
