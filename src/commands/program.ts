@@ -36,9 +36,6 @@ export async function runProgram(argv: readonly string[]): Promise<void> {
   };
   process.on("uncaughtException", onBug);
   process.on("unhandledRejection", onBug);
-  // Nothing is left to do, and nothing to be lost. Left to itself Node may turn in its own end for ever (seen with 24.21, once
-  // in eight runs that had terminated a worker): it counts a request as under way that is over.
-  process.once("beforeExit", () => process.exit());
   const words = argv[0] === "help" ? [...argv.slice(1), "--help"] : argv;
   const [word] = words;
   const name = word !== undefined && isName(word) ? word : undefined;

@@ -15,9 +15,6 @@ import { soon } from "../helpers/wire-end.ts";
 
 const CHUNK = 64 * KIB;
 
-// What the program does too (commands/program.ts): Node may turn in its own end for ever where workers were terminated.
-t.teardown(() => void process.once("beforeExit", () => process.exit()));
-
 /** The worker threads that this process makes while the test runs. */
 function workersOf(t: Test): Worker[] {
   const made: Worker[] = [];
