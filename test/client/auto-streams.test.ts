@@ -8,6 +8,7 @@ import { PatternItem } from "../../src/source/item.ts";
 import { SourceSession } from "../../src/source/session.ts";
 import { testServer } from "../helpers/backend.ts";
 import { longPath } from "../helpers/paths.ts";
+import { reset } from "../helpers/reset.ts";
 import { soon } from "../helpers/wire-end.ts";
 
 const CHUNK = 64 * 1024;
@@ -136,7 +137,7 @@ t.test("connections that break while streams come and go: what was lost is sent 
   const pairs: Socket[] = [];
   let count = 0;
   const breakAll = () => {
-    for (const one of pairs.slice(1)) one.resetAndDestroy();
+    for (const one of pairs.slice(1)) reset(one);
   };
   const proxy = createServer((socket) => {
     const there = connect(address.port, "127.0.0.1");

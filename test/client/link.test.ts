@@ -6,6 +6,7 @@ import { send } from "../../src/client/send.ts";
 import type { TransferEnd } from "../../src/net/transfer-end.ts";
 import { HawserError } from "../../src/protocol/errors.ts";
 import { testServer } from "../helpers/backend.ts";
+import { reset } from "../helpers/reset.ts";
 import { soon } from "../helpers/wire-end.ts";
 
 const idle: TransferEnd = {
@@ -83,7 +84,7 @@ async function breakable(t: Test, port: number) {
     connections: () => count,
     breakAll: (forGood: boolean) => {
       refuses = forGood;
-      for (const socket of pairs.splice(0)) socket.resetAndDestroy();
+      for (const socket of pairs.splice(0)) reset(socket);
     },
   };
 }

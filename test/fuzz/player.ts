@@ -4,6 +4,7 @@
  */
 import type { Socket } from "node:net";
 import { encodeGreeting } from "../../src/protocol/greeting.ts";
+import { reset } from "../helpers/reset.ts";
 import { type Mutator, sessionIn, withSession } from "./mutator.ts";
 import { Patience } from "./patience.ts";
 import type { Random } from "./random.ts";
@@ -113,8 +114,8 @@ export class Player {
     const { random, oneIn } = this.#options;
     const how = oneIn === Number.POSITIVE_INFINITY ? 0 : random.below(4);
     if (how < 2) socket.end();
-    // Node loses the descriptor of a socket that is reset while it is being ended, and ends when one below TLS is.
-    else if (how === 2 && !socket.writableEnded && socket === raw) raw.resetAndDestroy();
+    // Node ends when a socket below TLS is reset.
+    else if (how === 2 && socket === raw) reset(raw);
     else socket.destroy();
   }
 

@@ -8,6 +8,7 @@ import type { Test } from "tap";
 import { FRAME_TYPES, type FrameName } from "../../src/protocol/header.ts";
 import { GREETING_BYTES, HEADER_BYTES } from "../../src/protocol/limits.ts";
 import { randomFrom } from "./random.ts";
+import { reset } from "./reset.ts";
 
 /** `up` goes to the server. */
 export type Direction = "up" | "down";
@@ -301,7 +302,7 @@ class Pair {
       // One side dropped: so is the other.
       from.on("close", (failed) => {
         if (this.#stalled || this.#orphaned) return;
-        if (failed) to.resetAndDestroy();
+        if (failed) reset(to);
         this.#closed();
       });
       to.on("drain", () => this.#pump(direction));
@@ -322,7 +323,7 @@ class Pair {
 
   orphan(): void {
     this.#orphaned = true;
-    this.#sockets.up.from.resetAndDestroy();
+    reset(this.#sockets.up.from);
   }
 
   suffer(action: Worse): void {
@@ -334,8 +335,8 @@ class Pair {
     } else if (action === "half-close") server.end();
     else {
       this.#stalled = true;
-      client.resetAndDestroy();
-      server.resetAndDestroy();
+      reset(client);
+      reset(server);
       this.#closed(true);
     }
   }
