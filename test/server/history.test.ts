@@ -39,6 +39,18 @@ function historyConformance(t: Test, make: (t: Test) => History): void {
     t.strictSame([...make(t).list()], []);
   });
 
+  t.test("files that are noted many at once, some of them again", async (t) => {
+    const history = make(t);
+    // Some full statements of them, and what is left over.
+    const files = Array.from({ length: 53 }, (_, i) => file(`f${(i * 7) % 53}`, { bytes: i }));
+    await history.addFiles("t1", files);
+    const again = files.slice(10, 45).map((one) => ({ ...one, status: "unchanged" as const }));
+    await history.addFiles("t1", again);
+    await history.addTransfer(transfer("t1"));
+    const [t1] = [...history.list()];
+    t.strictSame([...(t1?.fileRecords() ?? [])], [...files.slice(0, 10), ...again, ...files.slice(45)]);
+  });
+
   t.test("transfers come newest first, each with its files in the order they were settled", async (t) => {
     const history = make(t);
     const files = [

@@ -865,6 +865,18 @@ t.test("what a rate limit holds up is not overdue: an idle stream doesn't send i
   t.strictSame(numbers(hand), [0, 1, 2, 3, 4, 5], "each once");
 });
 
+t.test("the first offers are few, so that both ends begin while more is looked for", async (t) => {
+  let found = 0;
+  function* entries(): Generator<SourceEntry> {
+    const link = { kind: "symlink" as const, size: 0 as const, mtime: [0, 0] as const, mode: 0, target: nameOf("x") };
+    for (; found < 3000; found++) yield { ...link, name: nameOf(`l${found}`) };
+  }
+  const hand = new Hand(t, entries());
+  await hand.openControl();
+  t.equal((await hand.offered()).length, 32);
+  t.equal((await hand.offered()).length, 64);
+});
+
 t.test("no more is offered past a file without outcome than the sink keeps outcomes of", async (t) => {
   const path = join(t.testdir({ f0: content }), "f0");
   function* entries(): Generator<SourceEntry> {
