@@ -201,8 +201,6 @@ export async function inDirectoryOf<T>(
 
 /** The directory of a name, without its slash (empty: the root), and its last component. */
 export function splitName(name: Uint8Array): [directory: Uint8Array, last: Uint8Array] {
-  // Names are short, and the typed array's own search is slower on them.
-  let slash = name.length - 1;
-  while (slash >= 0 && name[slash] !== SLASH) slash--;
+  const slash = name.lastIndexOf(SLASH);
   return [name.subarray(0, Math.max(0, slash)), name.subarray(slash + 1)];
 }
