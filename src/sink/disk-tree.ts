@@ -2,7 +2,7 @@
  * Directories and links on the disk, and what lies at many names at once: looked at and made with directories held for a
  * batch. Small files have a room of their own (disk-batch.ts).
  */
-import { lutimesSync, renameSync, symlinkSync, unlinkSync } from "node:fs";
+import { linkSync, lutimesSync, renameSync, symlinkSync, unlinkSync } from "node:fs";
 import { asHawserError, type HawserError } from "../protocol/errors.ts";
 import { displayName } from "../protocol/names.ts";
 import { alreadyThere, nextName, oneName } from "./clobber.ts";
@@ -12,6 +12,7 @@ import { DiskBatch } from "./disk-batch.ts";
 import { existingIn } from "./disk-existing.ts";
 import { type HeldDirectory, splitName } from "./held-directory.ts";
 import { ioError } from "./io-error.ts";
+import { HOLDS_DIRECTORIES } from "./platform.ts";
 import type { Batch, Committed, Durability, EntrySpec, ExistingFile, TreeSink } from "./sink.ts";
 import { TreeSyncing } from "./tree-syncing.ts";
 
@@ -31,11 +32,16 @@ export interface DiskTreeHome {
 
 const SPACE_CHECK_BYTES = 4 * 1024 * 1024;
 
+/** What link(2) says where a link can't have a second name, or nothing can. */
+const NO_SECOND_NAME = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK"]);
+
 export class DiskTree implements TreeSink {
   readonly stages: boolean;
   readonly #home: DiskTreeHome;
   readonly #syncing: TreeSyncing;
   #links = 0;
+  /** Whether link(2) gives a link itself a second name: on Linux it does, and POSIX leaves open whether it follows it. */
+  #linksLinks = HOLDS_DIRECTORIES;
   /** Of the free space that was seen, what is not used yet. */
   #spaceSeenBytes = 0;
 
@@ -126,18 +132,31 @@ export class DiskTree implements TreeSink {
     }
   }
 
-  /** Made in staging and moved where something gives way; else in place, which is one call and never replaces. */
+  /**
+   * Made in staging with its time, and then given its name as a file is: by a second name, which never replaces, or by moving it
+   * where something gives way. In place where a link can't have two names.
+   */
   #makeLinkAt(final: Buffer, target: Uint8Array, time: number | Date, replaces: boolean): void {
-    const place = replaces ? this.#home.staging.entry(Buffer.from(`link-${process.pid}-${this.#links++}`)) : final;
-    symlinkSync(target as Buffer, place);
-    tryTo(() => lutimesSync(place, time, time));
-    if (!replaces) return;
-    try {
-      renameSync(place, final);
-    } catch (thrown) {
-      tryTo(() => unlinkSync(place));
-      throw thrown;
+    if (!replaces && !this.#linksLinks) {
+      makeDatedLink(final, target, time);
+      return;
     }
+    const staged = this.#home.staging.entry(Buffer.from(`link-${process.pid}-${this.#links++}`));
+    makeDatedLink(staged, target, time);
+    try {
+      if (replaces) {
+        renameSync(staged, final);
+        return;
+      }
+      linkSync(staged, final);
+    } catch (thrown) {
+      tryTo(() => unlinkSync(staged));
+      if (replaces || !NO_SECOND_NAME.has((thrown as NodeJS.ErrnoException).code ?? "")) throw thrown;
+      this.#linksLinks = false;
+      makeDatedLink(final, target, time);
+      return;
+    }
+    tryTo(() => unlinkSync(staged));
   }
 
   #with<T>(use: (cache: DirectoryCache) => T): T {
@@ -148,6 +167,11 @@ export class DiskTree implements TreeSink {
       cache.close();
     }
   }
+}
+
+function makeDatedLink(path: Buffer, target: Uint8Array, time: number | Date): void {
+  symlinkSync(target as Buffer, path);
+  tryTo(() => lutimesSync(path, time, time));
 }
 
 function tryTo(work: () => void): void {

@@ -187,6 +187,23 @@ for (const [calls, when] of [
   });
 }
 
+t.test("SIGKILL of the server before a link has its time: under its name it is not there yet", async (t) => {
+  if (skipsWithoutStrace(t)) return;
+  const { from, to: dir } = directories(t);
+  for (let i = 0; i < 20; i++) symlinkSync(`f${i}`, join(from, `l${i}`));
+  const first = await startServerChild(t, dir);
+  const proxy = await startProxy(t, first.to);
+  await attachStrace(t, Number(first.process.pid), "main", {
+    calls: ["utimensat"],
+    inject: "utimensat:signal=KILL:when=7",
+  });
+  const sending = sendAll(optionsOf(from, proxy));
+  t.match(await first.exited, { signal: "SIGKILL" });
+  const second = await startServerChild(t, dir);
+  proxy.retarget(second.to);
+  await assertGoesOn(t, from, dir, () => sending);
+});
+
 t.test("SIGKILL of the client at its Kth open of a file", async (t) => {
   if (skipsWithoutStrace(t)) return;
   const { from, to: dir } = directories(t);
