@@ -94,8 +94,11 @@ const LONG_MS = 5;
 /** A queue that fills makes the round trip longer: by half of it, and by more than answers are late anyway. */
 const QUEUED = 1.5;
 const QUEUED_MS = 5;
-/** Fewer segments that were sent again are no figure, and a share below this no loss: reordering alone makes some. */
-const RETRANSMITTED_MIN = 10;
+/**
+ * Fewer segments that were sent again are no figure, and a share below this no loss: reordering makes some, and so does an end
+ * that is too busy to acknowledge in time (RFC 8985, 7: a probe is sent then).
+ */
+const RETRANSMITTED_MIN = 30;
 const LOSS_MIN = 0.0001;
 /** A segment's payload on Ethernet. */
 const SEGMENT_BYTES = 1448;

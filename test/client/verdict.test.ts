@@ -88,9 +88,9 @@ t.test("the disks", async (t) => {
 
 t.test("the path, by one run", async (t) => {
   const slow = { bytes: SECONDS * 8 * MIB, roundTrip: LONG };
-  const lossy = { sent: 20_000, retransmitted: 10 };
+  const lossy = { sent: 60_000, retransmitted: 30 };
   t.equal(causeOf({ ...slow, segments: lossy }), "path-loss");
-  t.equal(causeOf({ ...slow, segments: { sent: 20_000, retransmitted: 3 } }), "path-window", "a few are none");
+  t.equal(causeOf({ ...slow, segments: { sent: 60_000, retransmitted: 20 } }), "path-window", "a few are none");
   t.equal(causeOf({ ...slow, segments: null }), "path-window", "where the system tells nothing");
   t.equal(causeOf(slow), "path-window");
   t.equal(causeOf({ ...slow, roundTrip: { leastMs: 50, medianMs: 110 } }), "path-rate", "its queue is full");
@@ -105,7 +105,7 @@ t.test("the path, by one run", async (t) => {
 t.test("the path, where more streams were tried meanwhile", async (t) => {
   const slow = { bytes: SECONDS * 8 * MIB, roundTrip: LONG, knowsMost: true };
   t.match(judge([run(slow)]), { cause: "path-rate", wantsMoreStreams: false });
-  const lossy = { segments: { sent: 20_000, retransmitted: 10 } };
+  const lossy = { segments: { sent: 60_000, retransmitted: 30 } };
   t.match(judge([run({ ...slow, ...lossy })]), { cause: "path-loss", wantsMoreStreams: false });
 });
 
