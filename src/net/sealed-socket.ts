@@ -15,6 +15,13 @@ import type { Opener, Sealer } from "./sealing.ts";
  */
 const scratch = Buffer.allocUnsafeSlow(SEALED_RECORD_BYTES_MAX);
 
+/**
+ * What all of this thread's may have sealed and not yet written, beyond a record of each. Four streams with chunks of 1 MiB
+ * fit in.
+ */
+const SEALED_AHEAD_BYTES_MAX = 8 * 1024 * 1024;
+let sealedAheadBytes = 0;
+
 export class SealedSocket extends Duplex implements DirectReader {
   readonly #sealer: Sealer;
   readonly #opener: Opener;
@@ -95,11 +102,21 @@ export class SealedSocket extends Duplex implements DirectReader {
       done(new Error("written to before it is connected"));
       return;
     }
-    const sealed = this.#sealer.seal(slices);
+    this.#putNext(raw, [...slices], done);
+  }
+
+  /**
+   * Seals and writes what may lie sealed now, and goes on when the system has taken it. What is sealed lies there twice, with
+   * what it was made of: where few streams write, that is a whole chunk at once, and where many do a record of each.
+   */
+  #putNext(raw: Socket, slices: Uint8Array[], done: (error?: Error | null) => void): void {
+    const taken = takeFrom(slices, Math.max(SEALED_RECORD_BYTES_MAX, SEALED_AHEAD_BYTES_MAX - sealedAheadBytes));
+    const sealed = this.#sealer.seal(taken.slices);
     if (sealed.length === 0) {
       done();
       return;
     }
+    sealedAheadBytes += taken.bytes;
     raw.cork();
     if (this.#before !== undefined) raw.write(this.#before);
     this.#before = undefined;
@@ -109,9 +126,14 @@ export class SealedSocket extends Duplex implements DirectReader {
         i < sealed.length - 1
           ? undefined
           : (error) => {
-              // What failed to be written may be the system's still.
-              if (!error) sealed.forEach(release);
-              done(error);
+              sealedAheadBytes -= taken.bytes;
+              if (error) {
+                // What failed to be written may be the system's still.
+                done(error);
+                return;
+              }
+              sealed.forEach(release);
+              this.#putNext(raw, slices, done);
             },
       );
     }
@@ -132,4 +154,19 @@ export class SealedSocket extends Duplex implements DirectReader {
     this.#raw?.destroy();
     done(error);
   }
+}
+
+/** The first `bytesMax` of them, which are no longer among them. */
+function takeFrom(slices: Uint8Array[], bytesMax: number): { slices: Uint8Array[]; bytes: number } {
+  const taken: Uint8Array[] = [];
+  let bytes = 0;
+  for (let slice = slices.shift(); slice !== undefined; slice = slices.shift()) {
+    const part = slice.subarray(0, bytesMax - bytes);
+    taken.push(part);
+    bytes += part.length;
+    if (bytes < bytesMax) continue;
+    if (part.length < slice.length) slices.unshift(slice.subarray(part.length));
+    break;
+  }
+  return { slices: taken, bytes };
 }

@@ -73,10 +73,10 @@ export interface SentAs {
 
 /**
  * Blocks of a stream: one is read into while the system takes the other. Where there are many streams each is slow, and what
- * the system has of it lasts: the seventeenth and those after it have one, so that all of them need little memory.
+ * the system has of it lasts: the fifth and those after it have one, so that all of them need little memory.
  */
 const BLOCKS = 2;
-const STREAMS_WITH_TWO = 16;
+const STREAMS_WITH_TWO = 4;
 /** Pieces that are asked for ahead, so that the next is here when a block is free. */
 const ASKED_AHEAD = 1;
 /** The same where the answer comes from another thread, while this one reads. */
