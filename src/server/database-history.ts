@@ -23,35 +23,45 @@ const SCHEMA = `
     durability TEXT NOT NULL
   ) STRICT;
   CREATE TABLE IF NOT EXISTS noted (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE) STRICT;
-  CREATE TABLE IF NOT EXISTS file (
-    number INTEGER PRIMARY KEY, transfer INTEGER NOT NULL, name TEXT NOT NULL, bytes INTEGER NOT NULL, crc32 TEXT,
-    status TEXT NOT NULL, error TEXT
+  CREATE TABLE IF NOT EXISTS page (
+    number INTEGER PRIMARY KEY, transfer INTEGER NOT NULL, files INTEGER NOT NULL, entries TEXT NOT NULL
   ) STRICT;
-  CREATE INDEX IF NOT EXISTS file_of_transfer ON file (transfer, number);
-  CREATE UNIQUE INDEX IF NOT EXISTS file_by_name ON file (transfer, name);
+  CREATE INDEX IF NOT EXISTS page_of_transfer ON page (transfer, number, files);
 `;
 
-/**
- * A transfer's number, as SQL of its row; files have that and not its id, which would stand in three places for each of
- * them and make noting one take half as long again.
- */
-const NUMBER = "(SELECT number FROM noted WHERE noted.id = transfer.id)";
-/** Of all files of a transfer that went on after an interruption, as SQL of its row. */
-const COUNT = `(SELECT count(*) FROM file WHERE file.transfer = ${NUMBER})`;
-const SUCCEEDED = `(SELECT count(*) FROM file WHERE file.transfer = ${NUMBER} AND file.status <> 'failed')`;
-const BYTES = `(SELECT coalesce(sum(file.bytes), 0) FROM file WHERE file.transfer = ${NUMBER} AND file.status <> 'failed')`;
-/** The same of a transfer of this id. */
-const NUMBER_OF = "(SELECT number FROM noted WHERE id = ?)";
+/** A history of before there were pages had a row for each file. */
+const HAS_ROWS = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'file'";
+const ENTRY_OF_ROW = "json_array(name, bytes, crc32, status, error)";
+const ROWS_TO_PAGES = `
+  BEGIN IMMEDIATE;
+  INSERT INTO page (transfer, files, entries)
+    SELECT transfer, count(*), json_group_array(json(entry)) FROM (
+      SELECT transfer, number, ${ENTRY_OF_ROW} AS entry,
+        row_number() OVER (PARTITION BY transfer ORDER BY number) / 256 AS nth FROM file ORDER BY transfer, number)
+    GROUP BY transfer, nth ORDER BY transfer, nth;
+  DROP TABLE file;
+  COMMIT`;
+/** For who may only read. */
+const ROWS_AS_PAGES = `CREATE TEMP VIEW page AS
+  SELECT number, transfer, 1 AS files, json_array(${ENTRY_OF_ROW}) AS entries FROM file`;
 
-// A file that failed may be there when the transfer is gone on with, and what is told again is not new.
-const addFiles = (count: number) => `INSERT INTO file (transfer, name, bytes, crc32, status, error)
-  VALUES ${Array(count).fill("(?, ?, ?, ?, ?, ?)").join(", ")}
-  ON CONFLICT (transfer, name) DO UPDATE SET
-    bytes = excluded.bytes, crc32 = excluded.crc32, status = excluded.status, error = excluded.error`;
-const ADD_FILE = addFiles(1);
-/** Small files come by thousands, and in rows of so many a statement they take half the time; more bring no more. */
-const FILES_AT_ONCE = 16;
-const ADD_FILES = addFiles(FILES_AT_ONCE);
+/** A transfer's number, as pages have it, by its id. */
+const NUMBER_OF = "(SELECT number FROM noted WHERE id = ?)";
+const ADD_PAGE = "INSERT INTO page (transfer, files, entries) VALUES (?, ?, ?)";
+const PAGES = `SELECT entries FROM page WHERE transfer = ${NUMBER_OF} ORDER BY number`;
+/** Files noted, one that was noted twice counted twice. */
+const NOTED = `SELECT coalesce(sum(files), 0) AS count FROM page WHERE transfer = ${NUMBER_OF}`;
+/** What was noted last of each file, in the order in which they were first noted. */
+const LATEST = `
+  SELECT name, bytes, crc32, status, error FROM (
+    SELECT *, row_number() OVER (PARTITION BY name ORDER BY page DESC, nth DESC) AS age,
+      first_value(page) OVER (PARTITION BY name ORDER BY page, nth) AS first_page,
+      first_value(nth) OVER (PARTITION BY name ORDER BY page, nth) AS first_nth
+    FROM (
+      SELECT page.number AS page, entry.key AS nth, entry.value ->> 0 AS name, entry.value ->> 1 AS bytes,
+        entry.value ->> 2 AS crc32, entry.value ->> 3 AS status, entry.value ->> 4 AS error
+      FROM page, json_each(page.entries) AS entry WHERE page.transfer = ${NUMBER_OF}))
+  WHERE age = 1 ORDER BY first_page, first_nth`;
 const ADD_TRANSFER = `INSERT INTO transfer (id, peer, status, started_ms, duration_ms, files, files_failed, bytes,
     bytes_per_second, bytes_resumed, retries, streams, durability)
   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -61,10 +71,15 @@ const ADD_TRANSFER = `INSERT INTO transfer (id, peer, status, started_ms, durati
     bytes_per_second = excluded.bytes_per_second, bytes_resumed = excluded.bytes_resumed, retries = retries + excluded.retries,
     streams = max(streams, excluded.streams), durability = excluded.durability`;
 // An earlier run had written others, perhaps of a server that was killed and left no transfer that they belong to.
-// That is rare, and adding up a million files takes seconds: counting them, which the index does, says whether to.
-const ADD_EARLIER = `UPDATE transfer SET files = ${COUNT}, files_failed = max(files_failed, ${COUNT} - ${SUCCEEDED}),
-  bytes = max(bytes, ${BYTES}) WHERE id = ? AND ${COUNT} > files`;
+// That is rare, and adding up a million files takes seconds: counting them, page by page, says whether to.
+const ADD_EARLIER = `UPDATE transfer SET files = all_of.count, files_failed = max(files_failed, all_of.failed), bytes = max(bytes, all_of.sum)
+  FROM (
+    SELECT count(*) AS count, count(*) FILTER (WHERE status = 'failed') AS failed,
+      coalesce(sum(bytes) FILTER (WHERE status <> 'failed'), 0) AS sum FROM (${LATEST})) AS all_of
+  WHERE id = ?`;
 
+/** Of a page: what is noted of one file. */
+type Entry = [name: string, bytes: number, crc32: string | null, status: FileRecord["status"], error: string | null];
 type Row = Record<string, SQLOutputValue>;
 
 export class DatabaseHistory implements History {
@@ -81,6 +96,7 @@ export class DatabaseHistory implements History {
     return guarded("opening the history", () => {
       const database = new DatabaseSync(join(staging, HISTORY_NAME), { timeout: BUSY_MS });
       database.exec(SCHEMA);
+      if (database.prepare(HAS_ROWS).get() !== undefined) database.exec(ROWS_TO_PAGES);
       return new DatabaseHistory(database);
     });
   }
@@ -90,18 +106,19 @@ export class DatabaseHistory implements History {
     if (!existsSync(directory)) throw new HawserError("E_CONFIG", `the directory '${directory}' does not exist`);
     const path = join(directory, STAGING_NAME, HISTORY_NAME);
     if (!existsSync(path)) return undefined;
-    return guarded("opening the history", () => new DatabaseHistory(new DatabaseSync(path, { readOnly: true })));
+    return guarded("opening the history", () => {
+      const database = new DatabaseSync(path, { readOnly: true });
+      if (database.prepare(HAS_ROWS).get() !== undefined) database.exec(ROWS_AS_PAGES);
+      return new DatabaseHistory(database);
+    });
   }
 
+  /** In a page of their own, whatever was noted of them before: a row and two indices for each would take seven times as long. */
   async addFiles(transferId: string, files: readonly FileRecord[]): Promise<void> {
+    const entries = files.map(({ name, bytes, crc32, status, error }): Entry => [name, bytes, crc32, status, error]);
+    const page = JSON.stringify(entries);
     await this.#write(() => {
-      const number = this.#numberOf(transferId);
-      const rows = files.map(({ name, bytes, crc32, status, error }) => [number, name, bytes, crc32, status, error]);
-      let next = 0;
-      for (; next + FILES_AT_ONCE <= rows.length; next += FILES_AT_ONCE) {
-        this.#group.prepared(ADD_FILES).run(...rows.slice(next, next + FILES_AT_ONCE).flat());
-      }
-      for (const row of rows.slice(next)) this.#group.prepared(ADD_FILE).run(...row);
+      this.#group.prepared(ADD_PAGE).run(this.#numberOf(transferId), files.length, page);
     });
   }
 
@@ -118,7 +135,8 @@ export class DatabaseHistory implements History {
           ...([r.transferId, r.peer, r.status, Math.round(r.startedMs), r.durationMs, r.files, r.filesFailed] as const),
           ...([r.bytes, r.bytesPerSecond, r.bytesResumed, r.retries, r.streams, r.durability] as const),
         );
-      this.#group.prepared(ADD_EARLIER).run(r.transferId);
+      const { count } = this.#group.prepared(NOTED).get(r.transferId) as { count: number };
+      if (count > this.#filesCounted(r.transferId)) this.#group.prepared(ADD_EARLIER).run(r.transferId, r.transferId);
     });
   }
 
@@ -132,12 +150,19 @@ export class DatabaseHistory implements History {
 
   *list(limit = -1): Iterable<PastTransfer> {
     const rows = this.#database.prepare("SELECT * FROM transfer ORDER BY number DESC LIMIT ?").iterate(limit);
-    const names = this.#database.prepare(`SELECT name FROM file WHERE transfer = ${NUMBER_OF} ORDER BY number LIMIT ?`);
     for (const row of rows as Iterable<Row>) {
       const id = String(row["id"]);
-      const first = (names.all(id, NAMES_SHOWN) as Row[]).map((file) => String(file["name"]));
-      yield { ...transferOf(row, first), fileRecords: () => this.filesOf(id) };
+      yield { ...transferOf(row, this.#firstNames(id)), fileRecords: () => this.filesOf(id) };
     }
+  }
+
+  #firstNames(transferId: string): string[] {
+    const names = new Set<string>();
+    for (const { name } of this.#notedOf(transferId)) {
+      names.add(name);
+      if (names.size === NAMES_SHOWN) break;
+    }
+    return [...names];
   }
 
   async close(): Promise<void> {
@@ -146,17 +171,28 @@ export class DatabaseHistory implements History {
 
   /** The files of a transfer, in the order they were settled. */
   *filesOf(transferId: string): Iterable<FileRecord> {
-    const files = this.#database.prepare(`SELECT * FROM file WHERE transfer = ${NUMBER_OF} ORDER BY number`);
-    const rows = files.iterate(transferId);
-    for (const row of rows as Iterable<Row>) {
-      yield {
-        name: String(row["name"]),
-        bytes: Number(row["bytes"]),
-        crc32: row["crc32"] === null ? null : String(row["crc32"]),
-        status: String(row["status"]) as FileRecord["status"],
-        error: row["error"] === null ? null : String(row["error"]),
-      };
+    const { count } = this.#database.prepare(NOTED).get(transferId) as { count: number };
+    if (count === this.#filesCounted(transferId)) {
+      yield* this.#notedOf(transferId);
+      return;
     }
+    // Sorting them by name takes seconds for a million, and is needed only where one was noted twice.
+    const latest = this.#database.prepare(LATEST).iterate(transferId) as Iterable<unknown> as Iterable<FileRecord>;
+    for (const file of latest) yield { ...file };
+  }
+
+  /** As they were noted, and perhaps some of them twice. */
+  *#notedOf(transferId: string): Iterable<FileRecord> {
+    for (const { entries } of this.#database.prepare(PAGES).iterate(transferId) as Iterable<Row>) {
+      for (const [name, bytes, crc32, status, error] of JSON.parse(String(entries)) as Entry[]) {
+        yield { name, bytes, crc32, status, error };
+      }
+    }
+  }
+
+  #filesCounted(transferId: string): number {
+    const row = this.#database.prepare("SELECT files FROM transfer WHERE id = ?").get(transferId);
+    return Number(row?.["files"] ?? 0);
   }
 }
 
