@@ -199,6 +199,70 @@ t.test("readHistory beside a server that writes", async (t) => {
   t.equal([...readHistory(dir)].length, 2, "and when it is gone");
 });
 
+/** What was written before files were noted in pages: a row for each. */
+function rowsOfOld(path: string, files: readonly FileRecord[]): void {
+  const database = new DatabaseSync(path);
+  database.exec(`
+    PRAGMA journal_mode = WAL;
+    CREATE TABLE transfer (
+      number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, peer TEXT NOT NULL, status TEXT NOT NULL,
+      started_ms INTEGER NOT NULL, duration_ms REAL NOT NULL, files INTEGER NOT NULL, files_failed INTEGER NOT NULL,
+      bytes INTEGER NOT NULL, bytes_per_second REAL NOT NULL, bytes_resumed INTEGER NOT NULL, retries INTEGER NOT NULL,
+      streams INTEGER NOT NULL, durability TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE noted (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE) STRICT;
+    CREATE TABLE file (
+      number INTEGER PRIMARY KEY, transfer INTEGER NOT NULL, name TEXT NOT NULL, bytes INTEGER NOT NULL, crc32 TEXT,
+      status TEXT NOT NULL, error TEXT
+    ) STRICT;
+    CREATE INDEX file_of_transfer ON file (transfer, number);
+    CREATE UNIQUE INDEX file_by_name ON file (transfer, name);
+    INSERT INTO noted (number, id) VALUES (1, 'old'), (2, 'other');
+    INSERT INTO transfer VALUES
+      (1, 'old', '192.0.2.1', 'complete', 1000, 5.5, ${files.length}, 0, 40, 2000, 0, 0, 4, 'commit'),
+      (2, 'other', '192.0.2.1', 'complete', 2000, 5.5, 1, 0, 40, 2000, 0, 0, 4, 'commit');
+  `);
+  const add = database.prepare(
+    "INSERT INTO file (transfer, name, bytes, crc32, status, error) VALUES (?, ?, ?, ?, ?, ?)",
+  );
+  database.exec("BEGIN");
+  for (const [i, { name, bytes, crc32, status, error }] of files.entries()) {
+    add.run(1, name, bytes, crc32, status, error);
+    if (i === 700) add.run(2, name, bytes, crc32, status, error);
+  }
+  database.exec("COMMIT");
+  database.close();
+}
+
+t.test("a history of before there were pages: read as it is, and taken over by the next server", async (t) => {
+  const { dir, path } = served(t);
+  const files = Array.from({ length: 1500 }, (_, i) => file(`f${(i * 7) % 1500}`, { bytes: i }));
+  files[3] = file('it\'s "so" \u2028', { status: "failed", crc32: null, error: "no space", bytes: 0 });
+  files[4] = file("large", { bytes: 2 ** 52 });
+  rowsOfOld(path, files);
+  const readAll = () =>
+    [...readHistory(dir)].map(({ transferId, names, fileRecords }) => ({
+      transferId,
+      names,
+      files: [...fileRecords()],
+    }));
+  const expected = [
+    { transferId: "other", names: [files[700]?.name], files: [files[700]] },
+    { transferId: "old", names: files.slice(0, 3).map(({ name }) => name), files },
+  ];
+  t.strictSame(readAll(), expected);
+  const history = DatabaseHistory.open(join(dir, ".hawser"));
+  t.strictSame(readAll(), expected);
+  await history.addFiles("old", [file("f0", { status: "unchanged" }), file("new")]);
+  await history.addTransfer(transfer("old", { files: 2 }));
+  await history.close();
+  const again = DatabaseHistory.open(join(dir, ".hawser"));
+  await again.close();
+  const [, old] = [...readHistory(dir)];
+  t.match(old, { transferId: "old", files: 1501, filesFailed: 1 });
+  t.strictSame([...(old?.fileRecords() ?? [])], [file("f0", { status: "unchanged" }), ...files.slice(1), file("new")]);
+});
+
 t.test("readHistory of what is no served directory", async (t) => {
   const dir = t.testdir({});
   t.strictSame([...readHistory(dir)], []);
