@@ -113,7 +113,7 @@ export class DatabaseHistory implements History {
     });
   }
 
-  /** In a page of their own, whatever was noted of them before: a row and two indices for each would take seven times as long. */
+  /** In a page of their own, whatever was noted of them before: a row and two indices for each take ten times as long. */
   async addFiles(transferId: string, files: readonly FileRecord[]): Promise<void> {
     const entries = files.map(({ name, bytes, crc32, status, error }): Entry => [name, bytes, crc32, status, error]);
     const page = JSON.stringify(entries);
