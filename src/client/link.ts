@@ -7,37 +7,28 @@ import { BlockPool } from "../net/blocks.ts";
 import type { Connection } from "../net/connection.ts";
 import type { Endpoint } from "../net/dial.ts";
 import type { ThreadLoad } from "../net/load.ts";
-import { sliceBytesOf, WRITE_SLICE_MS } from "../net/pace.ts";
 import type { Terms, TransferEnd } from "../net/transfer-end.ts";
 import type { NamedMessage } from "../protocol/conversation.ts";
 import { asHawserError, type ErrorCode, endsSession, HawserError } from "../protocol/errors.ts";
 import { STREAMS_DEFAULT } from "../protocol/limits.ts";
-import type { Message } from "../protocol/messages.ts";
 import { escapeText } from "../protocol/names.ts";
 import { AutoStreams } from "./auto-streams.ts";
 import { type HandshakeOptions, openControl } from "./handshake.ts";
+import { Heartbeat } from "./heartbeat.ts";
 import { helloOf } from "./hello.ts";
 import type { LinkOptions } from "./link-options.ts";
 import { LinkStreams } from "./link-streams.ts";
 import { CONTROL, Redials } from "./redials.ts";
 import { Seals } from "./seals.ts";
-import { isAtWork, STALL_MS, waitingFor } from "./stall.ts";
 import { StreamControl } from "./stream-control.ts";
-import { type PaceTimes, Watch } from "./watch.ts";
 
 export type { LinkOptions };
 
 /** A server answers a HELLO within a round trip, and this is more than the longest. */
 const ANSWER_MS = 10_000;
-const PING_MS = 5_000;
-const TICK_MS = 1_000;
 /** The first dial is repeated at once, where damage on the way may have spoilt it. */
 const FIRST_REDIAL_MS = 200;
 const FIRST_REDIAL_WITHIN_MS = 2_000;
-/** Silence is seen when it has lasted this many pings. */
-const PINGS_MISSED = 3;
-/** After this, why nothing moves is asked sooner than every few seconds. */
-const STILL_MS = 1_500;
 /** What a server says while it is being stopped, is full, or does not know the session: it may be otherwise soon. */
 const PASSING = new Set<ErrorCode>(["E_UNREACHABLE", "E_NO_ANSWER", "E_NOT_HAWSER", "E_BUSY"]);
 
@@ -53,17 +44,7 @@ export class Link {
   #address: Endpoint;
   #control: Connection | undefined;
   readonly #seals: Seals;
-  #ticker: NodeJS.Timeout | undefined;
-  #pings = 0;
-  #pingedMs = 0;
-  /** When the control connection's last PING went out. */
-  #askedMs = 0;
-  readonly #watch: Watch;
-  /** What the server reads of this client at most, by its own word. */
-  #peerRate: number | null = null;
-  /** The limit when the clock last ticked. */
-  #rate: number | null = null;
-  #doing: string | undefined;
+  readonly #heartbeat: Heartbeat;
   #settled = false;
   #resolve: (error: HawserError | undefined) => void = () => {};
   /** Resolves when the transfer is over: without an error when `finish` was called. Never rejects. */
@@ -76,13 +57,12 @@ export class Link {
     this.#options = options;
     this.#address = options.to;
     this.#seals = new Seals(options.identity);
-    this.#watch = new Watch(options.timeoutMs, this.#startedMs);
     this.#redials = new Redials(options.retries);
     this.#streams = new LinkStreams({
       redials: this.#redials,
       seals: this.#seals,
       handshake: () => this.#handshake,
-      progressMs: () => this.#watch.progressMs,
+      progressMs: () => this.#heartbeat.progressMs,
       isControlOpen: () => this.#control !== undefined,
       isDispensable: () => this.#auto !== undefined,
       onAttached: (count) => {
@@ -93,6 +73,17 @@ export class Link {
       onRefused: () => this.#auto?.refused(this.#streams.wanted, performance.now()),
       onLost: (index, error) => this.#onStreamLost(index, error),
       onFailed: (error) => this.fail(error),
+    });
+    this.#heartbeat = new Heartbeat(options, {
+      streams: this.#streams,
+      redials: this.#redials,
+      control: () => this.#control,
+      terms: () => this.#terms,
+      onAnswered: (pong, ms) => {
+        this.#roundTrip(ms);
+        this.#options.onPong?.(pong, ms);
+      },
+      onTimeout: (error) => this.fail(error),
     });
     this.over = new Promise((resolve) => {
       this.#resolve = resolve;
@@ -117,9 +108,7 @@ export class Link {
     try {
       await this.#startWorkers();
       await this.#openControl().catch((thrown) => this.#onceMore(thrown));
-      if (this.#settled) return;
-      this.#watch.awayMs(performance.now(), 0);
-      this.#ticker = setInterval(() => this.#tick(), this.#tickMs);
+      if (!this.#settled) this.#heartbeat.start();
     } catch (thrown) {
       this.fail(asHawserError(thrown));
     }
@@ -135,19 +124,12 @@ export class Link {
 
   /** The transfer got on. */
   progress(): void {
-    this.#watch.progress(performance.now());
+    this.#heartbeat.progress();
   }
 
   /** For how long nothing has moved, and what is waited for; undefined while things move. */
   get stall(): { readonly ms: number; readonly waitingFor: string } | undefined {
-    const ms = this.#watch.stillMs(performance.now());
-    if (this.#waitsForInput) return ms < STALL_MS ? undefined : { ms, waitingFor: "more input" };
-    if (this.#options.isWorking?.() && !this.#options.awaitsAcknowledgement()) return undefined;
-    if (ms < STALL_MS || this.#terms === undefined || this.#settled) return undefined;
-    const silentMs = this.#control === undefined ? undefined : performance.now() - this.#control.lastHeardMs;
-    const lost = this.#redials.dials.whyBroken(CONTROL);
-    const standing = { silentMs, pingMs: this.#pingMs, doing: this.#doing, streams: this.#streams.size, lost };
-    return { ms, waitingFor: waitingFor(standing) };
+    return this.#settled ? undefined : this.#heartbeat.stall;
   }
 
   /** Of the streams that are there. */
@@ -160,16 +142,9 @@ export class Link {
     return this.#streams.threadLoads;
   }
 
-  /** Nobody is late then; but a server that can't be reached is. */
-  get #waitsForInput(): boolean {
-    const { awaitsAcknowledgement, isWaitingForInput } = this.#options;
-    return this.#control !== undefined && !awaitsAcknowledgement() && isWaitingForInput?.() === true;
-  }
-
   /** The lower one of this end's limit and the server's; null where there is none. */
   get limitBytesPerSecond(): number | null {
-    const own = this.#options.limit?.bytesPerSecond ?? null;
-    return own === null || this.#peerRate === null ? (own ?? this.#peerRate) : Math.min(own, this.#peerRate);
+    return this.#heartbeat.limitBytesPerSecond;
   }
 
   /** The receipt is here: all connections are closed. */
@@ -185,7 +160,7 @@ export class Link {
   #settle(error: HawserError | undefined): void {
     if (this.#settled) return;
     this.#settled = true;
-    clearInterval(this.#ticker);
+    this.#heartbeat.stop();
     this.#auto?.stop();
     this.#redials.stop();
     // What costs us a connection only would have the server wait for us.
@@ -194,10 +169,6 @@ export class Link {
     const ended = this.#streams.stop();
     if (ended === undefined) this.#resolve(error);
     else void ended.then(() => this.#resolve(error));
-  }
-
-  get #pingMs(): number {
-    return Math.min(this.#options.pingMs ?? PING_MS, this.#options.timeoutMs / PINGS_MISSED / 2);
   }
 
   get #handshake(): HandshakeOptions {
@@ -253,14 +224,13 @@ export class Link {
       onMessage: (message) => this.#onMessage(message),
       onClosed: (error) => this.#onControlClosed(control, error),
     };
-    // Whether the server has a limit is asked at the first tick.
-    this.#pingedMs = performance.now() - this.#pingMs;
+    this.#heartbeat.controlCame();
     this.#terms = terms;
     if (before === undefined) this.#begin(control, terms);
     else if (!isSameSession(before, terms)) this.#beginAnew(terms);
     else this.#streams.controlCame();
     // How long the path is is seen best before there is anything on it.
-    if (!this.#settled && this.#options.onPong !== undefined) this.#ask();
+    if (!this.#settled && this.#options.onPong !== undefined) this.#heartbeat.ask();
     if (!this.#settled) this.#end?.controlOpened(control);
   }
 
@@ -273,7 +243,7 @@ export class Link {
     const bounds = { start: Math.min(startStreams, most), most };
     if (streams === "auto") {
       this.#auto = new AutoStreams(this.#options.makeControl?.(bounds) ?? new StreamControl(bounds), {
-        ping: () => this.#ask(),
+        ping: () => this.#heartbeat.ask(),
         attached: () => this.#streams.size,
         demand: () => this.#end?.demand,
         limitBytesPerSecond: () => this.limitBytesPerSecond,
@@ -305,24 +275,12 @@ export class Link {
   #onMessage(message: NamedMessage): void {
     if (this.#settled) return;
     if (message.name === "PONG") {
-      this.#doing = message.body.doing;
-      this.#peerRate = message.body.limit ?? null;
-      this.#end?.peerReads?.(this.#peerRate);
-      this.#watch.onReceived(message.body.received ?? [], performance.now());
-      if (message.body.id === this.#pings - 1) {
-        const ms = performance.now() - this.#askedMs;
-        this.#roundTrip(ms);
-        this.#options.onPong?.(message.body, ms);
-      }
+      this.#heartbeat.onPong(message.body);
+      this.#end?.peerReads?.(this.#heartbeat.peerBytesPerSecond);
       if (message.body.received !== undefined) this.#auto?.onReceived(message.body.received, performance.now());
-      // Nothing is to be acknowledged: the server is at something that takes its time.
-      if (!this.#options.awaitsAcknowledgement() && isAtWork(this.#doing)) this.#watch.waits(performance.now());
-      // Nor is what waits for its turn, while the program that the server writes to takes its time.
-      if (this.#terms?.inOrder === true && this.#doing === "writing") this.#watch.waits(performance.now());
       return;
     }
-    this.#doing = undefined;
-    this.progress();
+    this.#heartbeat.heard();
     this.#end?.controlMessage(message);
   }
 
@@ -338,7 +296,7 @@ export class Link {
 
   #redialControl(error: HawserError): void {
     if (this.#settled) return;
-    const count = this.#redials.broke(CONTROL, error, this.#watch.progressMs, () => {
+    const count = this.#redials.broke(CONTROL, error, this.#heartbeat.progressMs, () => {
       void this.#openControl().catch((thrown) => this.#onRedialFailed(asHawserError(thrown)));
     });
     if (count === undefined) this.fail(lostError("the control connection broke and could not be opened again", error));
@@ -359,87 +317,6 @@ export class Link {
 
   #warn(message: string): void {
     this.#options.onWarning(escapeText(message));
-  }
-
-  #tick(): void {
-    const nowMs = performance.now();
-    const { timeoutMs } = this.#options;
-    if (this.#wasAway(nowMs)) return;
-    if (!this.#options.awaitsAcknowledgement() && this.#options.isWorking?.()) this.#watch.waits(nowMs);
-    if (this.#waitsForInput) this.#watch.waits(nowMs);
-    const pace = this.#paceTimes(nowMs);
-    if (this.#watch.isTimedOut(nowMs, pace)) {
-      this.fail(this.#timeoutError());
-      return;
-    }
-    const silentMs = Math.max(PINGS_MISSED * this.#pingMs, timeoutMs / 2) + pace.turnMs;
-    const late = (what: string) =>
-      new HawserError("E_TIMEOUT", `${what} was silent for ${Math.round(silentMs / 1000)} s`);
-    if (this.#control !== undefined && nowMs - this.#control.lastHeardMs > silentMs) {
-      this.#control.destroy(late("the server"));
-    }
-    for (const [index, stream] of this.#streams.attached) {
-      if (nowMs - Math.max(stream.lastHeardMs, this.#watch.movedMsOf(index)) > silentMs)
-        stream.destroy(late(`stream ${index}`));
-    }
-    // Where nothing moves, why is asked sooner.
-    const isStill = this.#watch.stillMs(nowMs) > STILL_MS;
-    if (nowMs - this.#pingedMs < (isStill ? Math.min(this.#pingMs, TICK_MS) : this.#pingMs)) return;
-    this.#pingedMs = nowMs;
-    const ping = this.#ask();
-    for (const stream of this.#streams.attached.values()) if (stream.state === "data") stream.send("PING", ping);
-  }
-
-  /** How the server is, and what it has got; its answer says how long the path is. */
-  #ask(): Message<"PING"> {
-    const ping = { id: this.#pings++ };
-    this.#askedMs = performance.now();
-    this.#control?.send("PING", ping);
-    return ping;
-  }
-
-  /** What the limit explains, with as much again for what it doesn't know of. */
-  #paceTimes(nowMs: number): PaceTimes {
-    const rate = this.limitBytesPerSecond;
-    // What was slow for another limit is not late for this one.
-    if (rate !== this.#rate) this.#watch.waits(nowMs);
-    this.#rate = rate;
-    if (rate === null || this.#terms === undefined) return { turnMs: 0, roundMs: 0 };
-    const { chunkBytes } = this.#terms;
-    const streams = this.#streams.wanted;
-    const round = streams * chunkBytes;
-    // What moves is seen at a tick.
-    const turn = Math.min(round, streams * sliceBytesOf(rate, WRITE_SLICE_MS));
-    return { turnMs: this.#tickMs + (2 * turn * 1000) / rate, roundMs: (2 * round * 1000) / rate };
-  }
-
-  /** Whether this program was stopped since the last tick: then nobody else is late. */
-  #wasAway(nowMs: number): boolean {
-    const awayMs = this.#watch.awayMs(nowMs, this.#tickMs);
-    for (const connection of [this.#control, ...this.#streams.attached.values()]) {
-      if (connection !== undefined) connection.lastHeardMs += awayMs;
-    }
-    return awayMs > 0;
-  }
-
-  get #tickMs(): number {
-    return Math.min(TICK_MS, this.#options.pingMs ?? TICK_MS, this.#options.timeoutMs / PINGS_MISSED);
-  }
-
-  #timeoutError(): HawserError {
-    const after = `for ${this.#options.timeoutMs / 1000} s`;
-    const lost = this.#redials.dials.whyBroken(CONTROL);
-    if (this.#control === undefined && lost !== undefined) {
-      return new HawserError("E_TIMEOUT", `the server could not be reached again ${after}: ${lost.message}`);
-    }
-    const broken = this.#redials.dials.whyAnyBroke;
-    if (this.#streams.size === 0 && broken !== undefined) {
-      return new HawserError("E_TIMEOUT", `no stream could be opened again ${after}: ${broken.message}`);
-    }
-    const stall = this.stall;
-    const what = this.#options.awaitsAcknowledgement() ? "nothing was acknowledged" : "nothing moved";
-    const message = stall === undefined ? `${what} ${after}` : `${what} ${after}: waiting for ${stall.waitingFor}`;
-    return new HawserError("E_TIMEOUT", message);
   }
 }
 
