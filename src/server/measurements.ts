@@ -8,6 +8,7 @@ import { DiscardSink } from "../sink/discard-sink.ts";
 import { ScratchSink } from "../sink/scratch-sink.ts";
 import type { Sink } from "../sink/sink.ts";
 import type { LiveSession } from "./live-session.ts";
+import { networkOf } from "./peer.ts";
 
 type Purpose = Message<"HELLO">["purpose"];
 
@@ -15,6 +16,8 @@ type Purpose = Message<"HELLO">["purpose"];
 const DURATION_MS_MAX = 10 * 60_000;
 /** Of all clients. Two at once measure each other already. */
 const AT_ONCE_MAX = 4;
+/** Of one client, which leaves the others room. The second is for the next one of a sweep, while the last one goes. */
+const AT_ONCE_PER_PEER_MAX = 2;
 /** What one may write to the disk. */
 const SCRATCH_BYTES_MAX = 8 * 1024 ** 3;
 
@@ -35,14 +38,18 @@ export class Measurements {
     this.#limits = limits;
   }
 
-  /** Throws E_BUSY; E_ILLEGAL where what is written would go on to a program. */
-  assertMayOpen(purpose: Purpose, { capabilities }: Sink): void {
+  /** `peer`: whose it is. Throws E_BUSY; E_ILLEGAL where what is written would go on to a program. */
+  assertMayOpen(purpose: Purpose, peer: string, { capabilities }: Sink): void {
     if (!isMeasurement(purpose)) return;
     if (purpose === "scratch" && capabilities.inOrder === true) {
       throw new HawserError("E_ILLEGAL", "this server passes on what it gets, and has no disk to be measured");
     }
     if (this.#timers.size >= AT_ONCE_MAX) {
-      throw new HawserError("E_BUSY", `${AT_ONCE_MAX} clients measure already, and that is the most`);
+      throw new HawserError("E_BUSY", `${AT_ONCE_MAX} measurements are under way, and that is the most`);
+    }
+    const own = [...this.#timers.keys()].filter((session) => networkOf(session.peer) === networkOf(peer));
+    if (own.length >= AT_ONCE_PER_PEER_MAX) {
+      throw new HawserError("E_BUSY", `${AT_ONCE_PER_PEER_MAX} measurements of one client are the most`);
     }
   }
 

@@ -268,7 +268,7 @@ class Server implements HawserServer {
     if (hello.role === "sink" && makeSource === undefined) {
       throw new HawserError("E_ILLEGAL", "this server sends no files");
     }
-    this.#measurements.assertMayOpen(hello.purpose, this.#backend.sink);
+    this.#measurements.assertMayOpen(hello.purpose, peer, this.#backend.sink);
     const busy = this.#admission.openSession(networkOf(peer));
     if (busy !== undefined) throw new HawserError(busy.code, busy.message);
     const agent = escapeText(hello.agent);

@@ -11,31 +11,48 @@ import { MemorySink } from "../../src/sink/memory-sink.ts";
 import { startServer } from "../helpers/e2e.ts";
 import { testKeys } from "../helpers/keys.ts";
 
-const sessionOf = (end: LiveSession["end"] = async () => {}) => ({ end }) as LiveSession;
+const sessionOf = (peer: string, end: LiveSession["end"] = async () => {}) => ({ peer, end }) as LiveSession;
 
 t.test("four at once, and one more when one has ended", async (t) => {
   const measurements = new Measurements();
   const sink = new MemorySink();
-  const sessions = Array.from({ length: 4 }, () => sessionOf());
+  const sessions = Array.from({ length: 4 }, (_, i) => sessionOf(`192.0.2.${i}`));
   for (const session of sessions) {
-    measurements.assertMayOpen("discard", sink);
+    measurements.assertMayOpen("discard", session.peer, sink);
     measurements.opened(session);
   }
-  t.throws(() => measurements.assertMayOpen("discard", sink), { code: "E_BUSY" });
-  t.throws(() => measurements.assertMayOpen("scratch", sink), { code: "E_BUSY" });
-  measurements.assertMayOpen("transfer", sink);
-  measurements.assertMayOpen("plan", sink);
-  measurements.ended(sessionOf());
-  t.throws(() => measurements.assertMayOpen("discard", sink), { code: "E_BUSY" }, "others that end make no room");
+  t.throws(() => measurements.assertMayOpen("discard", "192.0.2.9", sink), { code: "E_BUSY" });
+  t.throws(() => measurements.assertMayOpen("scratch", "192.0.2.9", sink), { code: "E_BUSY" });
+  measurements.assertMayOpen("transfer", "192.0.2.9", sink);
+  measurements.assertMayOpen("plan", "192.0.2.9", sink);
+  measurements.ended(sessionOf("192.0.2.1"));
+  t.throws(
+    () => measurements.assertMayOpen("discard", "192.0.2.9", sink),
+    { code: "E_BUSY" },
+    "others that end make no room",
+  );
   measurements.ended(sessions[2] as LiveSession);
-  measurements.assertMayOpen("discard", sink);
+  measurements.assertMayOpen("discard", "192.0.2.9", sink);
   for (const session of sessions) measurements.ended(session);
+});
+
+t.test("two of one client, by its network, which leave the others room", async (t) => {
+  const measurements = new Measurements();
+  const sink = new MemorySink();
+  const sessions = [sessionOf("2001:db8::1"), sessionOf("2001:db8::2")];
+  for (const session of sessions) measurements.opened(session);
+  t.throws(() => measurements.assertMayOpen("discard", "2001:db8::3", sink), { code: "E_BUSY" });
+  measurements.assertMayOpen("transfer", "2001:db8::3", sink);
+  measurements.assertMayOpen("discard", "2001:db8:0:1::1", sink);
+  measurements.ended(sessions[0] as LiveSession);
+  measurements.assertMayOpen("discard", "2001:db8::3", sink);
+  measurements.ended(sessions[1] as LiveSession);
 });
 
 t.test("one that goes on for ever is ended", async (t) => {
   const measurements = new Measurements({ durationMs: 1, scratchBytes: 1 });
   const error = await new Promise((resolve) => {
-    measurements.opened(sessionOf(async (ended) => resolve(ended)));
+    measurements.opened(sessionOf("192.0.2.1", async (ended) => resolve(ended)));
   });
   t.match(error, { code: "E_BUSY" });
 });
@@ -47,8 +64,8 @@ t.test("which sessions they are", async (t) => {
 t.test("what goes on to a program is no disk", async (t) => {
   const sink = new InOrderSink(new PassThrough());
   const measurements = new Measurements();
-  t.throws(() => measurements.assertMayOpen("scratch", sink), { code: "E_ILLEGAL" });
-  measurements.assertMayOpen("discard", sink);
+  t.throws(() => measurements.assertMayOpen("scratch", "192.0.2.1", sink), { code: "E_ILLEGAL" });
+  measurements.assertMayOpen("discard", "192.0.2.1", sink);
 });
 
 t.test("what is written for nothing is bounded", async (t) => {
