@@ -102,15 +102,15 @@ export class SealedSocket extends Duplex implements DirectReader {
       done(new Error("written to before it is connected"));
       return;
     }
-    this.#putNext(raw, [...slices], done);
+    this.#putNext(raw, new Queue(slices), done);
   }
 
   /**
    * Seals and writes what may lie sealed now, and goes on when the system has taken it. What is sealed lies there twice, with
    * what it was made of: where few streams write, that is a whole chunk at once, and where many do a record of each.
    */
-  #putNext(raw: Socket, slices: Uint8Array[], done: (error?: Error | null) => void): void {
-    const taken = takeFrom(slices, Math.max(SEALED_RECORD_BYTES_MAX, SEALED_AHEAD_BYTES_MAX - sealedAheadBytes));
+  #putNext(raw: Socket, queue: Queue, done: (error?: Error | null) => void): void {
+    const taken = queue.take(Math.max(SEALED_RECORD_BYTES_MAX, SEALED_AHEAD_BYTES_MAX - sealedAheadBytes));
     const sealed = this.#sealer.seal(taken.slices);
     if (sealed.length === 0) {
       done();
@@ -133,7 +133,7 @@ export class SealedSocket extends Duplex implements DirectReader {
                 return;
               }
               sealed.forEach(release);
-              this.#putNext(raw, slices, done);
+              this.#putNext(raw, queue, done);
             },
       );
     }
@@ -156,17 +156,30 @@ export class SealedSocket extends Duplex implements DirectReader {
   }
 }
 
-/** The first `bytesMax` of them, which are no longer among them. */
-function takeFrom(slices: Uint8Array[], bytesMax: number): { slices: Uint8Array[]; bytes: number } {
-  const taken: Uint8Array[] = [];
-  let bytes = 0;
-  for (let slice = slices.shift(); slice !== undefined; slice = slices.shift()) {
-    const part = slice.subarray(0, bytesMax - bytes);
-    taken.push(part);
-    bytes += part.length;
-    if (bytes < bytesMax) continue;
-    if (part.length < slice.length) slices.unshift(slice.subarray(part.length));
-    break;
+/** Slices of which the first are taken away. */
+class Queue {
+  readonly #slices: readonly Uint8Array[];
+  #next = 0;
+  /** Of the next slice, what is taken already. */
+  #at = 0;
+
+  constructor(slices: readonly Uint8Array[]) {
+    this.#slices = slices;
   }
-  return { slices: taken, bytes };
+
+  take(bytesMax: number): { readonly slices: Uint8Array[]; readonly bytes: number } {
+    const slices: Uint8Array[] = [];
+    let bytes = 0;
+    for (; this.#next < this.#slices.length && bytes < bytesMax; ) {
+      const slice = this.#slices[this.#next] as Uint8Array;
+      const part = slice.subarray(this.#at, this.#at + bytesMax - bytes);
+      slices.push(part);
+      bytes += part.length;
+      this.#at += part.length;
+      if (this.#at < slice.length) break;
+      this.#next++;
+      this.#at = 0;
+    }
+    return { slices, bytes };
+  }
 }

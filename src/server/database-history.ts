@@ -1,7 +1,7 @@
 /** History in a database in staging, apart from the journal: one may be lost without the other. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { DatabaseSync, type SQLOutputValue } from "node:sqlite";
+import { DatabaseSync, type SQLOutputValue, type StatementSync } from "node:sqlite";
 import { HawserError } from "../protocol/errors.ts";
 import { STAGING_NAME } from "../protocol/names.ts";
 import { GroupCommit } from "../sink/group-commit.ts";
@@ -29,39 +29,40 @@ const SCHEMA = `
   CREATE INDEX IF NOT EXISTS page_of_transfer ON page (transfer, number, files);
 `;
 
-/** A history of before there were pages had a row for each file. */
+/** A history that was begun before there were pages has a row for each file of that time, and keeps them. */
 const HAS_ROWS = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'file'";
-const ENTRY_OF_ROW = "json_array(name, bytes, crc32, status, error)";
-const ROWS_TO_PAGES = `
-  BEGIN IMMEDIATE;
-  INSERT INTO page (transfer, files, entries)
-    SELECT transfer, count(*), json_group_array(json(entry)) FROM (
-      SELECT transfer, number, ${ENTRY_OF_ROW} AS entry,
-        row_number() OVER (PARTITION BY transfer ORDER BY number) / 256 AS nth FROM file ORDER BY transfer, number)
-    GROUP BY transfer, nth ORDER BY transfer, nth;
-  DROP TABLE file;
-  COMMIT`;
-/** For who may only read. */
-const ROWS_AS_PAGES = `CREATE TEMP VIEW page AS
-  SELECT number, transfer, 1 AS files, json_array(${ENTRY_OF_ROW}) AS entries FROM file`;
+const HAS_PAGES = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'page'";
+const NO_PAGES = "CREATE TEMP TABLE page (number, transfer, files, entries)";
 
-/** A transfer's number, as pages have it, by its id. */
+/** A transfer's number, as its files have it, by its id. */
 const NUMBER_OF = "(SELECT number FROM noted WHERE id = ?)";
 const ADD_PAGE = "INSERT INTO page (transfer, files, entries) VALUES (?, ?, ?)";
 const PAGES = `SELECT entries FROM page WHERE transfer = ${NUMBER_OF} ORDER BY number`;
+const ROWS = `SELECT name, bytes, crc32, status, error FROM file WHERE transfer = ${NUMBER_OF} ORDER BY number`;
 /** Files noted, one that was noted twice counted twice. */
-const NOTED = `SELECT coalesce(sum(files), 0) AS count FROM page WHERE transfer = ${NUMBER_OF}`;
+const NOTED_IN_PAGES = `SELECT coalesce(sum(files), 0) AS count FROM page WHERE transfer = ${NUMBER_OF}`;
+const NOTED_IN_ROWS = `SELECT count(*) AS count FROM file WHERE transfer = ${NUMBER_OF}`;
+/** All that was noted of a transfer, in the order of `page` and `nth`. */
+const NOTED = `
+  SELECT page.number AS page, entry.key AS nth, entry.value ->> 0 AS name, entry.value ->> 1 AS bytes,
+    entry.value ->> 2 AS crc32, entry.value ->> 3 AS status, entry.value ->> 4 AS error
+  FROM page, json_each(page.entries) AS entry WHERE page.transfer = ${NUMBER_OF}`;
+const NOTED_WITH_ROWS = `SELECT 0 AS page, number AS nth, name, bytes, crc32, status, error FROM file WHERE transfer = ${NUMBER_OF}
+  UNION ALL ${NOTED}`;
 /** What was noted last of each file, in the order in which they were first noted. */
-const LATEST = `
+const latestOf = (noted: string) => `
   SELECT name, bytes, crc32, status, error FROM (
     SELECT *, row_number() OVER (PARTITION BY name ORDER BY page DESC, nth DESC) AS age,
       first_value(page) OVER (PARTITION BY name ORDER BY page, nth) AS first_page,
       first_value(nth) OVER (PARTITION BY name ORDER BY page, nth) AS first_nth
-    FROM (
-      SELECT page.number AS page, entry.key AS nth, entry.value ->> 0 AS name, entry.value ->> 1 AS bytes,
-        entry.value ->> 2 AS crc32, entry.value ->> 3 AS status, entry.value ->> 4 AS error
-      FROM page, json_each(page.entries) AS entry WHERE page.transfer = ${NUMBER_OF}))
+    FROM (${noted}))
   WHERE age = 1 ORDER BY first_page, first_nth`;
+/** The same added up. Of the columns beside max() SQLite gives those of its row. */
+const totalsOf = (noted: string) => `
+  SELECT count(*) AS files, count(*) FILTER (WHERE status = 'failed') AS failed,
+    coalesce(sum(bytes) FILTER (WHERE status <> 'failed'), 0) AS bytes
+  FROM (SELECT max(page * 4294967296 + nth), bytes, status FROM (${noted}) GROUP BY name)`;
+
 const ADD_TRANSFER = `INSERT INTO transfer (id, peer, status, started_ms, duration_ms, files, files_failed, bytes,
     bytes_per_second, bytes_resumed, retries, streams, durability)
   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -70,25 +71,20 @@ const ADD_TRANSFER = `INSERT INTO transfer (id, peer, status, started_ms, durati
     files = excluded.files, files_failed = excluded.files_failed, bytes = excluded.bytes,
     bytes_per_second = excluded.bytes_per_second, bytes_resumed = excluded.bytes_resumed, retries = retries + excluded.retries,
     streams = max(streams, excluded.streams), durability = excluded.durability`;
-// An earlier run had written others, perhaps of a server that was killed and left no transfer that they belong to.
-// That is rare, and adding up a million files takes seconds: counting them, page by page, says whether to.
-const ADD_EARLIER = `UPDATE transfer SET files = all_of.count, files_failed = max(files_failed, all_of.failed), bytes = max(bytes, all_of.sum)
-  FROM (
-    SELECT count(*) AS count, count(*) FILTER (WHERE status = 'failed') AS failed,
-      coalesce(sum(bytes) FILTER (WHERE status <> 'failed'), 0) AS sum FROM (${LATEST})) AS all_of
-  WHERE id = ?`;
-
 /** Of a page: what is noted of one file. */
 type Entry = [name: string, bytes: number, crc32: string | null, status: FileRecord["status"], error: string | null];
+const ENTRY_FIELDS = 5;
 type Row = Record<string, SQLOutputValue>;
 
 export class DatabaseHistory implements History {
   readonly #database: DatabaseSync;
   readonly #group: GroupCommit;
+  readonly #hasRows: boolean;
 
   private constructor(database: DatabaseSync) {
     this.#database = database;
     this.#group = new GroupCommit(database);
+    this.#hasRows = database.prepare(HAS_ROWS).get() !== undefined;
   }
 
   /** Opens or makes the history of a staging directory. Throws E_IO. */
@@ -96,7 +92,6 @@ export class DatabaseHistory implements History {
     return guarded("opening the history", () => {
       const database = new DatabaseSync(join(staging, HISTORY_NAME), { timeout: BUSY_MS });
       database.exec(SCHEMA);
-      if (database.prepare(HAS_ROWS).get() !== undefined) database.exec(ROWS_TO_PAGES);
       return new DatabaseHistory(database);
     });
   }
@@ -108,7 +103,8 @@ export class DatabaseHistory implements History {
     if (!existsSync(path)) return undefined;
     return guarded("opening the history", () => {
       const database = new DatabaseSync(path, { readOnly: true });
-      if (database.prepare(HAS_ROWS).get() !== undefined) database.exec(ROWS_AS_PAGES);
+      // One of before there were pages, which no server has opened since.
+      if (database.prepare(HAS_PAGES).get() === undefined) database.exec(NO_PAGES);
       return new DatabaseHistory(database);
     });
   }
@@ -135,8 +131,6 @@ export class DatabaseHistory implements History {
           ...([r.transferId, r.peer, r.status, Math.round(r.startedMs), r.durationMs, r.files, r.filesFailed] as const),
           ...([r.bytes, r.bytesPerSecond, r.bytesResumed, r.retries, r.streams, r.durability] as const),
         );
-      const { count } = this.#group.prepared(NOTED).get(r.transferId) as { count: number };
-      if (count > this.#filesCounted(r.transferId)) this.#group.prepared(ADD_EARLIER).run(r.transferId, r.transferId);
     });
   }
 
@@ -151,18 +145,38 @@ export class DatabaseHistory implements History {
   *list(limit = -1): Iterable<PastTransfer> {
     const rows = this.#database.prepare("SELECT * FROM transfer ORDER BY number DESC LIMIT ?").iterate(limit);
     for (const row of rows as Iterable<Row>) {
-      const id = String(row["id"]);
-      yield { ...transferOf(row, this.#firstNames(id)), fileRecords: () => this.filesOf(id) };
+      const record = transferOf(row, this.#firstNames(String(row["id"])));
+      yield { ...this.#withEarlier(record), fileRecords: () => this.filesOf(record.transferId) };
     }
   }
 
+  /** None where they can't be read: what else is known of the transfer, and of those before it, is told all the same. */
   #firstNames(transferId: string): string[] {
     const names = new Set<string>();
-    for (const { name } of this.#notedOf(transferId)) {
-      names.add(name);
-      if (names.size === NAMES_SHOWN) break;
+    try {
+      for (const { name } of this.#notedOf(transferId)) {
+        names.add(name);
+        if (names.size === NAMES_SHOWN) break;
+      }
+    } catch (thrown) {
+      if (!(thrown instanceof SyntaxError)) throw thrown;
     }
     return [...names];
+  }
+
+  /**
+   * The totals of all runs: an earlier one had noted others, perhaps of a server that was killed and left no transfer that they
+   * belong to. Adding up a million files takes seconds, so it is left to whoever reads, and done where there are more than the last run had.
+   */
+  #withEarlier(record: TransferRecord): TransferRecord {
+    if (this.#countNoted(record.transferId) <= record.files) return record;
+    const totals = this.#prepared(totalsOf).get(...this.#idFor(record.transferId)) as Row;
+    return {
+      ...record,
+      files: Math.max(record.files, Number(totals["files"])),
+      filesFailed: Math.max(record.filesFailed, Number(totals["failed"])),
+      bytes: Math.max(record.bytes, Number(totals["bytes"])),
+    };
   }
 
   async close(): Promise<void> {
@@ -171,29 +185,51 @@ export class DatabaseHistory implements History {
 
   /** The files of a transfer, in the order they were settled. */
   *filesOf(transferId: string): Iterable<FileRecord> {
-    const { count } = this.#database.prepare(NOTED).get(transferId) as { count: number };
-    if (count === this.#filesCounted(transferId)) {
+    const counted = this.#database.prepare("SELECT files FROM transfer WHERE id = ?").get(transferId)?.["files"];
+    if (this.#countNoted(transferId) === counted) {
       yield* this.#notedOf(transferId);
       return;
     }
-    // Sorting them by name takes seconds for a million, and is needed only where one was noted twice.
-    const latest = this.#database.prepare(LATEST).iterate(transferId) as Iterable<unknown> as Iterable<FileRecord>;
-    for (const file of latest) yield { ...file };
+    // Sorting them by name takes seconds for a million, and is needed where one may have been noted twice.
+    const latest = this.#prepared(latestOf).iterate(...this.#idFor(transferId));
+    for (const file of latest as Iterable<unknown> as Iterable<FileRecord>) yield { ...file };
   }
 
-  /** As they were noted, and perhaps some of them twice. */
+  #prepared(query: (noted: string) => string): StatementSync {
+    return this.#database.prepare(query(this.#hasRows ? NOTED_WITH_ROWS : NOTED));
+  }
+  /** As often as such a query asks for it. */
+  #idFor(transferId: string): string[] {
+    return this.#hasRows ? [transferId, transferId] : [transferId];
+  }
+
+  #countNoted(transferId: string): number {
+    const { count } = this.#group.prepared(NOTED_IN_PAGES).get(transferId) as { count: number };
+    if (!this.#hasRows) return count;
+    return count + (this.#group.prepared(NOTED_IN_ROWS).get(transferId) as { count: number }).count;
+  }
+
+  /** As they were noted, and perhaps some of them twice. Throws SyntaxError where a page is spoilt. */
   *#notedOf(transferId: string): Iterable<FileRecord> {
+    if (this.#hasRows) {
+      const rows = this.#database.prepare(ROWS).iterate(transferId) as Iterable<unknown> as Iterable<FileRecord>;
+      for (const row of rows) yield { ...row };
+    }
     for (const { entries } of this.#database.prepare(PAGES).iterate(transferId) as Iterable<Row>) {
-      for (const [name, bytes, crc32, status, error] of JSON.parse(String(entries)) as Entry[]) {
+      for (const entry of entriesOf(String(entries))) {
+        const [name, bytes, crc32, status, error] = entry;
         yield { name, bytes, crc32, status, error };
       }
     }
   }
+}
 
-  #filesCounted(transferId: string): number {
-    const row = this.#database.prepare("SELECT files FROM transfer WHERE id = ?").get(transferId);
-    return Number(row?.["files"] ?? 0);
+function entriesOf(page: string): Entry[] {
+  const entries: unknown = JSON.parse(page);
+  if (!Array.isArray(entries) || !entries.every((entry) => Array.isArray(entry) && entry.length === ENTRY_FIELDS)) {
+    throw new SyntaxError("a page of files is spoilt");
   }
+  return entries;
 }
 
 /** The transfers that a served directory received, newest first. Throws E_CONFIG, E_IO. */

@@ -41,7 +41,6 @@ function historyConformance(t: Test, make: (t: Test) => History): void {
 
   t.test("files that are noted many at once, some of them again", async (t) => {
     const history = make(t);
-    // Some full statements of them, and what is left over.
     const files = Array.from({ length: 53 }, (_, i) => file(`f${(i * 7) % 53}`, { bytes: i }));
     await history.addFiles("t1", files);
     const again = files.slice(10, 45).map((one) => ({ ...one, status: "unchanged" as const }));
@@ -234,7 +233,7 @@ function rowsOfOld(path: string, files: readonly FileRecord[]): void {
   database.close();
 }
 
-t.test("a history of before there were pages: read as it is, and taken over by the next server", async (t) => {
+t.test("a history of before there were pages: read as it is, and gone on with by the next server", async (t) => {
   const { dir, path } = served(t);
   const files = Array.from({ length: 1500 }, (_, i) => file(`f${(i * 7) % 1500}`, { bytes: i }));
   files[3] = file('it\'s "so" \u2028', { status: "failed", crc32: null, error: "no space", bytes: 0 });
@@ -302,6 +301,42 @@ t.test("a spoilt history is an error of the table, whatever is spoilt", async (t
     t.throws(() => [...readHistory(dir)], { name: "HawserError", code: "E_IO" });
     t.throws(() => DatabaseHistory.open(join(dir, ".hawser")), { name: "HawserError", code: "E_IO" });
   });
+});
+
+t.test("a spoilt page hides the names of its transfer, and no other", async (t) => {
+  const { dir, path } = served(t);
+  const history = DatabaseHistory.open(join(dir, ".hawser"));
+  for (const id of ["t1", "t2", "t3"]) {
+    await history.addFiles(id, [file("a")]);
+    await history.addTransfer(transfer(id));
+  }
+  await history.close();
+  const database = new DatabaseSync(path);
+  for (const spoilt of ["", "{}", "null", "[1]", "[[]]", '[["a", 1', '"text"']) {
+    database.prepare("UPDATE page SET entries = ? WHERE transfer = 2").run(spoilt);
+    const found = [...readHistory(dir)];
+    t.strictSame(
+      found.map(({ transferId, names }) => [transferId, ...names]),
+      [["t3", "a"], ["t2"], ["t1", "a"]],
+      JSON.stringify(spoilt),
+    );
+    t.throws(() => [...(found[1]?.fileRecords() ?? [])], { name: "HawserError", code: "E_IO" });
+  }
+  database.close();
+});
+
+t.test("a transfer that was gone on with is noted without reading what was noted before", async (t) => {
+  const { dir } = served(t);
+  const history = DatabaseHistory.open(join(dir, ".hawser"));
+  const files = Array.from({ length: 1000 }, (_, i) => file(`f${i}`, { bytes: i }));
+  for (let run = 0; run < 3; run++) {
+    await history.addFiles("t1", files);
+    await history.addTransfer(transfer("t1", { files: 1000 }));
+  }
+  await history.close();
+  const [past] = [...readHistory(dir)];
+  t.match(past, { files: 1000, filesFailed: 0, names: ["f0", "f1", "f2"] });
+  t.strictSame([...(past?.fileRecords() ?? [])], files, "and each file once");
 });
 
 t.test("a history that another process holds is an error after a short wait, not for ever", async (t) => {
