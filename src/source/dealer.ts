@@ -35,6 +35,8 @@ export interface DealerOwner {
   onSent(piece: Piece, crc32: number, sent: SentAs): void;
   /** The file ended before the chunk did, or could not be read. */
   onUnreadable(piece: Piece, failure: Failure | null): void;
+  /** The system has taken a chunk of a file. */
+  onLeft(file: number): void;
   /** The sink has a chunk. `bytes` are zero where that was known. */
   onAcknowledged(stream: number, file: number, offset: number, bytes: number): void;
   onResent(reason: "damaged" | "lost", count: number): void;
@@ -316,6 +318,11 @@ export class Dealer {
     return true;
   }
 
+  /** Whether all that was dealt of a file is the system's. */
+  hasLeft(file: number): boolean {
+    return this.#inFlight.hasLeft(file);
+  }
+
   /** A stream is idle: a chunk that is on its way now may turn out to be held up. */
   #lookAgain(): void {
     if (this.#inFlight.isEmpty || this.#lookTimer !== undefined) return;
@@ -343,7 +350,11 @@ export class Dealer {
         this.#compression.sampled(report.came);
         break;
       case "accepted":
-        this.#inFlight.accepted(index, report.piece.file, report.piece.offset, performance.now());
+        if (stream.sendingLimit !== undefined) {
+          this.#inFlight.accepted(index, report.piece.file, report.piece.offset, performance.now());
+        }
+        this.#inFlight.left(report.piece);
+        this.#owner.onLeft(report.piece.file);
         break;
       case "bundle-sent":
         this.#inFlight.sent(report.piece, report.sent.bytesOnWire);

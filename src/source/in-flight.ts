@@ -12,6 +12,8 @@ interface Dealt {
   readonly holders: Map<number, number>;
   /** No stream got it before. */
   sinceMs: number;
+  /** A stream has handed it over to the system. */
+  hasLeft: boolean;
 }
 
 /** A chunk is overdue when it takes so much longer than the idle stream's own last one took. */
@@ -26,6 +28,8 @@ export class InFlight {
   readonly #dealt = new Map<string, Dealt>();
   /** How many chunks each stream has. */
   readonly #held = new Map<number, number>();
+  /** How many chunks of each file the system has not taken. */
+  readonly #staying = new Map<number, number>();
   /** How long each stream's last chunk took to be acknowledged. */
   readonly #tookMs = new Map<number, number>();
 
@@ -44,8 +48,23 @@ export class InFlight {
     const key = keyOf(piece.file, piece.offset);
     const known = this.#dealt.get(key);
     if (!known?.holders.has(stream)) this.#count(stream, 1);
-    if (known === undefined) this.#dealt.set(key, { piece, holders: new Map([[stream, nowMs]]), sinceMs: nowMs });
-    else known.holders.set(stream, nowMs);
+    if (known === undefined) {
+      this.#dealt.set(key, { piece, holders: new Map([[stream, nowMs]]), sinceMs: nowMs, hasLeft: false });
+      this.#countStaying(piece.file, 1);
+    } else known.holders.set(stream, nowMs);
+  }
+
+  /** The system has taken a chunk of a stream. */
+  left({ file, offset }: Piece): void {
+    const dealt = this.#dealt.get(keyOf(file, offset));
+    if (dealt === undefined || dealt.hasLeft) return;
+    dealt.hasLeft = true;
+    this.#countStaying(file, -1);
+  }
+
+  /** Whether no chunk of a file was dealt that the system has not taken. */
+  hasLeft(file: number): boolean {
+    return !this.#staying.has(file);
   }
 
   /** A stream whose rate is limited has handed the chunk over: what holds it up from now on is not the limit. */
@@ -84,7 +103,7 @@ export class InFlight {
     if (dealt === undefined || !dealt.holders.delete(stream)) return undefined;
     this.#count(stream, -1);
     if (dealt.holders.size > 0) return undefined;
-    this.#dealt.delete(key);
+    this.#remove(key);
     return dealt.piece;
   }
 
@@ -119,8 +138,17 @@ export class InFlight {
   }
 
   #remove(key: string): void {
-    for (const stream of this.#dealt.get(key)?.holders.keys() ?? []) this.#count(stream, -1);
+    const dealt = this.#dealt.get(key);
+    if (dealt === undefined) return;
+    for (const stream of dealt.holders.keys()) this.#count(stream, -1);
+    if (!dealt.hasLeft) this.#countStaying(dealt.piece.file, -1);
     this.#dealt.delete(key);
+  }
+
+  #countStaying(file: number, by: number): void {
+    const count = (this.#staying.get(file) ?? 0) + by;
+    if (count === 0) this.#staying.delete(file);
+    else this.#staying.set(file, count);
   }
 
   #count(stream: number, by: number): void {

@@ -155,6 +155,11 @@ export class Sending {
     }
   }
 
+  /** Whether the system has taken all that was read of a file to be sent. */
+  hasLeft({ index }: SentFile): boolean {
+    return this.#dealer.hasLeft(index);
+  }
+
   /** Sends nothing more of a file. */
   drop({ index }: SentFile): void {
     this.#dealer.drop(index);
@@ -203,6 +208,10 @@ export class Sending {
         files.get(piece.file)?.sent(piece.offset);
         events.onSent?.(piece.bytes, sent);
         settlement.onRead(piece, crc);
+      },
+      onLeft: (index) => {
+        const file = files.get(index);
+        if (file !== undefined) settlement.sealIfRead(file);
       },
       onUnreadable: (piece, failure) => settlement.onUnreadable(piece, failure),
       onAcknowledged: (stream, file, offset, bytes) => this.#onAcknowledged(stream, file, offset, bytes),

@@ -78,6 +78,7 @@ export class SourceSession implements TransferEnd {
       trustsTime: trusts,
       send: (name, body) => this.#control?.send(name, body),
       readAll: (file) => this.#comparison.readAll(file),
+      hasLeft: (file) => this.#sending.hasLeft(file),
       drop: (file) => this.#sending.drop(file),
       forget: (file) => {
         this.#offers.settled(file.index);

@@ -1,5 +1,5 @@
 /**
- * From what was read of a file to its outcome: a file is sealed when all of it was read and it still is what was offered,
+ * From what was read of a file to its outcome: a file is sealed when all of it was read and sent and it still is what was offered,
  * withdrawn when it is not, and settled by what the sink says of it, where that is what was read here.
  */
 import type { Terms } from "../net/transfer-end.ts";
@@ -22,6 +22,8 @@ export interface SettlementOwner {
   send<N extends "SEAL" | "WITHDRAW">(name: N, body: Message<N>): void;
   /** Reads what this run has not read of a file. */
   readAll(file: SentFile): void;
+  /** Whether the system has taken all that was read of a file to be sent. */
+  hasLeft(file: SentFile): boolean;
   /** Sends nothing more of a file. */
   drop(file: SentFile): void;
   /** A file is open no more. Returns what was under way of it. */
@@ -87,9 +89,12 @@ export class Settlement {
 
   // --- sealing ----------------------------------------------------------------------------------------------------
 
-  /** When all of a file was read, and it still is what was offered, its CRC is final. */
+  /**
+   * When all of a file was read, and it still is what was offered, its CRC is final. What is read may wait here for minutes, under a
+   * rate limit, and what becomes of the file meanwhile counts: so not before the system has taken all of it.
+   */
   sealIfRead(file: SentFile): void {
-    if (file.phase !== "sending" || !file.isRead) return;
+    if (file.phase !== "sending" || !file.isRead || !this.#owner.hasLeft(file)) return;
     if (this.#stopped && file.item.feed !== undefined) return;
     if (this.#verifies && file.verified === undefined) {
       this.#verify(file);

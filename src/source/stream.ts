@@ -56,7 +56,7 @@ export type SourceReport =
     }
   /** What compressing a chunk, or a sample of one, came to. */
   | { readonly type: "compressed" | "sampled"; readonly came: Compressed }
-  /** Under a rate limit: the system has taken the piece, and it waits for its turn no more. */
+  /** The system has taken the piece (of bundles it is told where they wait for their turn, under a rate limit). */
   | { readonly type: "accepted"; readonly piece: Piece }
   /** The file ended before the piece did, or could not be read. */
   | { readonly type: "unreadable"; readonly piece: Piece; readonly failure: Failure | null }
@@ -277,7 +277,9 @@ export class SourceStream {
   #accepted(piece: Piece, block: Uint8Array): void {
     this.#giveBlock(block);
     if (!this.#connection.isOpen) return;
-    if (this.#connection.sendingLimit !== undefined) this.#report.post({ type: "accepted", piece });
+    if (piece.bundle === undefined || this.#connection.sendingLimit !== undefined) {
+      this.#report.post({ type: "accepted", piece });
+    }
     this.#work();
     this.#closeIfDone();
   }

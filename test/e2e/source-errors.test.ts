@@ -14,7 +14,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import type { ErrorCode, TransferResult } from "../../src/index.ts";
+import { type ErrorCode, RateLimit, type TransferResult } from "../../src/index.ts";
 import { assertFailure, assertOk, sendAll, startChild, startServer } from "../helpers/e2e.ts";
 import { directories, KIB, makeFile, namesIn, partsIn } from "../helpers/files.ts";
 import { startProxy } from "../helpers/proxy.ts";
@@ -118,6 +118,37 @@ for (const [what, change] of CHANGES) {
     t.same(partsIn(dir), [], "and nothing stays in staging");
   });
 }
+
+/** When nine of its chunks are begun all twelve are read: four streams have two blocks each. */
+const READ_AHEAD_BYTES = 12 * 128 * KIB;
+
+const LATE_CHANGES: readonly (readonly [string, (path: string) => void])[] = [
+  ["it grew", (path) => appendFileSync(path, "more")],
+  ["it shrank", (path) => truncateSync(path, KIB)],
+  ["it was written again, with the same size", (path) => writeFileSync(path, Buffer.alloc(READ_AHEAD_BYTES, 1))],
+  ["it was removed", (path) => rmSync(path)],
+];
+
+t.test("a file that changes when all of it is read, and not all of it sent", { jobs: 8 }, async (t) => {
+  for (const verify of [undefined, "full"] as const) {
+    for (const [what, change] of LATE_CHANGES) {
+      t.test(`${what}, ${verify === undefined ? "as it comes" : "--verify full"}`, async (t) => {
+        const { from, to: dir } = directories(t);
+        const { to } = await startServer(t, dir);
+        const proxy = await startProxy(t, to);
+        const path = makeFile(join(from, "file"), READ_AHEAD_BYTES);
+        const bwlimit = new RateLimit(READ_AHEAD_BYTES);
+        const options = { to: proxy.address, streams: 4, chunkBytes: 128 * KIB, bwlimit, ...(verify && { verify }) };
+        const sending = sendAll({ ...options, paths: [path] });
+        await proxy.until(() => proxy.framesOf("up", "CHUNK") >= 9);
+        change(path);
+        const { result } = await sending;
+        assertFailure(t, result, "E_SOURCE_CHANGED");
+        t.same(namesIn(dir), []);
+      });
+    }
+  }
+});
 
 t.test("a file that changes alone: the transfer's code is its own", async (t) => {
   const { from, to: dir } = directories(t);

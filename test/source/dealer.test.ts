@@ -33,6 +33,7 @@ function dealer() {
     onSentBundle: () => {},
     onSent: (piece, crc32) => seen.push(`sent ${piece.offset / CHUNK} ${crc32}`),
     onUnreadable: () => {},
+    onLeft: (file) => seen.push(`left of ${file}`),
     onAcknowledged: (stream, _file, offset, bytes) => seen.push(`${stream} has ${offset / CHUNK} ${bytes}`),
     onResent: (reason, count) => seen.push(`${reason} ${count}`),
     onReading: () => {},

@@ -59,3 +59,29 @@ t.test("how many chunks a stream has, whoever brings them", async (t) => {
   inFlight.closeStream(1);
   t.equal(inFlight.heldBy(1), 0);
 });
+
+t.test("a file has left when the system has all that was dealt of it, or nobody has it to give", async (t) => {
+  const inFlight = new InFlight();
+  const piece = (file: number, offset: number) => ({ file, offset, bytes: 10 });
+  t.ok(inFlight.hasLeft(1), "nothing was dealt");
+  for (const offset of [0, 10, 20, 30]) inFlight.deal(1, piece(1, offset), 0);
+  inFlight.deal(1, piece(2, 0), 0);
+  inFlight.left(piece(1, 0));
+  inFlight.left(piece(1, 0));
+  inFlight.left(piece(1, 50));
+  // Another stream sends it as well.
+  inFlight.deal(2, piece(1, 0), 1);
+  inFlight.acknowledge(1, 1, 10, 2);
+  inFlight.lose(1, 1, 20);
+  t.notOk(inFlight.hasLeft(1), "one is here still");
+  inFlight.left(piece(1, 30));
+  t.ok(inFlight.hasLeft(1));
+  inFlight.deal(1, piece(1, 20), 3);
+  t.notOk(inFlight.hasLeft(1), "what was lost is sent again");
+  inFlight.closeStream(1);
+  t.ok(inFlight.hasLeft(1));
+  t.ok(inFlight.hasLeft(2));
+  inFlight.deal(2, piece(2, 0), 4);
+  inFlight.forgetFile(2);
+  t.ok(inFlight.hasLeft(2));
+});
