@@ -4,6 +4,12 @@ import { Writable } from "node:stream";
 
 const PROMPT = "hawser> ";
 
+/** Where the person looks, behind everything that was said before. */
+export interface Terminal {
+  readonly columns: number;
+  write(text: string): void;
+}
+
 export class Prompt {
   readonly #readline: Interface;
   readonly #waiting: string[] = [];
@@ -12,11 +18,11 @@ export class Prompt {
   /** Whose ^C it is while a command runs; undefined while a line is awaited. */
   #onInterrupt: (() => void) | undefined;
 
-  constructor(input: NodeJS.ReadStream, terminal: NodeJS.WriteStream) {
+  constructor(input: NodeJS.ReadStream, terminal: Terminal) {
     // What is typed while bars are drawn is not echoed between them; it is still read.
     const echo = new Writable({
       write: (chunk, _encoding, done) => {
-        if (this.#onInterrupt === undefined) terminal.write(chunk);
+        if (this.#onInterrupt === undefined) terminal.write(String(chunk));
         done();
       },
     });
@@ -67,7 +73,7 @@ export class Prompt {
   }
 
   /** ^C at the prompt drops the line, as in other shells. */
-  #forget(terminal: NodeJS.WriteStream): void {
+  #forget(terminal: Terminal): void {
     terminal.write("\n(exit, or ^D, leaves)\n");
     this.#readline.write(null, { ctrl: true, name: "e" });
     this.#readline.write(null, { ctrl: true, name: "u" });

@@ -35,3 +35,23 @@ export function usageErrorOf(thrown: unknown, { command, flags }: UsageContext):
   const [sentence = ""] = error.message.split("\n");
   return new UsageError(`${name}: ${sentence.replace(/^Flag /, "")}`, help);
 }
+
+/** The parser takes the value of `--json=false` for an operand, and switches on what was to be off. Throws UsageError. */
+export function assertNoSwitchHasValue(
+  argv: readonly string[],
+  {
+    command,
+    flags,
+  }: { readonly command: string; readonly flags: Readonly<Record<string, { readonly type?: string }>> },
+): void {
+  const end = argv.indexOf("--");
+  for (const [i, token] of argv.slice(0, end === -1 ? argv.length : end).entries()) {
+    const [, name = ""] = /^--([^=]+)=/.exec(token) ?? [];
+    const known = name.startsWith("no-") && !Object.hasOwn(flags, name) ? name.slice("no-".length) : name;
+    if (!Object.hasOwn(flags, known) || flags[known]?.type !== "boolean") continue;
+    // What follows a flag with a value is that, whatever it looks like.
+    const [, before = ""] = /^--([^=]+)$/.exec(argv[i - 1] ?? "") ?? [];
+    if (Object.hasOwn(flags, before) && flags[before]?.type === "option") continue;
+    throw new UsageError(`${command}: --${name} takes no value`, `Give --${name} alone, or leave it out.`);
+  }
+}

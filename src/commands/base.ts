@@ -4,7 +4,7 @@ import { readConfigSection } from "../cli/config-file.ts";
 import type { ParsedToken } from "../cli/filter-flags.ts";
 import { type Output, standardOutput } from "../cli/output.ts";
 import { describeSettings, type Resolved, resolveSettings, type SettingTable } from "../cli/settings.ts";
-import { usageErrorOf } from "../cli/usage.ts";
+import { assertNoSwitchHasValue, usageErrorOf } from "../cli/usage.ts";
 import { asHawserError, HawserError } from "../protocol/errors.ts";
 
 /** The sections of the configuration file: the commands that have something to set. */
@@ -57,7 +57,8 @@ export abstract class HawserCommand {
 
   /** Throws UsageError, and the parser's own errors. */
   protected async settings<S extends SettingTable>(table: S): Promise<Invocation<S>> {
-    const { args, flags: known } = this.#class;
+    const { args, flags: known, id } = this.#class;
+    assertNoSwitchHasValue(this.argv, { command: id, flags: known });
     const { flags, argv, raw } = await parse([...this.argv], { args, flags: known });
     this.#flags = flags;
     const resolved = await this.resolved(table);

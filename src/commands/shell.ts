@@ -5,7 +5,7 @@ import * as common from "../cli/common-settings.ts";
 import { flagsOf } from "../cli/flags.ts";
 import { watchInterrupts } from "../cli/interrupts.ts";
 import { readLines } from "../cli/lines.ts";
-import { Prompt } from "../cli/prompt.ts";
+import { Prompt, type Terminal } from "../cli/prompt.ts";
 import { NO_RESULTS, receipt } from "../cli/results.ts";
 import type { Resolved } from "../cli/settings.ts";
 import { ShellSession } from "../cli/shell-session.ts";
@@ -55,7 +55,7 @@ export class ShellCommand extends HawserCommand {
 
   override async run(): Promise<void> {
     const settings = await this.settings(SETTINGS);
-    const prompt = process.stdin.isTTY ? new Prompt(process.stdin, process.stderr) : undefined;
+    const prompt = process.stdin.isTTY ? new Prompt(process.stdin, this.#terminal) : undefined;
     const session = this.#session(settings, prompt);
     try {
       for await (const line of prompt?.lines() ?? readLines(process.stdin)) {
@@ -68,6 +68,17 @@ export class ShellCommand extends HawserCommand {
       // A pipe that stays open must not keep the process.
       process.stdin.destroy();
     }
+  }
+
+  /** Through the output, so that a prompt comes behind the result that it follows. */
+  get #terminal(): Terminal {
+    const write = (text: string) => this.output.err(text);
+    return {
+      get columns() {
+        return process.stderr.columns;
+      },
+      write,
+    };
   }
 
   #session(settings: Settings, prompt: Prompt | undefined): ShellSession {

@@ -1,7 +1,7 @@
 import t from "tap";
 import { formatBug, formatFailure, reportOf, UsageError } from "../../src/cli/errors.ts";
 import { closest } from "../../src/cli/suggest.ts";
-import { usageErrorOf } from "../../src/cli/usage.ts";
+import { assertNoSwitchHasValue, usageErrorOf } from "../../src/cli/usage.ts";
 import { HawserError } from "../../src/protocol/errors.ts";
 
 const CONTEXT = { command: "send", flags: ["streams", "to", "json"] };
@@ -20,6 +20,20 @@ t.test("the parser's errors, in our words", async (t) => {
   );
   const value = Object.assign(new Error("Flag --to expects a value\nmore"), { oclif: { exit: 2 } });
   t.equal(usageErrorOf(value, CONTEXT)?.message, "send: --to expects a value");
+});
+
+t.test("a switch that is given a value", async (t) => {
+  const flags = { insecure: { type: "boolean" }, resume: { type: "boolean" }, to: { type: "option" } } as const;
+  const check = (...argv: string[]) => assertNoSwitchHasValue(argv, { command: "send", flags });
+  t.throws(() => check("file", "--insecure=false"), {
+    code: "E_USAGE",
+    message: "send: --insecure takes no value",
+    hint: "Give --insecure alone, or leave it out.",
+  });
+  t.throws(() => check("--no-resume=1", "file"), { message: "send: --no-resume takes no value" });
+  check("--insecure", "file", "--to=host", "--unknown=1", "--no-such=1");
+  check("--to", "--insecure=false");
+  check("--", "--insecure=false");
 });
 
 t.test("anything else is not the user's", async (t) => {
