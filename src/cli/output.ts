@@ -15,6 +15,8 @@ export interface Output {
   readonly outIsTerminal: boolean;
   readonly errIsTerminal: boolean;
   readonly outClosed: boolean;
+  /** Whether there was a result, or a part of one. */
+  readonly outUsed: boolean;
   /** Runs once, when the reader of results has gone. */
   onOutClosed(listener: () => void): void;
   /** Resolves when what was written has left this process. Throws E_IO when it can't: a full disk, say; not EPIPE. */
@@ -42,6 +44,7 @@ export function processOutput(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteSt
   });
   // What is written in one turn of the event loop leaves in one piece: a line for each of ten thousand files is many.
   let waiting = "";
+  let outUsed = false;
   const flush = () => {
     const text = waiting;
     waiting = "";
@@ -59,6 +62,7 @@ export function processOutput(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteSt
   return {
     out(text) {
       if (waiting === "") setImmediate(flush);
+      outUsed ||= text !== "";
       waiting += text;
       if (waiting.length > WAITING_MAX) flush();
     },
@@ -77,6 +81,9 @@ export function processOutput(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteSt
     errIsTerminal: stderr.isTTY === true,
     get outClosed() {
       return outClosed;
+    },
+    get outUsed() {
+      return outUsed;
     },
     onOutClosed(listener) {
       if (outClosed) listener();

@@ -1,7 +1,9 @@
 /** What every command does alike: reads its settings, says what it understood, leaves errors to main. */
 import { type ArgInput, type FlagInput, parse } from "@oclif/core/parser";
 import { readConfigSection } from "../cli/config-file.ts";
+import { reportOf } from "../cli/errors.ts";
 import type { ParsedToken } from "../cli/filter-flags.ts";
+import { toJson } from "../cli/json.ts";
 import { type Output, standardOutput } from "../cli/output.ts";
 import { describeSettings, type Resolved, resolveSettings, type SettingTable } from "../cli/settings.ts";
 import { assertNoSwitchHasValue, usageErrorOf } from "../cli/usage.ts";
@@ -52,8 +54,21 @@ export abstract class HawserCommand {
 
   abstract run(): Promise<void>;
 
-  /** It has thrown, which main will say. */
-  protected failed(_thrown: unknown): void {}
+  /**
+   * It has thrown, which main will say. Who asked for JSON gets a document all the same, usage errors and bugs included; but
+   * what has begun to be written is as it is.
+   */
+  protected failed(thrown: unknown): void {
+    if (this.wantsJson && !this.output.outUsed) {
+      this.output.out(`${toJson({ ok: false, error: reportOf(this.reported(thrown)) })}\n`);
+    }
+  }
+
+  /** Before parsing, which may fail: --json stands on the command line or not at all. */
+  protected get wantsJson(): boolean {
+    const end = this.argv.indexOf("--");
+    return (end === -1 ? this.argv : this.argv.slice(0, end)).includes("--json");
+  }
 
   /** Throws UsageError, and the parser's own errors. */
   protected async settings<S extends SettingTable>(table: S): Promise<Invocation<S>> {

@@ -196,7 +196,7 @@ export class SendCommand extends HawserCommand {
   #spooled: string | null = null;
 
   override async run(): Promise<void> {
-    if (this.#wantsJson()) this.#json = new JsonResults((text) => this.output.out(text));
+    if (this.wantsJson) this.#json = new JsonResults((text) => this.output.out(text));
     const { values, operands, origins, tokens } = await this.settings(SETTINGS);
     const { to, into, name, filesFrom } = values;
     const isPiped = sendSourceOf(operands, values, origins) === "input";
@@ -272,12 +272,6 @@ export class SendCommand extends HawserCommand {
   /** With --json there is a document after any failure too: usage errors and bugs included. */
   protected override failed(thrown: unknown): void {
     this.#json?.abandon(reportOf(this.reported(thrown)));
-  }
-
-  /** Before parsing, which may fail: --json stands on the command line or not at all. */
-  #wantsJson(): boolean {
-    const end = this.argv.indexOf("--");
-    return (end === -1 ? this.argv : this.argv.slice(0, end)).includes("--json");
   }
 
   #results({ quiet, verbose }: Settings["values"], sizesKnown: boolean): ResultsView {

@@ -41,6 +41,9 @@ export class ServeCommand extends HawserCommand {
   /** Of the key that is shown; undefined in plain. */
   #pin: Uint8Array | undefined;
 
+  /** What is printed with --json is events. */
+  protected override failed(): void {}
+
   override async run(): Promise<void> {
     const { operands, ...settings } = await this.settings(SERVE_SETTINGS);
     const { values } = settings;

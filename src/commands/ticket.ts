@@ -83,6 +83,11 @@ export class TicketCommand extends HawserCommand {
   };
   static override flags = flagsOf(SETTINGS);
 
+  /** What else it does prints no document. */
+  protected override get wantsJson(): boolean {
+    return super.wantsJson && this.argv.includes("list");
+  }
+
   override async run(): Promise<void> {
     const { values, origins, operands } = await this.settings(SETTINGS);
     const [what, name] = operands;

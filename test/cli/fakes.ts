@@ -25,6 +25,9 @@ export function fakeOutput(terminals: { out?: boolean; err?: boolean } = {}): Fa
     outIsTerminal: terminals.out ?? false,
     errIsTerminal: terminals.err ?? false,
     outClosed: false,
+    get outUsed() {
+      return text("1") !== "";
+    },
     onOutClosed: () => {},
     drained: async () => {},
     outText: () => text("1"),

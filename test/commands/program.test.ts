@@ -113,6 +113,28 @@ t.test("with --json a mistake is a document too", async (t) => {
   t.equal((await run(["send", "--bogus", "--", "--json"])).out, "", "after -- it is a path");
 });
 
+t.test("with --json every command that prints one has a document for its failure", async (t) => {
+  const cases = [
+    [["history", "/nonexistent"], 78, "E_CONFIG"],
+    [["history", "--limit", "0"], 2, "E_USAGE"],
+    [["sessions", "/nonexistent"], 78, "E_CONFIG"],
+    [["sessions", "--drop", "abc"], 2, "E_USAGE"],
+    [["ticket", "list", "--nope"], 2, "E_USAGE"],
+    [["bench", "--seconds", "0"], 2, "E_USAGE"],
+    [["demo", "--size", "x"], 2, "E_USAGE"],
+    [["send", "--json=false", "file"], 2, "E_USAGE"],
+  ] as const;
+  for (const [args, code, error] of cases) {
+    const ended = await run([...args, "--json"]);
+    t.equal(ended.code, code, args.join(" "));
+    const document = JSON.parse(ended.out);
+    t.match(document, { ok: false, error: { code: error, message: String, hint: String, retryable: Boolean } });
+    t.match(ended.err, document.error.message);
+  }
+  // What it prints is events, and the first of them says where it listens.
+  t.equal((await run(["serve", "--bogus", "--json"])).out, "");
+});
+
 t.test("the environment and the configuration file: exit code 78, and where", async (t) => {
   const home = t.testdir({});
   mkdirSync(join(home, "hawser"));

@@ -2,7 +2,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { run, start, startServe } from "./program.ts";
+import { inTerminal, noTerminal } from "../helpers/terminal.ts";
+import { BIN, run, start, startServe } from "./program.ts";
 
 const SUCCESS = "Your file has been uploaded successfully!\n";
 
@@ -67,5 +68,23 @@ t.test("a signal during a transfer ends it, and what stands after it in the pipe
   running.child.kill("SIGINT");
   t.match(await running.ended, { code: 130, out: "" });
   server.child.kill("SIGCONT");
+  await server.stop();
+});
+
+t.test("at a terminal the line comes before the next prompt", { skip: noTerminal() ?? false }, async (t) => {
+  const dir = t.testdir({ in: {}, file: "content" });
+  const server = await startServe(join(dir, "in"));
+  const command = [process.execPath, BIN, "shell", "--to", server.address];
+  const terminal = inTerminal(t, command, { XDG_STATE_HOME: String(process.env["XDG_STATE_HOME"]) });
+  await terminal.shown(/hawser> /);
+  terminal.type(`file_name ${join(dir, "file")}\r`);
+  await terminal.shown(/hawser> /);
+  terminal.type("transfer_file\r");
+  await terminal.shown(/hawser> /);
+  terminal.type("exit\r");
+  const { code, text } = await terminal.ended;
+  t.equal(code, 0);
+  t.match(text, /[^ ]\r?\nYour file has been uploaded successfully!\r\n[^Y]*hawser> /);
+  t.notMatch(text, /hawser> [^ ]*Your file/);
   await server.stop();
 });
