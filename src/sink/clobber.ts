@@ -23,7 +23,7 @@ export function judgeExisting(offer: OfferedFile, existing: ExistingFile, overwr
     if (offer.quick && isLikely(offer, existing)) return { action: "unchanged" };
     if (isSameSize(offer, existing)) return { action: "compare" };
   }
-  return { action: "send", clobber: clobberFor(offer.name, existing, overwrite) };
+  return { action: "send", clobber: clobberFor(offer.name, existing, overwrite, offer.size === null) };
 }
 
 /** Whether it has the size and the time of what is offered, as what was made of it has. */
@@ -33,11 +33,11 @@ export function isLikely(offer: OfferedFile, existing: ExistingFile): boolean {
 
 const isSameSize = ({ size }: OfferedFile, existing: ExistingFile) => existing.size !== null && existing.size === size;
 
-/** How a file that differs from what has its name is committed. Throws E_EXISTS, E_NAME. */
-export function clobberFor(name: Uint8Array, existing: ExistingFile, overwrite: Overwrite): Clobber {
+/** How a file that differs from what has its name is committed. `isPiped`: it was not compared. Throws E_EXISTS, E_NAME. */
+export function clobberFor(name: Uint8Array, existing: ExistingFile, overwrite: Overwrite, isPiped = false): Clobber {
   if (overwrite === "rename") return "rename";
   if (existing.ownName !== undefined) throw oneName(name, existing.ownName);
-  if (overwrite === "never" || existing.isDirectory) throw alreadyThere(name, existing);
+  if (overwrite === "never" || existing.isDirectory) throw alreadyThere(name, existing, isPiped);
   return "replace";
 }
 
@@ -46,10 +46,15 @@ export function isSameTime([seconds, nanoseconds]: readonly [number, number], mt
 }
 
 /** E_EXISTS for a name that something else has. */
-export function alreadyThere(name: Uint8Array, { size, isDirectory, target }: ExistingFile): HawserError {
+export function alreadyThere(
+  name: Uint8Array,
+  { size, isDirectory, target }: ExistingFile,
+  isPiped = false,
+): HawserError {
   const link = target === undefined ? "something that is not a file" : "a link";
   const other = isDirectory ? "a directory" : link;
-  const what = size === null ? other : "a file with other content";
+  const file = isPiped ? "a file, with which a pipe can't be compared before it is sent," : "a file with other content";
+  const what = size === null ? other : file;
   return new HawserError("E_EXISTS", `${what} is already there under the name '${displayName(name)}'`);
 }
 

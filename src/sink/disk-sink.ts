@@ -115,7 +115,8 @@ export class DiskSink implements Sink {
     }
     const freeBytes = this.#freeBytes();
     if (bytes > freeBytes) {
-      const message = `the file needs ${bytes} bytes${bytesThere > 0 ? " more" : ""}, and ${Math.max(0, freeBytes)} are free on the destination`;
+      const kept = this.#minFreeBytes > 0 ? `, besides ${this.#minFreeBytes} that stay free` : "";
+      const message = `the file needs ${bytes} bytes${bytesThere > 0 ? " more" : ""}, and ${Math.max(0, freeBytes)} are free on the destination${kept}`;
       throw new HawserError("E_NO_SPACE", message);
     }
     this.#promisedBytes += bytes;

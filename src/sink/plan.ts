@@ -137,6 +137,7 @@ export async function planDiffering(file: ReceivedFile, existing: ExistingFile, 
 async function readyPart(file: ReceivedFile, planner: Planner, stored: StoredFile | undefined): Promise<Action> {
   const { sink, wishes } = planner;
   if (wishes.dryRun) {
+    await assertRoom(file, planner);
     file.outcome = await plannedCommit(sink, file.offer.name, file.clobber);
     return "planned";
   }
@@ -148,6 +149,17 @@ async function readyPart(file: ReceivedFile, planner: Planner, stored: StoredFil
     file.isPartNew = true;
   }
   return "send";
+}
+
+/** What a run would be refused for is found out by asking for the room, which makes nothing. Throws what `reserve` does. */
+async function assertRoom(
+  { offer, index }: ReceivedFile,
+  { sink, partId, owner: { account } }: Planner,
+): Promise<void> {
+  // One that takes a single file takes it for good.
+  if (sink.capabilities.inOrder === true) return;
+  const part = await sink.reserve({ ...specOf(offer, partId(index)), account });
+  await part.abort();
 }
 
 /** A part that was copied to may have used the room that it would be promised again: then it goes. */

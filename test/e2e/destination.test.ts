@@ -234,3 +234,26 @@ t.test("a session ends on a full disk, and its server goes on", async (t) => {
   child.process.kill("SIGKILL");
   await child.exited;
 });
+
+t.test("a dry run says what a run would be refused for, and leaves nothing", async (t) => {
+  const { from, to: dir } = directories(t);
+  const path = makeFile(join(from, "file"), 3 * MIB);
+  const cases = [
+    [{ maxFileBytes: MIB }, "E_TOO_LARGE"],
+    [{ minFreeBytes: 2 ** 52 }, "E_NO_SPACE"],
+    [{ quotaBytes: MIB }, "E_QUOTA"],
+  ] as const;
+  for (const [limits, code] of cases) {
+    const { to, server } = await startServer(t, dir, limits);
+    for (const dryRun of [true, false]) {
+      assertFailure(t, (await sendAll({ paths: [path], to, dryRun })).result, code);
+    }
+    await server.close();
+  }
+  const { to } = await startServer(t, dir, { quotaBytes: 4 * MIB });
+  // What is asked for to find out is given back.
+  for (let nth = 0; nth < 3; nth++) assertOk(t, await sendAll({ paths: [path], to, dryRun: true }));
+  t.same(namesIn(dir), []);
+  t.same(partsIn(dir), []);
+  assertOk(t, await sendAll({ paths: [path], to }));
+});
