@@ -199,7 +199,7 @@ t.test("a limit of the server", async (t) => {
   assertCause(t, verdict, "peer-limit");
 });
 
-t.test("a limit of one's own", async (t) => {
+t.test("a limit of one's own", alone, async (t) => {
   const { from, to } = directories(t);
   const server = await startServer(t, to, { durability: "none" });
   const path = makeFile(join(from, "a"), 4 * MIB);
