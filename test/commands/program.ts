@@ -61,9 +61,10 @@ const endAll = () => {
   for (const end of alive) end();
 };
 endWithProcess(endAll);
-// Whatever lives keeps its file from ending. What tests within a test share lives as long as that one.
+// Whatever lives keeps its file from ending. What tests within a test share lives as long as that one; of tests that run at
+// once the last one ends all.
 t.afterEach(({ parent }) => {
-  if (parent === t) endAll();
+  if (parent === t && t.pool.size <= 1) endAll();
 });
 
 /** A test that fails half-way leaves no process behind: neither this one nor, of one that is `detached`, those of its group. */

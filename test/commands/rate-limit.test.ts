@@ -9,6 +9,9 @@ import { BIN, run, start, startServe } from "./program.ts";
 
 const skip = noTerminal() ?? false;
 
+// They wait for what is at a small rate, or shown now and then.
+t.jobs = 3;
+
 /** Zeros would cost nothing on the way, and no limit would hold them up. */
 const LARGE_BYTES = 64 * 2 ** 20;
 

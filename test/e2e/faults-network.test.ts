@@ -24,6 +24,9 @@ import { CHUNK, halfWay } from "../helpers/unfinished.ts";
 
 const N = 4;
 
+// Most of the time a path is slow, or a deadline is waited for.
+t.jobs = 3;
+
 /** k of the numbers below N. */
 function chosen(k: number, random: () => number): number[] {
   const left = Array.from({ length: N }, (_, i) => i);

@@ -23,6 +23,9 @@ import { CHUNK, halfWay } from "../helpers/unfinished.ts";
 const CHUNKS = 128;
 const BYTES = CHUNKS * CHUNK - 99;
 
+// Paths are slow, so that programs can be killed in the middle: meanwhile others can be.
+t.jobs = 3;
+
 const startClient = (t: Test, options: object): Child<ClientEvent> =>
   startChild<ClientEvent>(t, "client-child.ts", { chunkBytes: CHUNK, ...options });
 

@@ -27,6 +27,10 @@ import { CHUNK, halfWay } from "../helpers/unfinished.ts";
 
 const BYTES = 128 * CHUNK - 99;
 
+// They wait for time to pass, beside each other: those of small files, and those that have long to wait before they give up. To
+// make a large file takes about as long as the shortest of the deadlines.
+t.jobs = 3;
+
 const startClient = (t: Test, options: object) =>
   startChild<ClientEvent>(t, "client-child.ts", { chunkBytes: CHUNK, ...options });
 
@@ -45,33 +49,6 @@ function memoryOf(pid: number | undefined): { readonly peak: number; readonly no
   const of = (field: string) => 1024 * Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(status)?.[1]);
   return { peak: of("VmHWM"), now: of("VmRSS") };
 }
-
-t.test("SIGSTOP of the server, for twice the deadline", async (t) => {
-  const { from, to: dir } = directories(t);
-  const server = await startServerChild(t, dir);
-  const proxy = await startProxy(t, server.to, { shape: slowly });
-  const bytes = 160 * MIB;
-  const path = makeFile(join(from, "file"), bytes, 6);
-  const options = { paths: [path], to: proxy.address, timeoutMs: 2000, chunkBytes: MIB };
-  const before = memoryOf(server.process.pid).now;
-  const client = startClient(t, options);
-  const { bytesDone } = await client.log.until("progress", (event) => event.bytesDone > 0);
-  server.process.kill("SIGSTOP");
-  const { result, grownBytes } = await client.log.until("result");
-  assertFailure(t, result, "E_TIMEOUT");
-  t.equal(result.exitCode, 75);
-  t.ok(grownBytes < 80 * MIB, `the client's memory grew by ${grownBytes} bytes, of ${bytes} to be sent`);
-  const second = await sendAll({ ...options, to: server.to });
-  t.notOk(second.result.ok, "another one finds nobody who answers");
-  assertFailure(t, second.result, "E_NO_ANSWER");
-  server.process.kill("SIGCONT");
-  const sent = await sendAll({ ...options, to: server.to, timeoutMs: 20_000 });
-  assertOk(t, sent);
-  t.ok(sent.result.bytesResumed >= bytesDone, `it goes on: ${sent.result.bytesResumed} of ${bytesDone} are resumed`);
-  assertArrived(t, dir, bytes, 6);
-  const grown = memoryOf(server.process.pid).peak - before;
-  t.ok(grown < 100 * MIB, `the server's memory grew by ${grown} bytes`);
-});
 
 t.test("SIGSTOP of the server, for less than the deadline: the stall is named, and the transfer goes on", async (t) => {
   const { from, to: dir } = directories(t);
@@ -125,6 +102,45 @@ class StuckSink extends MemorySink {
   }
 }
 
+t.test("slow writer: a write that hangs for good ends by the deadline, though the server answers", async (t) => {
+  const { from } = directories(t);
+  const sink = new StuckSink();
+  const { address } = await testServer(t, { sink });
+  const path = makeFile(join(from, "file"), MIB, 6);
+  const { result } = await sendAll({ paths: [path], to: address, streams: 1, timeoutMs: 4000 });
+  assertFailure(t, result, "E_TIMEOUT", /nothing was acknowledged for 4 s: waiting for the server to write/);
+  t.equal(result.exitCode, 75);
+  t.equal(result.retries, 0, "it answered all the while");
+  sink.goOn();
+});
+
+t.test("SIGSTOP of the server, for twice the deadline", { buffered: false }, async (t) => {
+  const { from, to: dir } = directories(t);
+  const server = await startServerChild(t, dir);
+  const proxy = await startProxy(t, server.to, { shape: slowly });
+  const bytes = 160 * MIB;
+  const path = makeFile(join(from, "file"), bytes, 6);
+  const options = { paths: [path], to: proxy.address, timeoutMs: 2000, chunkBytes: MIB };
+  const before = memoryOf(server.process.pid).now;
+  const client = startClient(t, options);
+  const { bytesDone } = await client.log.until("progress", (event) => event.bytesDone > 0);
+  server.process.kill("SIGSTOP");
+  const { result, grownBytes } = await client.log.until("result");
+  assertFailure(t, result, "E_TIMEOUT");
+  t.equal(result.exitCode, 75);
+  t.ok(grownBytes < 80 * MIB, `the client's memory grew by ${grownBytes} bytes, of ${bytes} to be sent`);
+  const second = await sendAll({ ...options, to: server.to });
+  t.notOk(second.result.ok, "another one finds nobody who answers");
+  assertFailure(t, second.result, "E_NO_ANSWER");
+  server.process.kill("SIGCONT");
+  const sent = await sendAll({ ...options, to: server.to, timeoutMs: 20_000 });
+  assertOk(t, sent);
+  t.ok(sent.result.bytesResumed >= bytesDone, `it goes on: ${sent.result.bytesResumed} of ${bytesDone} are resumed`);
+  assertArrived(t, dir, bytes, 6);
+  const grown = memoryOf(server.process.pid).peak - before;
+  t.ok(grown < 100 * MIB, `the server's memory grew by ${grown} bytes`);
+});
+
 t.test("slow writer: a write that hangs is named, and what is not written is not taken", async (t) => {
   const { from } = directories(t);
   const sink = new StuckSink();
@@ -147,18 +163,6 @@ t.test("slow writer: a write that hangs is named, and what is not written is not
   assertOk(t, sent);
   t.equal(sent.result.retries, 0, "no connection was given up for it");
   t.ok(contentOf(bytes, 6).equals(sink.read(Buffer.from("file")) ?? Buffer.alloc(0)), "the file is the same");
-});
-
-t.test("slow writer: a write that hangs for good ends by the deadline, though the server answers", async (t) => {
-  const { from } = directories(t);
-  const sink = new StuckSink();
-  const { address } = await testServer(t, { sink });
-  const path = makeFile(join(from, "file"), MIB, 6);
-  const { result } = await sendAll({ paths: [path], to: address, streams: 1, timeoutMs: 4000 });
-  assertFailure(t, result, "E_TIMEOUT", /nothing was acknowledged for 4 s: waiting for the server to write/);
-  t.equal(result.exitCode, 75);
-  t.equal(result.retries, 0, "it answered all the while");
-  sink.goOn();
 });
 
 t.test("slow writer: the server's memory does not grow", async (t) => {

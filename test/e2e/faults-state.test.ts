@@ -435,7 +435,7 @@ const startClient = (t: Test, jumpMs: number, options: SendOptions, offsetMs = 0
 
 t.test("wall clock jumps by a day", (t) => {
   // They wait for time to pass.
-  t.jobs = 2;
+  t.jobs = 4;
   for (const [way, jumpMs] of [
     ["forwards", DAY_MS],
     ["backwards", -DAY_MS],

@@ -26,6 +26,9 @@ function makeTree(from: string): void {
   makeFile(join(from, "d1/large"), MIB + 7, 2);
 }
 
+// While a program starts, or waits to dial again, the next one can begin.
+t.jobs = 2;
+
 const optionsOf = (from: string, { address }: TcpProxy): SendOptions => ({
   paths: [`${from}/`],
   to: address,

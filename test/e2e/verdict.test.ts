@@ -41,16 +41,29 @@ async function sweepInChild(t: Test, options: SweepOptions, how: ChildOptions = 
   return verdict;
 }
 
-t.test("the CPU of the server", async (t) => {
+// Most of them wait, for a limit to be seen: those stand beside each other.
+t.jobs = 4;
+/** Where the processor is the limit, or a rate is compared with another, by a path that this process makes. */
+const alone = { buffered: false };
+
+t.test("the CPU of the server", alone, async (t) => {
   const server = await startServerChild(t, directories(t).to, {}, slowed("thread"));
   const { verdict } = await sweep({ to: server.to, streams: [2], seconds: 2 });
   assertCause(t, verdict, "receiver-cpu");
   t.ok((verdict?.receiver?.busy ?? 0) > 0.8);
 });
 
-t.test("the CPU of this end", async (t) => {
+t.test("the CPU of this end", alone, async (t) => {
   const server = await startServerChild(t, directories(t).to);
   assertCause(t, await sweepInChild(t, { to: server.to, streams: [2], seconds: 2 }, slowed("thread")), "sender-cpu");
+});
+
+t.test("the path's own rate: more streams bring no more", alone, async (t) => {
+  const server = await startServerChild(t, directories(t).to);
+  const to = await narrowPath(t, server.to, 2 * MIB);
+  const { verdict } = await sweep({ to, streams: [1, 4], seconds: 3, chunkBytes: 64 * KIB });
+  assertCause(t, verdict, "path-rate");
+  t.equal(verdict?.wantsMoreStreams, false);
 });
 
 t.test("the disk of the server, whose writes the thread waits for", async (t) => {
@@ -109,7 +122,7 @@ t.test("the disk of this end", async (t) => {
 t.test("the disk of this end, in a transfer", async (t) => {
   const { from, to } = directories(t);
   const server = await startServerChild(t, to, { durability: "none" });
-  const path = makeFile(join(from, "a"), 40 * MIB);
+  const path = makeFile(join(from, "a"), 16 * MIB);
   const sent = await sendInChild(t, { paths: [path], to: server.to, compress: "none" }, slowed("reads"));
   assertCause(t, sent.result.verdict, "source-disk");
 });
@@ -125,14 +138,6 @@ t.test("a pipe that gives little", async (t) => {
   const sent = await sendAll({ input: Readable.from(trickle()), name: "a", to: server.to, streams: 2 });
   t.equal(sent.result.ok, true);
   assertCause(t, sent.result.verdict, "source-disk");
-});
-
-t.test("the path's own rate: more streams bring no more", async (t) => {
-  const server = await startServerChild(t, directories(t).to);
-  const to = await narrowPath(t, server.to, 2 * MIB);
-  const { verdict } = await sweep({ to, streams: [1, 4], seconds: 3, chunkBytes: 64 * KIB });
-  assertCause(t, verdict, "path-rate");
-  t.equal(verdict?.wantsMoreStreams, false);
 });
 
 t.test("a long path, and few streams", async (t) => {
@@ -181,7 +186,7 @@ t.test("loss on the path", { skip: noLossyPath() ?? false }, async (t) => {
   const server = await startServerChild(t, to, { host: "10.77.0.2" }, { under: ["ip", "netns", "exec", there] });
   const verdict = await sweepInChild(
     t,
-    { to: server.to, streams: [1, 4], seconds: 4 },
+    { to: server.to, streams: [1, 4], seconds: 4, chunkBytes: 64 * KIB },
     { under: ["ip", "netns", "exec", here] },
   );
   assertCause(t, verdict, "path-loss");
@@ -194,7 +199,7 @@ t.test("a limit of the server", async (t) => {
   assertCause(t, verdict, "peer-limit");
 });
 
-t.test("a limit of one's own", async (t) => {
+t.test("a limit of one's own", alone, async (t) => {
   const { from, to } = directories(t);
   const server = await startServer(t, to, { durability: "none" });
   const path = makeFile(join(from, "a"), 4 * MIB);

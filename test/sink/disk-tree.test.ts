@@ -106,7 +106,9 @@ function callsOf(
   mkdirSync(served);
   const how = JSON.stringify({ dir: served, durability, files, directories, areThere });
   const calls = "fsync,fdatasync,syncfs,sync,link,linkat,rename,symlink,symlinkat,unlink,unlinkat,write";
-  execFileSync("strace", ["-f", "-y", "-o", log, "-e", `trace=${calls}`, process.execPath, CHILD, how]);
+  // At its end Node would put compiled code into the tests' cache, and rename it there.
+  const env = { ...process.env, NODE_DISABLE_COMPILE_CACHE: "1" };
+  execFileSync("strace", ["-f", "-y", "-o", log, "-e", `trace=${calls}`, process.execPath, CHILD, how], { env });
   const found: string[] = [];
   for (const line of readFileSync(log, "utf8").split("\n")) {
     const [, call = "", about = ""] = /^\d+ +(\w+)\((.*)/.exec(line) ?? [];
