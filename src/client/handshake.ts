@@ -109,6 +109,7 @@ async function open<A extends "WELCOME" | "ATTACHED">(
   const timer = setTimeout(() => connection.destroy(silent), timeoutMs);
   const onAbort = () => connection.destroy(new HawserError("E_LOST", "it was interrupted"));
   signal?.addEventListener("abort", onAbort, { once: true });
+  if (signal?.aborted) onAbort();
   try {
     askedMs = performance.now();
     asking.ask(connection, proofFor(options, asking.question, connection));

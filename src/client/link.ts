@@ -46,6 +46,9 @@ export class Link {
   readonly #seals: Seals;
   readonly #heartbeat: Heartbeat;
   #settled = false;
+  /** Connections that are being opened are given up with it: one that is not answered would keep a program that has ended. */
+  readonly #opening = new AbortController();
+  readonly #mayOpen: AbortSignal;
   #resolve: (error: HawserError | undefined) => void = () => {};
   /** Resolves when the transfer is over: without an error when `finish` was called. Never rejects. */
   readonly over: Promise<HawserError | undefined>;
@@ -57,6 +60,8 @@ export class Link {
     this.#options = options;
     this.#address = options.to;
     this.#seals = new Seals(options.identity);
+    const { signal } = options;
+    this.#mayOpen = signal === undefined ? this.#opening.signal : AbortSignal.any([signal, this.#opening.signal]);
     this.#redials = new Redials(options.retries);
     this.#streams = new LinkStreams({
       redials: this.#redials,
@@ -163,6 +168,7 @@ export class Link {
     this.#heartbeat.stop();
     this.#auto?.stop();
     this.#redials.stop();
+    this.#opening.abort();
     // What costs us a connection only would have the server wait for us.
     this.#control?.close(error === undefined || endsSession(error) ? error : given(error));
     // What is still on its way on a stream is there already, or of no use any more.
@@ -172,7 +178,8 @@ export class Link {
   }
 
   get #handshake(): HandshakeOptions {
-    const { role, timeoutMs, signal, limit: sending, identity } = this.#options;
+    const { role, timeoutMs, limit: sending, identity } = this.#options;
+    const signal = this.#mayOpen;
     const endpoint = this.#address;
     const answerMs = Math.min(ANSWER_MS, timeoutMs);
     const onAnswered = (ms: number) => {

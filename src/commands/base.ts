@@ -1,5 +1,6 @@
 /** What every command does alike: reads its settings, says what it understood, leaves errors to main. */
 import { type ArgInput, type FlagInput, parse } from "@oclif/core/parser";
+import { assertArgumentsAreText } from "../cli/argument-bytes.ts";
 import { readConfigSection } from "../cli/config-file.ts";
 import { reportOf } from "../cli/errors.ts";
 import type { ParsedToken } from "../cli/filter-flags.ts";
@@ -73,6 +74,7 @@ export abstract class HawserCommand {
   /** Throws UsageError, and the parser's own errors. */
   protected async settings<S extends SettingTable>(table: S): Promise<Invocation<S>> {
     const { args, flags: known, id } = this.#class;
+    assertArgumentsAreText(this.argv);
     assertNoSwitchHasValue(this.argv, { command: id, flags: known });
     const { flags, argv, raw } = await parse([...this.argv], { args, flags: known });
     this.#flags = flags;
