@@ -5,6 +5,7 @@ import { DatabaseSync, type SQLOutputValue, type StatementSync } from "node:sqli
 import { HawserError } from "../protocol/errors.ts";
 import { STAGING_NAME } from "../protocol/names.ts";
 import { GroupCommit } from "../sink/group-commit.ts";
+import { assertDirectory } from "./assert-directory.ts";
 import { type History, NAMES_SHOWN, type PastTransfer } from "./history.ts";
 import type { FileRecord, TransferRecord } from "./types.ts";
 
@@ -98,7 +99,7 @@ export class DatabaseHistory implements History {
 
   /** Opens the history of a served directory to read; undefined where there is none yet. Throws E_CONFIG, E_IO. */
   static read(directory: string): DatabaseHistory | undefined {
-    if (!existsSync(directory)) throw new HawserError("E_CONFIG", `the directory '${directory}' does not exist`);
+    assertDirectory(directory);
     const path = join(directory, STAGING_NAME, HISTORY_NAME);
     if (!existsSync(path)) return undefined;
     return guarded("opening the history", () => {

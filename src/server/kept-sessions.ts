@@ -6,6 +6,7 @@ import { displayName, escapeText, STAGING_NAME } from "../protocol/names.ts";
 import { DatabaseSessionStore } from "../sink/database-session-store.ts";
 import { dropPartIn } from "../sink/disk-sink.ts";
 import type { SessionSummary } from "../sink/session-store.ts";
+import { assertDirectory } from "./assert-directory.ts";
 import { DirectoryLock } from "./directory-lock.ts";
 import { SESSIONS_NAME } from "./open-directory.ts";
 import { SESSION_TTL_MS } from "./types.ts";
@@ -81,7 +82,7 @@ const pathOf = (directory: string) => join(directory, STAGING_NAME, SESSIONS_NAM
 const isServed = (directory: string) => DirectoryLock.isTaken(join(directory, STAGING_NAME));
 
 function reading<T>(directory: string, read: (store: DatabaseSessionStore) => T[]): T[] {
-  if (!existsSync(directory)) throw new HawserError("E_CONFIG", `the directory '${directory}' does not exist`);
+  assertDirectory(directory);
   if (!existsSync(pathOf(directory))) return [];
   const store = DatabaseSessionStore.read(pathOf(directory));
   try {

@@ -2,7 +2,7 @@
  * A directory of this machine as what a server writes to: locked, and with what earlier runs left unfinished. A database
  * that can't be read is set aside and said: what it held has to be sent again, and nothing else depends on it.
  */
-import { existsSync, renameSync, rmSync, statfsSync, statSync } from "node:fs";
+import { existsSync, renameSync, rmSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../protocol/errors.ts";
 import { STAGING_NAME } from "../protocol/names.ts";
@@ -12,6 +12,7 @@ import { Quota } from "../sink/quota.ts";
 import { QuotaSink } from "../sink/quota-sink.ts";
 import type { SessionStore } from "../sink/session-store.ts";
 import type { Sink } from "../sink/sink.ts";
+import { assertDirectory } from "./assert-directory.ts";
 import type { Backend } from "./backend.ts";
 import { DatabaseHistory, HISTORY_NAME } from "./database-history.ts";
 import { DirectoryLock, HOLDER_NAME, LOCK_NAME } from "./directory-lock.ts";
@@ -31,8 +32,7 @@ const RECORD_NAMES = [
 export async function openDirectory(options: ServeOptions): Promise<Backend> {
   const { dir } = options;
   if (dir === undefined) throw new HawserError("E_CONFIG", "no directory was named");
-  if (!existsSync(dir)) throw new HawserError("E_CONFIG", `the directory '${dir}' does not exist`);
-  if (!statSync(dir).isDirectory()) throw new HawserError("E_CONFIG", `'${dir}' is not a directory`);
+  assertDirectory(dir);
   const warn = (message: string) => options.onEvent?.({ type: "warning", message });
   const staging = join(dir, STAGING_NAME);
   const toRelease: (() => unknown)[] = [];

@@ -176,7 +176,7 @@ export class FileItem implements SourceItem {
     const then = this.#found;
     const changed = (["ino", "dev", "size", "mtimeNs", "ctimeNs"] as const).find((field) => now[field] !== then[field]);
     if (changed === undefined) return;
-    throw changedWhileSent(this.#path, then.size, now.size);
+    throw changedWhileSent(this.#path, then.size, now.size, now.nlink === 0n);
   }
 }
 
@@ -237,7 +237,13 @@ function look(path: Buffer): BigIntStats {
 }
 
 /** E_SOURCE_CHANGED, with what is seen of the change. */
-export function changedWhileSent(path: Uint8Array, bytesThen: number | bigint, bytesNow: number | bigint): HawserError {
-  const what = bytesThen === bytesNow ? "was written to or replaced" : `was ${bytesThen} bytes and is ${bytesNow}`;
+export function changedWhileSent(
+  path: Uint8Array,
+  bytesThen: number | bigint,
+  bytesNow: number | bigint,
+  isGone = false,
+): HawserError {
+  const changed = bytesThen === bytesNow ? "was written to or replaced" : `was ${bytesThen} bytes and is ${bytesNow}`;
+  const what = isGone ? "was removed or replaced" : changed;
   return new HawserError("E_SOURCE_CHANGED", `'${displayName(path)}' changed while it was being sent: it ${what}`);
 }

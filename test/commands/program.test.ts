@@ -116,6 +116,8 @@ t.test("with --json a mistake is a document too", async (t) => {
 t.test("with --json every command that prints one has a document for its failure", async (t) => {
   const cases = [
     [["history", "/nonexistent"], 78, "E_CONFIG"],
+    [["history", "/dev/null"], 78, "E_CONFIG"],
+    [["sessions", "/dev/null"], 78, "E_CONFIG"],
     [["history", "--limit", "0"], 2, "E_USAGE"],
     [["sessions", "/nonexistent"], 78, "E_CONFIG"],
     [["sessions", "--drop", "abc"], 2, "E_USAGE"],
