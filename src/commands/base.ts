@@ -37,6 +37,8 @@ export abstract class HawserCommand {
   /** Throws what the command throws, UsageError, and the parser's own errors. */
   static async run(this: CommandClass, argv: readonly string[]): Promise<void> {
     const command = new this(argv);
+    // What is over sooner does not even load it.
+    setTimeout(() => void boundMemory(), BOUND_AFTER_MS).unref();
     try {
       await command.run();
     } catch (thrown) {
@@ -109,3 +111,11 @@ export type CommandClass = (new (
   argv: readonly string[],
 ) => HawserCommand) &
   Pick<typeof HawserCommand, "id" | "args" | "flags" | "run">;
+
+/** After this a command counts as one that lasts. */
+const BOUND_AFTER_MS = 1_000;
+
+async function boundMemory(): Promise<void> {
+  const { boundYoungGeneration } = await import("../cli/young-generation.ts");
+  boundYoungGeneration();
+}
