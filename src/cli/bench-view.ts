@@ -5,7 +5,7 @@ import type { TransferEvent } from "../client/types.ts";
 import { rateOf, sharesOf } from "../client/verdict.ts";
 import { type Endpoint, formatEndpoint } from "../net/dial.ts";
 import { escapeText } from "../protocol/names.ts";
-import { formatBitRate, formatBytes, formatCount, formatDuration, formatRate } from "./format.ts";
+import { formatBitRate, formatBytes, formatCount, formatDuration, formatRate, plural } from "./format.ts";
 import { verdictRecord, verdictText } from "./verdict-view.ts";
 
 /** What was asked for. */
@@ -57,7 +57,7 @@ export function benchText(plan: BenchPlan, { runs, verdict }: SweepResult, resul
     rowsText([["path", where], ...roundTrip]),
     ...(runs.length > 1 ? ["\n", tableText(runs), "\n"] : []),
     rowsText([
-      ["sent", `${amount} in ${formatDuration(seconds * 1000)} over ${streams} streams, ${whereTo}`],
+      ["sent", `${amount} in ${formatDuration(seconds * 1000)} over ${plural(streams, "stream")}, ${whereTo}`],
       ["rate", `${formatRate(bytesPerSecond)} (${formatBitRate(bytesPerSecond)})`],
       ["client", cpuText(cpuSeconds.client, bytes, seconds)],
       ["server", cpuText(cpuSeconds.server, bytes, seconds)],

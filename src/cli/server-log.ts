@@ -7,19 +7,17 @@ import { milliseconds } from "./json.ts";
 export interface LogOptions {
   readonly quiet: boolean;
   readonly verbose: boolean;
-  /** One file goes to standard output: nothing can be gone on with. */
-  readonly toStdout?: boolean;
 }
 
 /** The line for an event at a time; empty where nothing is to be said. */
-export function serverLogLine(event: ServerEvent, nowMs: number, { quiet, verbose, toStdout }: LogOptions): string {
+export function serverLogLine(event: ServerEvent, nowMs: number, { quiet, verbose }: LogOptions): string {
   const line = (text: string) => `${new Date(nowMs).toISOString().replace(/\.\d+Z$/, "Z")} ${escapeText(text)}\n`;
   switch (event.type) {
     case "transfer":
       return quiet && event.record.filesFailed === 0 ? "" : line(transferText(event.record));
     case "ended":
       return line(
-        `${event.peer} ended before it was complete: ${event.message} (${event.code})${toStdout === true ? "" : "; it can be resumed"}`,
+        `${event.peer} ended before it was complete: ${event.message} (${event.code})${event.resumable ? "; it can be resumed" : ""}`,
       );
     case "expired":
       return line(`${event.peer} did not come back: what transfer ${event.transferId} had left is dropped`);

@@ -128,7 +128,7 @@ function eventText(event: TransferEvent, { quiet, verbose }: TransferView): stri
 
 function connectedText(event: Extract<TransferEvent, { type: "connected" }>): string {
   const { agent, streams, chunkBytes, durability, transferId } = event;
-  const what = `${streams} streams, chunks of ${formatBytes(chunkBytes)}, durability ${durability}`;
+  const what = `${plural(streams, "stream")}, chunks of ${formatBytes(chunkBytes)}, durability ${durability}`;
   return `connected to ${agent}: ${what}, transfer ${transferId}`;
 }
 

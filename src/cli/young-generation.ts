@@ -9,15 +9,18 @@ export const YOUNG_BYTES_MAX = 8 * 1024 * 1024;
 /** It doubles within seconds, if at all. */
 const LOOK_MS = 500;
 
-/** Has the young generation of this thread's heap stay as it is when it has come to `YOUNG_BYTES_MAX`. */
-export function boundYoungGeneration(): void {
-  const timer = setInterval(() => {
-    if (youngBytes() < YOUNG_BYTES_MAX) return;
-    // Read each time that V8 thinks of it; by less than two it doesn't grow.
-    setFlagsFromString("--semi-space-growth-factor=1");
-    clearInterval(timer);
-  }, LOOK_MS);
-  timer.unref();
+/** Has the young generation of this thread's heap stay as it is when it has come to `YOUNG_BYTES_MAX`; resolves then. */
+export function boundYoungGeneration(): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setInterval(() => {
+      if (youngBytes() < YOUNG_BYTES_MAX) return;
+      // Read each time that V8 thinks of it; by less than two it doesn't grow.
+      setFlagsFromString("--semi-space-growth-factor=1");
+      clearInterval(timer);
+      resolve();
+    }, LOOK_MS);
+    timer.unref();
+  });
 }
 
 export function youngBytes(): number {

@@ -117,5 +117,5 @@ const BOUND_AFTER_MS = 1_000;
 
 async function boundMemory(): Promise<void> {
   const { boundYoungGeneration } = await import("../cli/young-generation.ts");
-  boundYoungGeneration();
+  void boundYoungGeneration();
 }

@@ -338,7 +338,9 @@ class Server implements HawserServer {
     if (error !== undefined) {
       await log?.interrupted(session);
       const { code, message } = error;
-      this.#emit({ type: "ended", transferId: session.terms.transfer, peer: session.peer, code, message });
+      // Only what is a transfer has a log.
+      const resumable = log !== undefined && this.#options.output === undefined;
+      this.#emit({ type: "ended", transferId: session.terms.transfer, peer: session.peer, resumable, code, message });
     }
     this.#checkIdle();
   }

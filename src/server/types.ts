@@ -135,6 +135,8 @@ export type ServerEvent =
       readonly type: "ended";
       readonly transferId: string;
       readonly peer: string;
+      /** Whether anything of it is kept, to be gone on with. */
+      readonly resumable: boolean;
       readonly code: ErrorCode;
       readonly message: string;
     }

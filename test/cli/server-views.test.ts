@@ -25,7 +25,13 @@ const PARTIAL: ServerEvent = {
   type: "transfer",
   record: { ...RECORD, status: "partial", files: 5, filesFailed: 2, names: ["a", "b", "c"] },
 };
-const ENDED: ServerEvent = { type: "ended", ...ID, code: "E_LOST", message: "the client vanished" };
+const ENDED: ServerEvent = {
+  type: "ended",
+  ...ID,
+  resumable: true,
+  code: "E_LOST",
+  message: "the client vanished",
+};
 const REFUSED: ServerEvent = { type: "refused", peer: "10.0.0.1", code: "E_BUSY", message: "too many sessions" };
 const WARNING: ServerEvent = { type: "warning", message: "no hard links\u001b[2J" };
 const LIMIT: ServerEvent = { type: "limit", bytesPerSecond: 10_000_000 };
@@ -51,6 +57,11 @@ t.test("the log: golden", async (t) => {
       "",
     ].join("\n"),
   );
+});
+
+t.test("what is not kept can't be resumed", async (t) => {
+  const line = serverLogLine({ ...ENDED, resumable: false }, NOW_MS, NORMAL);
+  t.match(line, /the client vanished \(E_LOST\)\n$/);
 });
 
 t.test("quiet says what went wrong, verbose says everything", async (t) => {

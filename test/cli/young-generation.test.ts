@@ -4,25 +4,31 @@ import { YOUNG_BYTES_MAX } from "../../src/cli/young-generation.ts";
 
 const MODULE = new URL("../../src/cli/young-generation.ts", import.meta.url).href;
 
-/** What the young generation comes to where a part of what is made survives for a while, in a process of its own. */
-function youngBytesAfter(seconds: number, bounded: boolean): number {
-  const program = `
-    import { boundYoungGeneration, youngBytes } from ${JSON.stringify(MODULE)};
-    if (${bounded}) boundYoungGeneration();
-    const kept = [];
-    for (const untilMs = performance.now() + ${seconds * 1000}; performance.now() < untilMs; ) {
-      for (let i = 0; i < 20_000; i++) kept[i % 60_000] = { i, text: String(i) };
-      kept.push(kept.shift());
-      await new Promise(setImmediate);
-    }
-    console.log(youngBytes());`;
-  return Number(execFileSync(process.execPath, ["--input-type=module", "-e", program], { encoding: "utf8" }));
+/** Makes objects of which some survive for a while, a few at a time until it is bounded, and many afterwards. */
+const PROGRAM = `
+  import { boundYoungGeneration, youngBytes } from ${JSON.stringify(MODULE)};
+  const kept = [];
+  const churn = (objects) => {
+    for (let i = 0; i < objects; i++) kept[i % 60_000] = { i, text: String(i) };
+    return new Promise(setImmediate);
+  };
+  let isBounded = process.argv[2] !== "bounded";
+  if (!isBounded) void boundYoungGeneration().then(() => (isBounded = true));
+  while (!isBounded) await churn(youngBytes() < ${2 * YOUNG_BYTES_MAX} ? 5_000 : 1);
+  const before = youngBytes();
+  for (let round = 0; round < 200; round++) await churn(60_000);
+  console.log(JSON.stringify({ before, after: youngBytes() }));`;
+
+function run(mode: string): { before: number; after: number } {
+  return JSON.parse(
+    execFileSync(process.execPath, ["--input-type=module", "-e", PROGRAM, "--", "x", mode], { encoding: "utf8" }),
+  );
 }
 
 t.test("the room for young objects stops growing", async (t) => {
-  const free = youngBytesAfter(1.5, false);
-  t.ok(free > 4 * YOUNG_BYTES_MAX, `it grows to ${free} by itself`);
-  const bounded = youngBytesAfter(1.5, true);
-  // It may have doubled once more before it was looked at.
-  t.ok(bounded < free, `${bounded} of ${free}`);
+  const free = run("free");
+  t.ok(free.after > 4 * YOUNG_BYTES_MAX, `by itself it comes to ${free.after}`);
+  const bounded = run("bounded");
+  t.ok(bounded.before >= YOUNG_BYTES_MAX);
+  t.equal(bounded.after, bounded.before, "and it stays at what it had");
 });
