@@ -38,7 +38,7 @@ export abstract class HawserCommand {
   static async run(this: CommandClass, argv: readonly string[]): Promise<void> {
     const command = new this(argv);
     // What is over sooner does not even load it.
-    setTimeout(() => void boundMemory(), BOUND_AFTER_MS).unref();
+    setTimeout(() => void boundMemory(command.youngBytesMax), BOUND_AFTER_MS).unref();
     try {
       await command.run();
     } catch (thrown) {
@@ -49,6 +49,8 @@ export abstract class HawserCommand {
 
   protected readonly argv: readonly string[];
   protected readonly output: Output = standardOutput();
+  /** Room for young objects where the command lasts: what a client makes is few and large. */
+  protected readonly youngBytesMax: number = 8 * 1024 * 1024;
   #flags: Readonly<Record<string, unknown>> = {};
 
   constructor(argv: readonly string[]) {
@@ -115,7 +117,7 @@ export type CommandClass = (new (
 /** After this a command counts as one that lasts. */
 const BOUND_AFTER_MS = 1_000;
 
-async function boundMemory(): Promise<void> {
+async function boundMemory(youngBytesMax: number): Promise<void> {
   const { boundYoungGeneration } = await import("../cli/young-generation.ts");
-  void boundYoungGeneration();
+  void boundYoungGeneration(youngBytesMax);
 }

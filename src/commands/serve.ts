@@ -41,6 +41,9 @@ export class ServeCommand extends HawserCommand {
   /** Of the key that is shown; undefined in plain. */
   #pin: Uint8Array | undefined;
 
+  /** Small files make many that live for a moment: with a client's room they take a fifth more of the processor's time. */
+  protected override readonly youngBytesMax: number = 32 * 1024 * 1024;
+
   /** What is printed with --json is events. */
   protected override failed(): void {}
 

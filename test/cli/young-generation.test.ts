@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import t from "tap";
-import { YOUNG_BYTES_MAX } from "../../src/cli/young-generation.ts";
 
+const YOUNG_BYTES_MAX = 8 * 1024 * 1024;
 const MODULE = new URL("../../src/cli/young-generation.ts", import.meta.url).href;
 
 /** Makes objects of which some survive for a while, a few at a time until it is bounded, and many afterwards. */
@@ -13,7 +13,7 @@ const PROGRAM = `
     return new Promise(setImmediate);
   };
   let isBounded = process.argv[2] !== "bounded";
-  if (!isBounded) void boundYoungGeneration().then(() => (isBounded = true));
+  if (!isBounded) void boundYoungGeneration(${YOUNG_BYTES_MAX}).then(() => (isBounded = true));
   while (!isBounded) await churn(youngBytes() < ${2 * YOUNG_BYTES_MAX} ? 5_000 : 1);
   const before = youngBytes();
   for (let round = 0; round < 200; round++) await churn(60_000);
