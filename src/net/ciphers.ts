@@ -40,7 +40,7 @@ function hasAes(): boolean {
  * Whether AES has hardware here, by what each call of either cipher takes: in software AES takes several times as long as
  * ChaCha20, in hardware less; twice is far from both. Whatever else the machine does only makes a call longer, so the shortest count, of
  * both in turn, and a first glance is enough to say yes but not to say no: a busy start must not choose the slower cipher for
- * as long as a server runs. Takes half a millisecond, and some six where there is no AES.
+ * as long as a server runs. Takes a millisecond, and some ten where there is no AES.
  */
 export function isAsFast(aesMs: () => number, chachaMs: () => number): boolean {
   let bestAesMs = Number.POSITIVE_INFINITY;
